@@ -1,0 +1,89 @@
+# Every task of the project; `make help` lists them.
+#
+# The active virtual environment is used; without one, .venv is made. Each task installs what it needs into it, but
+# never the package: tasks work in the source tree. DEBUG=1 builds without optimisation.
+
+VENV := $(or $(VIRTUAL_ENV),$(CURDIR)/.venv)
+PYTHON ?= python3
+JOBS ?= $(shell getconf _NPROCESSORS_ONLN)
+APP ?= fastwsgi.demo:app
+ARGS ?=
+
+export PATH := $(VENV)/bin:$(PATH)
+export FASTWSGI_DEBUG := $(DEBUG)
+# The package is found in the source tree, wherever a task runs.
+export PYTHONPATH := $(CURDIR)
+
+need = @python scripts/extra.py build run $(1)
+
+.DEFAULT_GOAL := help
+.PHONY: help build serve test ctest lint sanitize fuzz bench conformance profile coverage docs dist dist-test clean
+
+help: ## list the tasks
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+build: $(VENV)/bin/python ## compile the modules in place
+	$(call need)
+	@python setup.py --quiet build_ext --inplace --parallel $(JOBS)
+
+serve: build ## serve APP (the demo by default), with ARGS
+	python -m fastwsgi $(ARGS) $(APP)
+
+test: build ## run the suite, with ARGS
+	$(call need,test)
+	python -m pytest $(ARGS)
+
+ctest: build ## run the C core's unit tests under sanitizers
+	$(call need,test)
+	python -m pytest tests/test_c_units.py $(ARGS)
+
+lint: build ## check the style and the types of all sources
+	$(call need,lint)
+	ruff check .
+	mypy
+	cython-lint fastwsgi
+	scripts/lint-c
+
+sanitize: $(VENV)/bin/python ## run the suite under ASan and UBSan, with ARGS
+	$(call need,test)
+	scripts/sanitize $(ARGS)
+
+conformance: build ## play the specifications against this server and its peers: docs/conformance.md
+	$(call need,test)
+	python tests/conformance $(ARGS)
+
+fuzz: $(VENV)/bin/python ## let fuzzers loose on parser, bodies, connections and responses, each for SECONDS_TO_FUZZ
+	$(call need)
+	scripts/fuzz $(ARGS)
+
+bench: build ## measure, beside other servers; bench/README.md says how
+	$(call need,bench)
+	python -m bench.run $(ARGS)
+
+profile: build ## tell where the instructions of a request go, with callgrind
+	python -m bench.profile $(ARGS)
+
+coverage: $(VENV)/bin/python ## tell which lines of Python and C the suite runs
+	$(call need,test coverage)
+	scripts/coverage $(ARGS)
+
+docs: $(VENV)/bin/python ## generate the settings page and render the documentation to site/
+	$(call need,docs)
+	python scripts/settings_page.py --write
+	mkdocs build --quiet --strict
+
+dist: $(VENV)/bin/python ## build sdist and wheel into dist/
+	$(call need,dist)
+	python -m build
+
+dist-test: $(VENV)/bin/python ## build, install and start the package on every Python found
+	$(call need,test)
+	FASTWSGI_EVERY_PYTHON=1 python -m pytest tests/test_packaging.py $(ARGS)
+
+clean: ## remove what the tasks made
+	rm -rf build dist site *.egg-info fastwsgi/_core/*.so .coverage* callgrind.out.*
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

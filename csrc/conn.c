@@ -1,0 +1,315 @@
+/* conn.c - one connection: its table of moves, its life, its output, and its owner's side. Input: conn_read.c.
+ *
+ *                        .---------------- refused ----------------.
+ *                        |                                         v
+ *   OPEN --> HEAD --> BODY --> READY --> BUSY --> FLUSH --> LINGER --> CLOSED
+ *             ^ \________________^  ^    |  |      |
+ *             |                     |    v  |      |
+ *           IDLE <----------------  SUSPENDED <-'  |      (any state but BUSY may go to CLOSED)
+ *             ^------------------------------------'
+ */
+#include "conn_parts.h"
+#include "intake.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define SHARE_BELOW 8192 /* queued bytes up to which pipelined responses wait for each other */
+
+/* ---- the table ------------------------------------------------------------------------------------------------- */
+
+#define S(x) (1u << FW_STATE_##x)
+static const uint16_t MOVES[FW_STATES] = {
+    [FW_STATE_OPEN] = S(HEAD) | S(BODY) | S(READY) | S(FLUSH) | S(LINGER) | S(CLOSED),
+    [FW_STATE_IDLE] = S(HEAD) | S(BODY) | S(READY) | S(FLUSH) | S(LINGER) | S(CLOSED),
+    [FW_STATE_HEAD] = S(HEAD) | S(BODY) | S(READY) | S(FLUSH) | S(LINGER) | S(CLOSED),
+    [FW_STATE_BODY] = S(BODY) | S(READY) | S(FLUSH) | S(LINGER) | S(CLOSED),
+    [FW_STATE_READY] = S(BUSY),
+    [FW_STATE_BUSY] = S(IDLE) | S(HEAD) | S(BODY) | S(READY) | S(SUSPENDED) | S(FLUSH) | S(LINGER) | S(CLOSED),
+    [FW_STATE_SUSPENDED] = S(READY) | S(BUSY),
+    [FW_STATE_FLUSH] = S(IDLE) | S(HEAD) | S(BODY) | S(READY) | S(FLUSH) | S(LINGER) | S(CLOSED),
+    [FW_STATE_LINGER] = S(CLOSED),
+    [FW_STATE_CLOSED] = 0,
+};
+
+void fw_conn_move(fw_conn *c, enum fw_state to)
+{
+#ifdef FW_DEBUG
+    if ((MOVES[c->state] & (1u << to)) == 0)
+        abort(); /* a bug of ours: the sanitizer build stops on it */
+#else
+    (void)MOVES;
+#endif
+    c->state = (uint8_t)to;
+}
+
+#undef S
+
+/* ---- birth and death ------------------------------------------------------------------------------------------- */
+
+fw_conn *fw_conn_open(fw_hub *h, int fd, const fw_listener *listener, const struct sockaddr *address, socklen_t len)
+{
+    fw_conn *c = calloc(1, sizeof *c);
+    if (c == NULL)
+        return NULL;
+    c->handle.kind = FW_HANDLE_CONN;
+    c->fd = fd;
+    c->listener = listener;
+    if (len > 0 && len <= sizeof c->address)
+        memcpy(&c->address, address, len);
+    c->prev = h->conns.prev;
+    c->next = &h->conns;
+    c->prev->next = c;
+    h->conns.prev = c;
+    h->stats.accepted++;
+    h->stats.connections++;
+    fw_deadline_set(&h->deadlines, &c->deadline, FW_CLASS_HEADER, h->now);
+    return c;
+}
+
+static void release(fw_hub *h, fw_conn *c)
+{
+    fw_deadline_clear(&c->deadline);
+    fw_outq_clear(&c->out, &h->pool);
+    fw_intake_clear(h, c);
+    if (c->polled)
+        fw_poller_del(&h->poller, c->fd);
+    if (c->fd >= 0)
+        close(c->fd);
+    c->fd = -1;
+}
+
+void fw_conn_die(fw_hub *h, fw_conn *c)
+{
+    release(h, c);
+    fw_conn_move(c, FW_STATE_CLOSED);
+    c->prev->next = c->next;
+    c->next->prev = c->prev;
+    h->stats.connections--;
+    if (!c->again) { /* else the hub's list of those to read again still points here */
+        c->link = h->dead;
+        h->dead = c;
+    }
+}
+
+void fw_conn_ready(fw_hub *h, fw_conn *c, enum fw_turn turn)
+{
+    fw_deadline_clear(&c->deadline);
+    if (fw_unlikely(h->draining) && turn == FW_TURN_REQUEST && fw_intake_settle(h, c) != FW_OK) {
+        fw_conn_die(h, c);
+        return;
+    }
+    fw_conn_move(c, FW_STATE_READY);
+    c->turn = (uint8_t)turn;
+    c->link = NULL;
+    if (h->ready_tail != NULL)
+        h->ready_tail->link = c;
+    else
+        h->ready_head = c;
+    h->ready_tail = c;
+}
+
+/* A suspended response can go on, or must end: whoever waits for it learns of it. */
+static void wake_owner(fw_hub *h, fw_conn *c, enum fw_turn turn)
+{
+    if (!c->waiter) {
+        fw_conn_ready(h, c, turn);
+        return;
+    }
+    fw_deadline_clear(&c->deadline);
+    c->waiter = false;
+    h->draining = false;
+    fw_conn_move(c, FW_STATE_BUSY);
+}
+
+void fw_conn_close(fw_hub *h, fw_conn *c)
+{
+    switch (c->state) {
+    case FW_STATE_CLOSED: return;
+    case FW_STATE_READY:
+        c->broken = true;
+        if (c->turn == FW_TURN_RESUME)
+            c->turn = FW_TURN_GONE;
+        return;
+    case FW_STATE_BUSY: c->broken = true; return;
+    case FW_STATE_SUSPENDED:
+        c->broken = true;
+        fw_outq_clear(&c->out, &h->pool);
+        wake_owner(h, c, FW_TURN_GONE);
+        return;
+    default: fw_conn_die(h, c);
+    }
+}
+
+/* Everything that waits for the poller passes here.  False: the system refused, the connection is gone. */
+bool fw_conn_arm(fw_hub *h, fw_conn *c)
+{
+    if (fw_likely(c->polled))
+        return true;
+    if (fw_poller_add(&h->poller, c->fd, FW_POLL_EDGE, c) != FW_OK) {
+        fw_conn_close(h, c);
+        return false;
+    }
+    c->polled = true;
+    return true;
+}
+
+/* ---- output ---------------------------------------------------------------------------------------------------- */
+
+int fw_conn_flush(fw_hub *h, fw_conn *c)
+{
+    const size_t before = c->out.bytes;
+    int rc = fw_outq_flush(&c->out, &h->pool, c->fd);
+    h->stats.bytes_out += before - c->out.bytes;
+    if (rc < 0 && rc != FW_RETRY)
+        h->stats.broken++;
+    return rc;
+}
+
+/* Our side says goodbye; the client may finish its sentence, so that no reset overtakes the response (RFC 9112 9.6).
+ * Even one that has shut its side: what it said before may not have been read. */
+static void linger(fw_hub *h, fw_conn *c)
+{
+    fw_intake_clear(h, c);
+    if (shutdown(c->fd, SHUT_WR) < 0) {
+        fw_conn_die(h, c);
+        return;
+    }
+    fw_conn_move(c, FW_STATE_LINGER);
+    fw_deadline_set(&h->deadlines, &c->deadline, FW_CLASS_LINGER, h->now);
+    c->input = true;
+    fw_conn_discard(h, c);
+}
+
+/* All output is with the kernel: close, or go on with what has been received. */
+static void after_flush(fw_hub *h, fw_conn *c)
+{
+    if (!c->closing)
+        fw_conn_digest(h, c);
+    else if (c->lingers)
+        linger(h, c);
+    else
+        fw_conn_die(h, c);
+}
+
+void fw_conn_settle(fw_hub *h, fw_conn *c)
+{
+    int rc = c->out.head != NULL ? fw_conn_flush(h, c) : FW_OK;
+    if (fw_likely(rc == FW_OK)) {
+        after_flush(h, c);
+    } else if (rc == FW_RETRY) {
+        fw_conn_move(c, FW_STATE_FLUSH);
+        fw_deadline_set(&h->deadlines, &c->deadline, FW_CLASS_WRITE, h->now);
+        if (fw_intake_settle(h, c) != FW_OK)
+            fw_conn_die(h, c);
+        else
+            fw_conn_arm(h, c);
+    } else {
+        fw_conn_die(h, c);
+    }
+}
+
+/* Some output of a waiting connection could be sent: what now? */
+void fw_conn_output_moved(fw_hub *h, fw_conn *c, int rc)
+{
+    if (rc < 0 && rc != FW_RETRY) {
+        fw_conn_close(h, c);
+        return;
+    }
+    switch (c->state) {
+    case FW_STATE_FLUSH:
+        if (rc == FW_OK)
+            after_flush(h, c);
+        else
+            fw_deadline_set(&h->deadlines, &c->deadline, FW_CLASS_WRITE, h->now);
+        return;
+    case FW_STATE_SUSPENDED:
+        if (c->out.bytes > h->cfg.high_water / 4)
+            fw_deadline_set(&h->deadlines, &c->deadline, FW_CLASS_WRITE, h->now);
+        else
+            wake_owner(h, c, FW_TURN_RESUME);
+        return;
+    default: return; /* an interim response while the body arrives */
+    }
+}
+
+/* ---- the owner's side ------------------------------------------------------------------------------------------ */
+
+fw_conn *fw_conn_pull(fw_hub *h)
+{
+    fw_conn *c = h->ready_head;
+    if (c == NULL)
+        return NULL;
+    h->ready_head = c->link;
+    if (h->ready_head == NULL)
+        h->ready_tail = NULL;
+    fw_conn_move(c, FW_STATE_BUSY);
+    h->stats.requests += c->turn == FW_TURN_REQUEST;
+    return c;
+}
+
+/* The owner acts although nothing has woken it: it has given up waiting inside fw_loop_drain. */
+static void take_back(fw_conn *c)
+{
+    if (fw_likely(!c->waiter))
+        return;
+    c->waiter = false;
+    fw_deadline_clear(&c->deadline);
+    fw_conn_move(c, FW_STATE_BUSY);
+}
+
+int fw_conn_send(fw_hub *h, fw_conn *c)
+{
+    take_back(c);
+    int rc = c->broken ? -EPIPE : fw_conn_flush(h, c);
+    if (rc < 0 && rc != FW_RETRY) {
+        c->broken = true;
+        fw_outq_clear(&c->out, &h->pool);
+    }
+    return rc;
+}
+
+void fw_conn_suspend(fw_hub *h, fw_conn *c, void *user)
+{
+    h->now = fw_deadline_clock();
+    c->user = user;
+    fw_conn_move(c, FW_STATE_SUSPENDED);
+    fw_deadline_set(&h->deadlines, &c->deadline, FW_CLASS_WRITE, h->now);
+    if (c->broken || fw_intake_settle(h, c) != FW_OK)
+        fw_conn_close(h, c);
+    else
+        fw_conn_arm(h, c);
+}
+
+void fw_conn_finish(fw_hub *h, fw_conn *c, bool keep, bool cut)
+{
+    take_back(c);
+    h->now = fw_deadline_clock(); /* the application may have taken long */
+    const bool client_closes = c->req == NULL || !c->req->keep_alive;
+    c->served++;
+    c->user = NULL;
+    fw_intake_next(h, c);
+    if (c->broken) {
+        fw_conn_die(h, c);
+        return;
+    }
+    if (!keep || h->stopping) {
+        c->closing = true;
+        c->lingers = !cut && (!client_closes || c->in != NULL || c->input);
+    } else if (c->in != NULL) { /* pipelined */
+        switch (fw_intake_parse(h, c)) {
+        case FW_INTAKE_COMPLETE:
+            if (c->out.bytes < SHARE_BELOW) {
+                fw_conn_ready(h, c, FW_TURN_REQUEST);
+                return;
+            }
+            break;
+        case FW_INTAKE_REFUSED: fw_conn_refuse_request(h, c); return;
+        default: break;
+        }
+    }
+    fw_conn_settle(h, c);
+}

@@ -1,0 +1,172 @@
+/* conn.h - one connection: its states, what may follow what, and everything that moves it.
+ *
+ * Rule 1: a connection changes its state through fw_conn_move and nowhere else, along the table in conn.c.
+ * Rule 2: it belongs either to the loop or to the one thread that pulled its request (BUSY).  While it is BUSY the loop
+ *         does no more than note that input has come.
+ * Rule 3: it is freed at the loop's safe point, never inside an event, so a stale event finds a CLOSED connection.
+ */
+#ifndef FW_CONN_H
+#define FW_CONN_H
+
+#include "deadline.h"
+#include "fw.h"
+#include "memo.h"
+#include "outq.h"
+#include "poller.h"
+#include "request.h"
+#include "wire.h"
+
+#include <netinet/in.h>
+
+enum fw_state {
+    FW_STATE_OPEN,      /* accepted, not a byte yet */
+    FW_STATE_IDLE,      /* between two requests */
+    FW_STATE_HEAD,      /* some bytes of a head */
+    FW_STATE_BODY,      /* head accepted, body arriving */
+    FW_STATE_READY,     /* a complete request (or a wake-up for its response) waits to be pulled */
+    FW_STATE_BUSY,      /* pulled: lent to a worker thread */
+    FW_STATE_SUSPENDED, /* its response waits until the client has taken what is queued */
+    FW_STATE_FLUSH,     /* the response is complete, its last bytes are not sent */
+    FW_STATE_LINGER,    /* our side is shut; what the client still sends is thrown away */
+    FW_STATE_CLOSED,    /* descriptor closed, memory awaits the safe point */
+    FW_STATES
+};
+
+/* What a pulled connection is pulled for. */
+enum fw_turn {
+    FW_TURN_REQUEST, /* run the application on conn->req */
+    FW_TURN_RESUME,  /* go on with the suspended response conn->user */
+    FW_TURN_GONE,    /* the client is gone: end the suspended response conn->user */
+};
+
+enum fw_handle_kind { FW_HANDLE_CONN, FW_HANDLE_LISTENER, FW_HANDLE_WAKE };
+
+typedef struct fw_handle { /* first member of whatever the poller reports */
+    uint8_t kind;
+} fw_handle;
+
+typedef struct fw_listener {
+    fw_handle handle;
+    bool tcp;
+    int fd;
+    unsigned index; /* its place among the listeners; the worker keeps a base environ per listener */
+} fw_listener;
+
+/* Received bytes: [0, pos) are behind us, [pos, len) belong to the request at hand or to later ones. */
+typedef struct fw_buffer {
+    struct fw_buffer *next;
+    uint32_t pos, len, cap;
+    char data[];
+} fw_buffer;
+
+#define FW_RECEIVE 32768 /* bytes of the loop's receive buffer */
+
+typedef struct fw_conn {
+    fw_handle handle;
+    uint8_t state; /* enum fw_state */
+    uint8_t turn;  /* enum fw_turn, while READY or BUSY */
+    bool polled;   /* registered with the poller */
+    bool input;    /* the socket may have bytes for us (edge-triggered: noted until a read finds it empty) */
+    bool eof;      /* the client has shut its side */
+    bool broken;   /* the socket is of no use any more */
+    bool closing;  /* close once the queue is flushed */
+    bool lingers;  /* ... and let the client finish talking */
+    bool waiter;   /* a thread waits inside fw_loop_drain for the queue to empty */
+    bool again;    /* in the hub's list of those whose reading was cut short for fairness */
+    int fd;
+    uint32_t served; /* requests answered */
+    uint8_t memo_hint; /* slot of its last head plus one, 0 = none */
+    fw_deadline deadline;
+    struct fw_conn *prev, *next; /* all connections of the hub */
+    struct fw_conn *link;        /* ready queue, or the list of the dead */
+    const fw_listener *listener;
+    fw_request *req; /* from the first byte of a head to the end of its response */
+    fw_buffer *in;   /* NULL while nothing unread is here: an idle connection holds no buffer */
+    fw_outq out;
+    void *user; /* the worker's: the suspended response; owned by whoever pulled it last */
+    void *peer; /* the worker's: objects that name the client; handed back by fw_loop_spent */
+    union {
+        struct sockaddr any;
+        struct sockaddr_in v4;
+        struct sockaddr_in6 v6;
+    } address; /* of the client; family AF_UNIX or 0 when it has none */
+} fw_conn;
+
+static inline const struct sockaddr *fw_conn_address(const fw_conn *c)
+{
+    return &c->address.any;
+}
+
+typedef struct fw_stats {
+    uint64_t accepted, requests, refused, timeouts, truncated, broken, bytes_in, bytes_out, connections;
+} fw_stats;
+
+/* What the connections of one loop share. */
+typedef struct fw_hub {
+    const fw_llhttp_api *api;
+    fw_config cfg;
+    fw_poller poller;
+    fw_deadlines deadlines;
+    uint64_t now; /* monotonic ms, refreshed at each turn of the loop */
+    fw_pool pool;
+    fw_date date;
+    fw_memos memos;
+    fw_buffer *buffers;   /* receive buffers at rest */
+    fw_request *requests; /* at most one at rest: the steady state allocates nothing */
+    fw_conn *ready_head, *ready_tail;
+    fw_conn *again;  /* more to read, in a later turn */
+    fw_conn *dead;   /* closed since the last safe point */
+    fw_conn *buried; /* closed, and only their `peer` waits to be handed back */
+    fw_conn conns;   /* sentinel of the list of all */
+    fw_stats stats;
+    bool stopping; /* responses say Connection: close, idle connections leave */
+    bool draining; /* somebody waits inside the loop: ready requests must not keep receive buffers */
+} fw_hub;
+
+int fw_hub_open(fw_hub *h, const fw_llhttp_api *api, const fw_config *cfg, int events);
+void fw_hub_close(fw_hub *h);
+
+/* A connection for an accepted, non-blocking descriptor; NULL when memory is short (the descriptor stays the
+ * caller's).  It has not been read from yet: fw_conn_event(FW_EVENT_IN) does that. */
+fw_conn *fw_conn_open(fw_hub *h, int fd, const fw_listener *listener, const struct sockaddr *address, socklen_t len);
+
+/* What the poller reported. */
+void fw_conn_event(fw_hub *h, fw_conn *c, unsigned flags);
+
+/* Its deadline has passed. */
+void fw_conn_expire(fw_hub *h, fw_conn *c);
+
+/* Refuses at once, before any request (overload). */
+void fw_conn_refuse_now(fw_hub *h, fw_conn *c, int status, const char *why);
+
+/* The next pulled connection, now BUSY (c->turn says for what), or NULL. */
+fw_conn *fw_conn_pull(fw_hub *h);
+
+/* The owner of a BUSY connection sends what is queued.  FW_OK: all sent; FW_RETRY: some remains; -errno: the client is
+ * gone, and all that remains is to finish. */
+int fw_conn_send(fw_hub *h, fw_conn *c);
+
+/* The owner parks the response `user` until the queue has drained (then TURN_RESUME) or the client is gone (then
+ * TURN_GONE). */
+void fw_conn_suspend(fw_hub *h, fw_conn *c, void *user);
+
+/* The owner hands the connection back: the response is complete and queued (`keep`: the connection may live on), or it
+ * broke off (`keep` false, `cut` true: no lingering, the client must see the end). */
+void fw_conn_finish(fw_hub *h, fw_conn *c, bool keep, bool cut);
+
+/* A graceful stop has begun: an idle connection leaves unless a request is on its way. */
+void fw_conn_retire(fw_hub *h, fw_conn *c);
+
+/* Closes whatever the state; a suspended response is reported as TURN_GONE, a waiter is woken. */
+void fw_conn_close(fw_hub *h, fw_conn *c);
+
+/* Goes on reading where fairness had cut it short; true if there was anything. */
+bool fw_hub_again(fw_hub *h);
+
+/* The safe point: frees the closed connections, except those whose `peer` is to be handed back first. */
+void fw_hub_reap(fw_hub *h);
+
+/* The next owner or peer that the worker must release, or NULL. */
+void *fw_hub_spent(fw_hub *h);
+
+#endif

@@ -1,0 +1,235 @@
+/* conn_read.c - the input side of a connection: reading, and what the bytes amount to.
+ *
+ * Reading is edge-triggered: conn->input says that the socket may have bytes, and is cleared by a read that finds it
+ * empty. A client that sends without pause is read a few times per turn of the loop, then the others come first.
+ */
+#include "conn_parts.h"
+#include "intake.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define READS_PER_TURN 16 /* receives before the others get their turn */
+
+#define S(x) (1u << FW_STATE_##x)
+static bool awaits_input(const fw_conn *c)
+{
+    return (S(OPEN) | S(IDLE) | S(HEAD) | S(BODY)) >> c->state & 1;
+}
+#undef S
+
+/* There is more to read, but it is the others' turn. */
+static void postpone(fw_hub *h, fw_conn *c)
+{
+    if (c->again)
+        return;
+    c->again = true;
+    c->link = h->again;
+    h->again = c;
+}
+
+void fw_conn_discard(fw_hub *h, fw_conn *c)
+{
+    for (int i = 0; c->input && i < READS_PER_TURN; i++) {
+        ssize_t n = fw_intake_discard(h, c);
+        if (n == FW_RETRY)
+            break;
+        if (n <= 0) {
+            fw_conn_die(h, c);
+            return;
+        }
+    }
+    if (c->input)
+        postpone(h, c);
+    fw_conn_arm(h, c);
+}
+
+/* ---- refusing -------------------------------------------------------------------------------------------------- */
+
+static void refuse(fw_hub *h, fw_conn *c, int status, const char *why, bool head)
+{
+    h->stats.refused++;
+    c->closing = true;
+    c->lingers = true;
+    if (fw_wire_refusal(&c->out, &h->pool, &h->date, status, why, head) != FW_OK) {
+        fw_conn_die(h, c);
+        return;
+    }
+    fw_intake_clear(h, c);
+    fw_conn_settle(h, c);
+}
+
+void fw_conn_refuse_request(fw_hub *h, fw_conn *c)
+{
+    const fw_request *r = c->req;
+    const bool head = c->in != NULL && c->in->data + c->in->len - r->base >= r->start + 5 &&
+                      memcmp(r->base + r->start, "HEAD ", 5) == 0;
+    refuse(h, c, r->status, r->why, head);
+}
+
+void fw_conn_refuse_now(fw_hub *h, fw_conn *c, int status, const char *why)
+{
+    refuse(h, c, status, why, false);
+}
+
+static void become_idle(fw_hub *h, fw_conn *c)
+{
+    if (c->in != NULL || h->stopping) { /* bytes without memory to parse them, or time to leave */
+        fw_conn_die(h, c);
+        return;
+    }
+    if (c->state == FW_STATE_OPEN)
+        return;
+    fw_conn_move(c, FW_STATE_IDLE);
+    fw_deadline_set(&h->deadlines, &c->deadline, FW_CLASS_KEEPALIVE, h->now);
+}
+
+/* The client waits for leave to send its body (RFC 9110 10.1.1); no need if some of it is here already. */
+static void begin_body(fw_hub *h, fw_conn *c)
+{
+    static const char CONTINUE[] = "HTTP/1.1 100 Continue\r\n\r\n";
+    const fw_request *r = c->req;
+    if (!r->expects || r->body.len > 0 || r->in_body)
+        return;
+    if (fw_outq_copy(&c->out, &h->pool, CONTINUE, sizeof CONTINUE - 1) != FW_OK)
+        return;
+    int rc = fw_conn_flush(h, c);
+    if (rc == FW_RETRY)
+        fw_conn_arm(h, c);
+    else if (rc != FW_OK)
+        fw_conn_die(h, c);
+}
+
+/* Judges what has been received; moves to the state that it amounts to. */
+void fw_conn_digest(fw_hub *h, fw_conn *c)
+{
+    switch (fw_intake_parse(h, c)) {
+    case FW_INTAKE_COMPLETE: fw_conn_ready(h, c, FW_TURN_REQUEST); return;
+    case FW_INTAKE_REFUSED: fw_conn_refuse_request(h, c); return;
+    case FW_INTAKE_HEAD:
+        if (c->state != FW_STATE_HEAD) {
+            fw_conn_move(c, FW_STATE_HEAD);
+            fw_deadline_set(&h->deadlines, &c->deadline, FW_CLASS_HEADER, h->now);
+        }
+        break;
+    case FW_INTAKE_BODY: {
+        const bool first = c->state != FW_STATE_BODY;
+        fw_conn_move(c, FW_STATE_BODY);
+        fw_deadline_set(&h->deadlines, &c->deadline, FW_CLASS_BODY, h->now);
+        if (first)
+            begin_body(h, c);
+        break;
+    }
+    case FW_INTAKE_EMPTY: become_idle(h, c); break;
+    }
+    if (!awaits_input(c))
+        return;
+    if (c->input)
+        fw_conn_read(h, c);
+    else if (fw_intake_settle(h, c) != FW_OK)
+        fw_conn_die(h, c);
+    else
+        fw_conn_arm(h, c);
+}
+
+/* The input has ended, or broken. */
+static void input_ended(fw_hub *h, fw_conn *c, ssize_t n)
+{
+    if (n < 0)
+        h->stats.broken++;
+    else if (c->state == FW_STATE_HEAD || c->state == FW_STATE_BODY)
+        h->stats.truncated++;
+    fw_conn_die(h, c);
+}
+
+void fw_conn_read(fw_hub *h, fw_conn *c)
+{
+    for (int i = 0; i < READS_PER_TURN; i++) {
+        ssize_t n = fw_intake_receive(h, c);
+        if (n == FW_RETRY)
+            break;
+        if (n <= 0) {
+            input_ended(h, c, n);
+            return;
+        }
+        const bool more = c->input;
+        c->input = false; /* digest must not come back here */
+        fw_conn_digest(h, c);
+        c->input |= more;
+        if (!awaits_input(c))
+            return;
+        if (!more)
+            return; /* digest has settled and armed it */
+    }
+    if (fw_intake_settle(h, c) != FW_OK) {
+        fw_conn_die(h, c);
+        return;
+    }
+    if (c->input)
+        postpone(h, c);
+    fw_conn_arm(h, c);
+}
+
+bool fw_hub_again(fw_hub *h)
+{
+    fw_conn *c = h->again;
+    h->again = NULL;
+    const bool any = c != NULL;
+    while (c != NULL) {
+        fw_conn *next = c->link;
+        c->again = false;
+        if (c->state == FW_STATE_CLOSED) {
+            c->link = h->dead;
+            h->dead = c;
+        } else if (c->state == FW_STATE_LINGER) {
+            fw_conn_discard(h, c);
+        } else if (awaits_input(c)) {
+            fw_conn_read(h, c);
+        }
+        c = next;
+    }
+    return any;
+}
+
+/* ---- what the loop reports ------------------------------------------------------------------------------------- */
+
+void fw_conn_event(fw_hub *h, fw_conn *c, unsigned flags)
+{
+    if (c->state == FW_STATE_CLOSED)
+        return;
+    c->eof |= (flags & FW_EVENT_EOF) != 0;
+    c->input |= (flags & FW_EVENT_IN) != 0;
+    if (c->state == FW_STATE_BUSY || c->state == FW_STATE_READY)
+        return;
+    if ((flags & FW_EVENT_ERR) && (c->state == FW_STATE_SUSPENDED || c->state == FW_STATE_FLUSH)) {
+        h->stats.broken++;
+        fw_conn_close(h, c);
+        return;
+    }
+    if ((flags & FW_EVENT_OUT) && c->out.head != NULL)
+        fw_conn_output_moved(h, c, fw_conn_flush(h, c));
+    if (c->input && awaits_input(c) && !c->again)
+        fw_conn_read(h, c);
+    else if (c->input && c->state == FW_STATE_LINGER && !c->again)
+        fw_conn_discard(h, c);
+}
+
+void fw_conn_expire(fw_hub *h, fw_conn *c)
+{
+    const bool receiving = c->state == FW_STATE_HEAD || c->state == FW_STATE_BODY;
+    h->stats.timeouts += receiving || c->state == FW_STATE_FLUSH || c->state == FW_STATE_SUSPENDED;
+    if (receiving)
+        refuse(h, c, 408, "the request took too long to arrive", false);
+    else
+        fw_conn_close(h, c);
+}
+
+void fw_conn_retire(fw_hub *h, fw_conn *c)
+{
+    if (c->state != FW_STATE_IDLE && c->state != FW_STATE_OPEN)
+        return;
+    c->input = true; /* a request that is here, or on its way, is still served */
+    fw_conn_read(h, c);
+    if (c->state == FW_STATE_IDLE || c->state == FW_STATE_OPEN)
+        fw_deadline_set(&h->deadlines, &c->deadline, FW_CLASS_RETIRE, h->now);
+}

@@ -1,0 +1,58 @@
+/* fw.h - what every file of the core shares: return codes, branch hints, limits.
+ *
+ * The core knows bytes and file descriptors only.  It never includes Python.h, never prints, keeps no globals
+ * (constant tables excepted), and reports in one of three ways: a result >= 0, FW_RETRY ("not now"), or -errno.
+ */
+#ifndef FW_H
+#define FW_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#define FW_OK 0
+#define FW_RETRY (-0x10000) /* outside the range of errno */
+
+#define fw_likely(x) __builtin_expect(!!(x), 1)
+#define fw_unlikely(x) __builtin_expect(!!(x), 0)
+
+/* The structure of type T whose member M is at P. */
+#define fw_container(p, T, m) ((T *)(void *)((char *)(p) - offsetof(T, m)))
+
+/* What to do with a field name that CGI would fold into another one (`X_Y` and `X-Y`). */
+enum fw_header_map { FW_MAP_DROP, FW_MAP_REFUSE, FW_MAP_DANGEROUS };
+
+/* Timeout classes: each has one FIFO in deadline.h, because every member of a class waits equally long. */
+enum fw_class {
+    FW_CLASS_HEADER,    /* a head must be complete this long after its first byte, or after accept */
+    FW_CLASS_BODY,      /* between two reads of a body */
+    FW_CLASS_WRITE,     /* between two successful writes of a response */
+    FW_CLASS_KEEPALIVE, /* between two requests */
+    FW_CLASS_LINGER,    /* how long a refused peer may go on talking before we hang up */
+    FW_CLASS_RETIRE,    /* how long an idle connection of a stopping worker waits for a request on its way */
+    FW_CLASSES
+};
+
+/* Every limit the core applies.  Sizes are bytes, times milliseconds; 0 switches a timeout or body limit off. */
+typedef struct fw_config {
+    uint32_t limit_line;       /* request line without its CRLF */
+    uint32_t limit_fields;     /* header fields, trailers included */
+    uint32_t limit_field_size; /* one field line without its CRLF */
+    uint32_t limit_header;     /* the header section */
+    uint64_t limit_body;       /* request body after decoding; 0 = none */
+    size_t body_memory;        /* a larger body goes to an unlinked temporary file */
+    size_t high_water;         /* unsent response bytes at which an application is held back */
+    uint32_t max_connections;
+    uint32_t timeouts[FW_CLASSES];
+    uint32_t graceful_ms; /* how long a graceful stop may take */
+    enum fw_header_map header_map;
+    bool memo;            /* remember heads (memo.h) */
+    bool overload_refuse; /* past max_connections: true answers 503, false leaves them in the backlog */
+    const char *temp_dir; /* borrowed; outlives the loop */
+} fw_config;
+
+/* Fills `cfg` with the defaults that config.py documents. */
+void fw_config_defaults(fw_config *cfg);
+
+#endif

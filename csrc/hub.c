@@ -1,0 +1,74 @@
+/* hub.c - what the connections of one loop share: its birth, its end, and what it hands back to the worker. */
+#include "conn.h"
+#include "intake.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+void fw_config_defaults(fw_config *cfg)
+{
+    *cfg = (fw_config){
+        .limit_line = 8190,
+        .limit_fields = 100,
+        .limit_field_size = 8190,
+        .limit_header = 65536,
+        .body_memory = 1 << 20,
+        .high_water = 256 << 10,
+        .max_connections = 10000,
+        .timeouts = {[FW_CLASS_HEADER] = 30000,
+                     [FW_CLASS_BODY] = 30000,
+                     [FW_CLASS_WRITE] = 60000,
+                     [FW_CLASS_KEEPALIVE] = 75000,
+                     [FW_CLASS_LINGER] = 2000,
+                     [FW_CLASS_RETIRE] = 500},
+        .graceful_ms = 30000,
+        .header_map = FW_MAP_DROP,
+        .memo = true,
+        .temp_dir = "/tmp",
+    };
+}
+
+int fw_hub_open(fw_hub *h, const fw_llhttp_api *api, const fw_config *cfg, int events)
+{
+    memset(h, 0, sizeof *h);
+    h->api = api;
+    h->cfg = *cfg;
+    h->conns.prev = h->conns.next = &h->conns;
+    fw_deadlines_open(&h->deadlines, h->cfg.timeouts);
+    h->now = fw_deadline_clock();
+    return fw_poller_open(&h->poller, events);
+}
+
+void fw_hub_close(fw_hub *h)
+{
+    fw_memos_clear(&h->memos);
+    fw_intake_close(h);
+    fw_pool_close(&h->pool);
+    fw_poller_close(&h->poller);
+}
+
+void fw_hub_reap(fw_hub *h)
+{
+    while (h->dead != NULL) {
+        fw_conn *c = h->dead;
+        h->dead = c->link;
+        if (c->peer == NULL) {
+            free(c);
+        } else {
+            c->link = h->buried;
+            h->buried = c;
+        }
+    }
+}
+
+void *fw_hub_spent(fw_hub *h)
+{
+    void *owner = fw_pool_spent(&h->pool);
+    if (owner == NULL && h->buried != NULL) {
+        fw_conn *c = h->buried;
+        h->buried = c->link;
+        owner = c->peer;
+        free(c);
+    }
+    return owner != NULL ? owner : fw_memo_retired(&h->memos);
+}

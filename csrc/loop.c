@@ -1,0 +1,421 @@
+/* loop.c - accept, poll, hand out requests, stop. */
+#include "loop.h"
+#include "intake.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define EVENTS 256
+#define ACCEPTS 64        /* connections taken per event of a listener */
+#define RETRY_MS 100      /* until accepting is tried again after the system ran short */
+#define NOTICE_MS 60000   /* the same notice at most once in this time */
+#define REFUSE_SURPLUS 64 /* connections above the limit that may be open to be told 503 */
+
+/* ---- portability ----------------------------------------------------------------------------------------------- */
+
+#if !defined(__linux__)
+static int set_flags(int fd)
+{
+    return fcntl(fd, F_SETFL, O_NONBLOCK) < 0 || fcntl(fd, F_SETFD, FD_CLOEXEC) < 0 ? -errno : FW_OK;
+}
+#endif
+
+static int open_pipe(int ends[2])
+{
+#if defined(__linux__)
+    return pipe2(ends, O_NONBLOCK | O_CLOEXEC) < 0 ? -errno : FW_OK;
+#else
+    if (pipe(ends) < 0)
+        return -errno;
+    int rc = set_flags(ends[0]);
+    return rc != FW_OK ? rc : set_flags(ends[1]);
+#endif
+}
+
+static int accept_one(int fd, struct sockaddr *address, socklen_t *len)
+{
+#if defined(__linux__)
+    return accept4(fd, address, len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+#else
+    int client = accept(fd, address, len);
+    if (client >= 0) {
+        int one = 1;
+        set_flags(client);
+        setsockopt(client, SOL_SOCKET, SO_NOSIGPIPE, &one, sizeof one);
+    }
+    return client;
+#endif
+}
+
+/* ---- life ------------------------------------------------------------------------------------------------------ */
+
+int fw_loop_open(fw_loop **out, const fw_llhttp_api *api, const fw_config *cfg)
+{
+    fw_loop *l = calloc(1, sizeof *l);
+    if (l == NULL)
+        return -ENOMEM;
+    int ends[2] = {-1, -1};
+    int rc = fw_hub_open(&l->hub, api, cfg, EVENTS);
+    if (rc != FW_OK)
+        goto err_hub;
+    rc = -ENOMEM;
+    if ((l->events = calloc(EVENTS, sizeof *l->events)) == NULL)
+        goto err_events;
+    if ((rc = open_pipe(ends)) != FW_OK)
+        goto err_pipe;
+    l->wake.kind = FW_HANDLE_WAKE;
+    l->wake_read = ends[0];
+    l->wake_write = ends[1];
+    if ((rc = fw_poller_add(&l->hub.poller, l->wake_read, FW_POLL_LEVEL, &l->wake)) != FW_OK)
+        goto err_add;
+    *out = l;
+    return FW_OK;
+err_add:
+    close(ends[0]);
+    close(ends[1]);
+err_pipe:
+    free(l->events);
+err_events:
+    fw_hub_close(&l->hub);
+err_hub:
+    free(l);
+    return rc;
+}
+
+void fw_loop_free(fw_loop *l)
+{
+    fw_loop_abandon(l);
+    fw_hub_reap(&l->hub);
+    close(l->wake_read);
+    close(l->wake_write);
+    fw_hub_close(&l->hub);
+    free(l->events);
+    free(l);
+}
+
+int fw_loop_listen(fw_loop *l, int fd, bool tcp)
+{
+    if (l->nlisteners == FW_LISTENERS)
+        return -EMFILE;
+    fw_listener *n = &l->listeners[l->nlisteners];
+    n->handle.kind = FW_HANDLE_LISTENER;
+    n->fd = fd;
+    n->tcp = tcp;
+    n->index = l->nlisteners;
+    if (tcp) { /* accepted sockets inherit it: no system call for each of them */
+        int one = 1;
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    }
+    return (int)l->nlisteners++;
+}
+
+void fw_loop_wake(fw_loop *l)
+{
+    ssize_t n = write(l->wake_write, "", 1); /* full means that it is awake anyway */
+    (void)n;
+}
+
+void fw_loop_stop(fw_loop *l, enum fw_stop how)
+{
+    int now = atomic_load(&l->stop);
+    while (now < (int)how && !atomic_compare_exchange_weak(&l->stop, &now, (int)how))
+        ;
+    fw_loop_wake(l);
+}
+
+static void notice(fw_loop *l, enum fw_notice what)
+{
+    uint64_t *last = &l->noticed_at[what >> 1];
+    if (*last != 0 && l->hub.now - *last < NOTICE_MS)
+        return;
+    *last = l->hub.now;
+    l->notices |= (unsigned)what;
+    l->woken = true; /* the worker is to say it */
+}
+
+unsigned fw_loop_notices(fw_loop *l)
+{
+    unsigned n = l->notices;
+    l->notices = 0;
+    return n;
+}
+
+/* ---- accepting ------------------------------------------------------------------------------------------------- */
+
+static void pause_accepting(fw_loop *l)
+{
+    l->accept_on = NULL;
+    if (!l->accepting)
+        return;
+    for (unsigned i = 0; i < l->nlisteners; i++)
+        fw_poller_del(&l->hub.poller, l->listeners[i].fd);
+    l->accepting = false;
+}
+
+/* The system cannot give us a socket: existing connections go on, accepting waits for better times. */
+static void out_of_resources(fw_loop *l)
+{
+    notice(l, FW_NOTICE_DESCRIPTORS);
+    pause_accepting(l);
+    l->retry_at = l->hub.now + RETRY_MS;
+}
+
+static int resume_accepting(fw_loop *l)
+{
+    l->accepting = true;
+    l->retry_at = 0;
+    for (unsigned i = 0; i < l->nlisteners; i++) {
+        int rc = fw_poller_add(&l->hub.poller, l->listeners[i].fd, FW_POLL_SHARED, &l->listeners[i]);
+        if (rc == -ENOMEM || rc == -ENOSPC) {
+            out_of_resources(l);
+            return FW_OK;
+        }
+        if (rc != FW_OK && rc != -EEXIST)
+            return rc;
+    }
+    return FW_OK;
+}
+
+static bool at_limit(const fw_loop *l)
+{
+    return l->hub.stats.connections >= l->hub.cfg.max_connections;
+}
+
+/* No further connection may be taken, not even to be told 503. */
+static bool full(const fw_loop *l)
+{
+    const fw_config *cfg = &l->hub.cfg;
+    return l->hub.stats.connections >= (uint64_t)cfg->max_connections + (cfg->overload_refuse ? REFUSE_SURPLUS : 0);
+}
+
+static void welcome(fw_loop *l, int fd, const fw_listener *from, const struct sockaddr *address, socklen_t len)
+{
+    fw_hub *h = &l->hub;
+    const bool surplus = at_limit(l);
+    fw_conn *c = fw_conn_open(h, fd, from, address, len);
+    if (c == NULL) {
+        close(fd);
+        out_of_resources(l);
+    } else if (surplus) {
+        fw_conn_refuse_now(h, c, 503, "too many connections");
+    } else {
+        fw_conn_event(h, c, FW_EVENT_IN); /* its request may be here already: one system call to know */
+    }
+}
+
+/* Takes one connection from l->accept_on, or ends the taking. */
+static void accept_next(fw_loop *l)
+{
+    const fw_listener *from = l->accept_on;
+    if (at_limit(l)) {
+        notice(l, FW_NOTICE_CONNECTIONS);
+        if (full(l)) {
+            pause_accepting(l);
+            return;
+        }
+    }
+    if (l->accept_budget-- == 0)
+        l->accept_on = NULL;
+    union {
+        struct sockaddr any;
+        struct sockaddr_storage room;
+    } address;
+    socklen_t len = sizeof address;
+    int fd = accept_one(from->fd, &address.any, &len);
+    if (fd >= 0) {
+        welcome(l, fd, from, &address.any, len);
+        return;
+    }
+    switch (errno) {
+    case EINTR:
+    case ECONNABORTED: /* that client has changed its mind */
+    case EPERM:
+    case EPROTO: return;
+    case EMFILE:
+    case ENFILE:
+    case ENOBUFS:
+    case ENOMEM: out_of_resources(l); return;
+    default: l->accept_on = NULL; return; /* EAGAIN: nobody left */
+    }
+}
+
+/* ---- stopping -------------------------------------------------------------------------------------------------- */
+
+void fw_loop_abandon(fw_loop *l)
+{
+    l->at = l->nevents = 0; /* events of the closed; listeners and wake-up are reported again */
+    fw_conn *end = &l->hub.conns;
+    for (fw_conn *c = end->next, *next; c != end; c = next) {
+        next = c->next;
+        fw_conn_close(&l->hub, c);
+    }
+    fw_hub_again(&l->hub); /* nobody reads any more: those closed while they waited to are handed to the reaper */
+}
+
+static void begin_stop(fw_loop *l, int how)
+{
+    l->stopped = how;
+    l->hub.stopping = true;
+    pause_accepting(l);
+    l->retry_at = 0;
+    l->stop_at = how == FW_STOP_QUICK ? l->hub.now : l->hub.now + l->hub.cfg.graceful_ms;
+    fw_conn *end = &l->hub.conns;
+    for (fw_conn *c = end->next, *next; c != end; c = next) {
+        next = c->next;
+        fw_conn_retire(&l->hub, c);
+    }
+}
+
+/* ---- the loop -------------------------------------------------------------------------------------------------- */
+
+static void swallow_wakes(fw_loop *l)
+{
+    char sink[256];
+    while (read(l->wake_read, sink, sizeof sink) == sizeof sink)
+        ;
+    l->woken = true;
+}
+
+static void dispatch(fw_loop *l, const fw_event *e)
+{
+    switch (((const fw_handle *)e->data)->kind) {
+    case FW_HANDLE_CONN: fw_conn_event(&l->hub, e->data, e->flags); return;
+    case FW_HANDLE_LISTENER:
+        if (l->accepting) {
+            l->accept_on = e->data;
+            l->accept_budget = ACCEPTS;
+        }
+        return;
+    default: swallow_wakes(l);
+    }
+}
+
+static void expire(fw_loop *l)
+{
+    fw_deadline *d;
+    while ((d = fw_deadline_expire(&l->hub.deadlines, l->polled_at)) != NULL)
+        fw_conn_expire(&l->hub, fw_container(d, fw_conn, deadline));
+}
+
+static int sooner(int a, uint64_t when, uint64_t now)
+{
+    int b = when <= now ? 0 : when - now > 60000 ? 60000 : (int)(when - now);
+    return a < 0 || b < a ? b : a;
+}
+
+static int patience(const fw_loop *l, bool again)
+{
+    if (again || (l->waiting ? !l->hub.draining : l->hub.ready_head != NULL))
+        return 0;
+    int t = fw_deadline_wait(&l->hub.deadlines, l->hub.now);
+    if (l->retry_at != 0 && !full(l))
+        t = sooner(t, l->retry_at, l->hub.now);
+    if (l->stopped != FW_STOP_NONE)
+        t = sooner(t, l->stop_at, l->hub.now);
+    return t;
+}
+
+/* Between two polls: every event has been handled, so memory can be freed and time can pass judgement. */
+static int safe_point(fw_loop *l)
+{
+    fw_hub_reap(&l->hub);
+    if (!l->crowded)
+        expire(l); /* nobody is late whose bytes still wait in the kernel */
+    int how = atomic_load_explicit(&l->stop, memory_order_relaxed);
+    if (fw_unlikely(how > l->stopped))
+        begin_stop(l, how);
+    if (fw_unlikely(l->stopped != FW_STOP_NONE)) {
+        if (l->hub.now >= l->stop_at)
+            fw_loop_abandon(l);
+        if (l->hub.stats.connections == 0)
+            return FW_NEXT_DONE;
+    } else if (!l->accepting && !full(l) && l->hub.now >= l->retry_at) {
+        int rc = resume_accepting(l);
+        if (rc != FW_OK)
+            return rc;
+    }
+    return FW_NEXT_TURN;
+}
+
+static int poll_once(fw_loop *l)
+{
+    int rc = safe_point(l);
+    if (rc != FW_NEXT_TURN)
+        return rc;
+    const bool again = l->hub.again != NULL && fw_hub_again(&l->hub);
+    l->at = l->nevents = 0;
+    rc = fw_poller_wait(&l->hub.poller, l->events, patience(l, again));
+    l->hub.now = l->polled_at = fw_deadline_clock();
+    if (rc == FW_RETRY)
+        return FW_NEXT_WAKE;
+    if (rc < 0)
+        return rc;
+    l->nevents = rc;
+    l->crowded = rc == EVENTS;
+    return FW_NEXT_TURN;
+}
+
+/* One step: a connection to take, an event to handle, or a poll.  FW_NEXT_TURN: go on. */
+static int step(fw_loop *l)
+{
+    if (l->accept_on != NULL) {
+        accept_next(l);
+    } else if (l->at < l->nevents) {
+        dispatch(l, &l->events[l->at++]);
+    } else {
+        return poll_once(l);
+    }
+    if (fw_unlikely(l->woken)) {
+        l->woken = false;
+        return FW_NEXT_WAKE;
+    }
+    return FW_NEXT_TURN;
+}
+
+int fw_loop_next(fw_loop *l, fw_conn **out)
+{
+    for (;;) {
+        if ((*out = fw_conn_pull(&l->hub)) != NULL)
+            return FW_NEXT_TURN;
+        int rc = step(l);
+        if (rc != FW_NEXT_TURN)
+            return rc;
+    }
+}
+
+int fw_loop_try(fw_loop *l, fw_conn **out)
+{
+    for (;;) {
+        if ((*out = fw_conn_pull(&l->hub)) != NULL)
+            return FW_NEXT_TURN;
+        if (l->accept_on == NULL && l->at == l->nevents)
+            return FW_RETRY;
+        int rc = step(l);
+        if (rc != FW_NEXT_TURN)
+            return rc;
+    }
+}
+
+int fw_loop_drain(fw_loop *l, fw_conn *c)
+{
+    fw_hub *h = &l->hub;
+    if (c->state == FW_STATE_BUSY) {
+        if (c->broken)
+            return -EPIPE;
+        c->waiter = true;
+        fw_conn_suspend(h, c, NULL);
+    }
+    h->draining = l->waiting = c->state == FW_STATE_SUSPENDED;
+    int rc = FW_NEXT_TURN;
+    while (c->state == FW_STATE_SUSPENDED && rc == FW_NEXT_TURN)
+        rc = step(l);
+    h->draining = l->waiting = false;
+    if (c->state == FW_STATE_SUSPENDED)
+        return rc < 0 ? rc : FW_RETRY;
+    return c->broken ? -EPIPE : FW_OK;
+}

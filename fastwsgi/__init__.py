@@ -1,0 +1,43 @@
+"""fastwsgi: a WSGI (PEP 3333) server for CPython.
+
+``fastwsgi.run(app)`` serves an application from Python; ``fastwsgi MODULE:APP`` does it from the
+shell; ``fastwsgi.testing`` runs a server inside a test. Importing the package imports neither the
+compiled core nor anything else that costs time: that happens when a server starts.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from fastwsgi._version import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["__version__", "run"]
+
+
+def run(app: Callable[..., Any] | str, **settings: Any) -> int:
+    """Serve ``app`` until the process is asked to stop.
+
+    ``app`` is a WSGI callable, or its name as on the command line (``"pkg.mod:app"``,
+    ``"pkg.mod:make_app()"``). Every setting of ``fastwsgi --help`` is a keyword
+    (``bind="127.0.0.1:8000"``, ``workers=4``, ``keepalive=75``). Only the keywords count:
+    environment variables and configuration files are not read, except the file named by
+    ``config=``.
+
+    With ``workers=0`` the calling thread serves, without a fork: for embedding, debugging and
+    profiling. In the main thread SIGTERM, SIGINT, SIGQUIT and SIGUSR1 are handled while it runs,
+    and the previous handlers come back afterwards; in any other thread no signal is touched. With
+    ``workers`` of 1 or more the calling process becomes the master of as many forked workers,
+    which needs the main thread.
+
+    Returns the exit code: 0 when asked to stop, 3 when the workers did not start, 4 when the
+    application did not load in them. Raises the errors of :mod:`fastwsgi.errors`: ``ConfigError``
+    for a wrong setting, ``ListenError`` when an address cannot be bound, ``AppImportError`` when
+    ``workers=0`` and ``app`` cannot be loaded.
+    """
+    from fastwsgi.config_sources import from_keywords
+    from fastwsgi.master import serve
+
+    return serve(app, from_keywords(settings))

@@ -1,0 +1,230 @@
+# csrc.pxd - the only `extern` block for our C core. All of it works without the interpreter lock.
+#
+# Functions are linked into `native` alone; other modules use the types and inline functions from here and call
+# functions through native.pxd. Meaning, ownership and errors are told in the C headers.
+
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+
+
+cdef extern from "<sys/socket.h>" nogil:
+    struct sockaddr:
+        pass
+
+
+cdef extern from "fw.h" nogil:
+    int FW_OK
+    int FW_RETRY
+    enum fw_header_map:
+        FW_MAP_DROP
+        FW_MAP_REFUSE
+        FW_MAP_DANGEROUS
+    enum fw_class:
+        FW_CLASS_HEADER
+        FW_CLASS_BODY
+        FW_CLASS_WRITE
+        FW_CLASS_KEEPALIVE
+        FW_CLASS_LINGER
+        FW_CLASS_RETIRE
+    struct fw_config:
+        uint32_t limit_line
+        uint32_t limit_fields
+        uint32_t limit_field_size
+        uint32_t limit_header
+        uint64_t limit_body
+        size_t body_memory
+        size_t high_water
+        uint32_t max_connections
+        uint32_t timeouts[6]
+        uint32_t graceful_ms
+        fw_header_map header_map
+        bint memo
+        bint overload_refuse
+        const char *temp_dir
+    void fw_config_defaults(fw_config *)
+
+
+cdef extern from "llhttp.h" nogil:
+    enum:
+        FW_METHOD_HEAD
+        FW_METHODS
+    struct fw_llhttp_api:
+        const char *(*method_name)(int)
+    int fw_llhttp_load(fw_llhttp_api *, const char *path, const char **missing)
+    const char *fw_llhttp_check(const fw_llhttp_api *)
+
+
+cdef extern from "names.h" nogil:
+    enum fw_name:
+        FW_NAME_UNKNOWN
+        FW_NAME_HOST
+        FW_NAME_COOKIE
+        FW_NAME_CONTENT_TYPE
+        FW_NAME_CONTENT_LENGTH
+        FW_NAME_COUNT
+    const char *fw_name_text(fw_name, size_t *)
+
+
+cdef extern from "body.h" nogil:
+    struct fw_body:
+        uint64_t len
+        uint64_t pos
+    uint64_t fw_body_left(const fw_body *)
+    ssize_t fw_body_read(fw_body *, char *, size_t)
+    ssize_t fw_body_line(const fw_body *, size_t)
+
+
+cdef extern from "memo.h" nogil:
+    enum:
+        FW_MEMO_NONE
+        FW_MEMO_FILL
+        FW_MEMO_BLOCK
+        FW_MEMO_FULL
+    struct fw_memo:
+        void *user
+    struct fw_memos:
+        pass
+    void fw_memos_clear(fw_memos *)
+
+
+cdef extern from "request.h" nogil:
+    struct fw_span:
+        uint32_t off
+        uint32_t len
+    enum:
+        FW_FIELD_HIDDEN
+        FW_FRAMING_NONE
+        FW_FRAMING_CHUNKED
+    struct fw_field:
+        fw_span name
+        fw_span value
+        uint8_t id
+        uint8_t flags
+    struct fw_request:
+        const char *base
+        fw_field *fields
+        uint32_t nfields
+        fw_span method
+        fw_span target
+        fw_span path
+        fw_span query
+        fw_span authority
+        fw_body body
+        uint8_t method_id
+        uint8_t minor
+        uint8_t framing
+        bint has_length
+        bint keep_alive
+        bint repeats
+        bint asterisk
+        uint8_t memo_use
+        fw_memo *memo
+    const char *fw_request_at(const fw_request *, fw_span)
+
+
+cdef extern from "outq.h" nogil:
+    struct fw_pool:
+        pass
+    struct fw_outq:
+        size_t bytes
+    struct fw_outq_mark:
+        pass
+    char *fw_outq_reserve(fw_outq *, fw_pool *, size_t)
+    void fw_outq_commit(fw_outq *, size_t)
+    int fw_outq_copy(fw_outq *, fw_pool *, const void *, size_t)
+    int fw_outq_ref(fw_outq *, fw_pool *, const void *, size_t, void *owner)
+    int fw_outq_file(fw_outq *, fw_pool *, int fd, int64_t offset, size_t, void *owner)
+    fw_outq_mark fw_outq_here(const fw_outq *)
+    void fw_outq_rollback(fw_outq *, fw_pool *, fw_outq_mark)
+
+
+cdef extern from "wire.h" nogil:
+    enum:
+        FW_DATE_LEN
+    struct fw_date:
+        pass
+    enum fw_own:
+        FW_OWN_NONE
+        FW_OWN_DATE
+        FW_OWN_SERVER
+        FW_OWN_CONTENT_LENGTH
+        FW_OWN_CONNECTION
+        FW_OWN_HOP
+    const char *fw_date_line(fw_date *)
+    size_t fw_wire_decimal(char *, uint64_t)
+    size_t fw_wire_hex(char *, uint64_t)
+    bint fw_wire_is_value(const char *, size_t)
+    enum fw_field_fault:
+        FW_FAULT_NONE
+        FW_FAULT_NAME
+        FW_FAULT_VALUE
+    fw_field_fault fw_wire_field(char *, const char *, size_t, const char *, size_t, fw_own *)
+    bint fw_wire_lists(const char *, size_t, const char *)
+    size_t fw_wire_unquote(char *, const char *, size_t)
+
+
+cdef extern from "conn.h" nogil:
+    enum fw_turn:
+        FW_TURN_REQUEST
+        FW_TURN_RESUME
+        FW_TURN_GONE
+    struct fw_listener:
+        unsigned index
+    struct fw_conn:
+        uint8_t turn
+        bint broken
+        const fw_listener *listener
+        fw_request *req
+        fw_outq out
+        void *user
+        void *peer
+    struct fw_stats:
+        uint64_t accepted
+        uint64_t requests
+        uint64_t refused
+        uint64_t timeouts
+        uint64_t truncated
+        uint64_t broken
+        uint64_t bytes_in
+        uint64_t bytes_out
+        uint64_t connections
+    struct fw_hub:
+        fw_config cfg
+        fw_pool pool
+        fw_date date
+        fw_stats stats
+        fw_memos memos
+        bint stopping
+    const sockaddr *fw_conn_address(const fw_conn *)
+    int fw_conn_send(fw_hub *, fw_conn *)
+    void fw_conn_suspend(fw_hub *, fw_conn *, void *)
+    void fw_conn_finish(fw_hub *, fw_conn *, bint keep, bint cut)
+    fw_conn *fw_conn_pull(fw_hub *)
+    void fw_hub_reap(fw_hub *)
+    void *fw_hub_spent(fw_hub *)
+
+
+cdef extern from "loop.h" nogil:
+    enum:
+        FW_NEXT_TURN
+        FW_NEXT_WAKE
+        FW_NEXT_DONE
+        FW_NOTICE_DESCRIPTORS
+        FW_NOTICE_CONNECTIONS
+    enum fw_stop:
+        FW_STOP_GRACEFUL
+        FW_STOP_QUICK
+    struct fw_loop:
+        fw_hub hub
+        int wake_write
+        unsigned notices
+    int fw_loop_open(fw_loop **, const fw_llhttp_api *, const fw_config *)
+    void fw_loop_free(fw_loop *)
+    int fw_loop_listen(fw_loop *, int fd, bint tcp)
+    int fw_loop_next(fw_loop *, fw_conn **)
+    int fw_loop_try(fw_loop *, fw_conn **)
+    bint fw_loop_ready(const fw_loop *)
+    bint fw_loop_pending(const fw_loop *)
+    int fw_loop_drain(fw_loop *, fw_conn *)
+    void fw_loop_stop(fw_loop *, fw_stop)
+    unsigned fw_loop_notices(fw_loop *)
+    void fw_loop_abandon(fw_loop *)

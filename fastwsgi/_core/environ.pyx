@@ -1,0 +1,358 @@
+# environ.pyx - a parsed request becomes the environ dict of PEP 3333.
+#
+# The base dict of the listener is copied, then the request's own values are set: keys are interned and shared, values
+# are new str objects holding the bytes as Latin-1 (PEP 3333 "A Note On String Types"). Runs with the interpreter lock;
+# the spans it reads are lent for the duration of the request.
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.dict cimport PyDict_Copy, PyDict_GetItem, PyDict_SetItem
+from cpython.list cimport PyList_GET_ITEM
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_INCREF
+from libc.stdint cimport uint32_t
+from libc.stdlib cimport free, malloc
+from libc.string cimport memchr, memcmp, memcpy
+
+from fastwsgi._core cimport native
+from fastwsgi._core.csrc cimport (
+    FW_FIELD_HIDDEN, FW_FRAMING_CHUNKED, FW_MEMO_BLOCK, FW_MEMO_FILL, FW_MEMO_FULL, FW_METHODS,
+    FW_NAME_CONTENT_LENGTH, FW_NAME_CONTENT_TYPE, FW_NAME_COOKIE, FW_NAME_COUNT, FW_NAME_UNKNOWN, fw_conn,
+    fw_conn_address, fw_field, fw_request, fw_request_at, fw_span, sockaddr,
+)
+
+import sys
+
+cdef extern from "Python.h":
+    object PyUnicode_DecodeLatin1(const char *s, Py_ssize_t n, const char *errors)
+    object PyUnicode_New(Py_ssize_t n, unsigned int maxchar)
+    void *PyUnicode_DATA(object s)
+    Py_ssize_t PyUnicode_GET_LENGTH(object s)
+
+cdef extern from *:
+    """
+    #include <arpa/inet.h>
+    #include <netinet/in.h>
+    #include <sys/socket.h>
+
+    /* The client's address and port as text; 0 for a family that has none. */
+    static int fw_name_peer(const struct sockaddr *a, char *text, unsigned size, unsigned *port)
+    {
+        if (a->sa_family == AF_INET) {
+            const struct sockaddr_in *v4 = (const struct sockaddr_in *)(const void *)a;
+            *port = ntohs(v4->sin_port);
+            return inet_ntop(AF_INET, &v4->sin_addr, text, size) != NULL;
+        }
+        if (a->sa_family == AF_INET6) {
+            const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)(const void *)a;
+            *port = ntohs(v6->sin6_port);
+            return inet_ntop(AF_INET6, &v6->sin6_addr, text, size) != NULL;
+        }
+        return 0;
+    }
+    """
+    int fw_name_peer(const sockaddr *a, char *text, unsigned size, unsigned *port)
+
+# The keys that are set for every request, interned once.
+cdef str METHOD = "REQUEST_METHOD"
+cdef str PROTOCOL = "SERVER_PROTOCOL"
+cdef str PATH_INFO = "PATH_INFO"
+cdef str QUERY_STRING = "QUERY_STRING"
+cdef str RAW_URI = "RAW_URI"
+cdef str REQUEST_URI = "REQUEST_URI"
+cdef str REMOTE_ADDR = "REMOTE_ADDR"
+cdef str REMOTE_PORT = "REMOTE_PORT"
+cdef str CONTENT_LENGTH = "CONTENT_LENGTH"
+cdef str HTTP_HOST = "HTTP_HOST"
+cdef str INPUT = "wsgi.input"
+cdef str HTTP_1_0 = "HTTP/1.0"
+cdef str HTTP_1_1 = "HTTP/1.1"
+cdef str EMPTY = ""
+cdef str ASTERISK = "*"
+cdef str SLASH = "/"
+
+cdef enum:
+    UNQUOTE_ON_STACK = 1024
+    LEARN_AFTER = 4  # misfits in a row until another request becomes the one to compare with
+
+
+cdef inline str latin1(const char *s, size_t n):
+    return <str>PyUnicode_DecodeLatin1(s, <Py_ssize_t>n, NULL)
+
+
+cdef inline str text_at(const fw_request *r, fw_span span):
+    return latin1(fw_request_at(r, span), span.len)
+
+
+cdef str unquoted(const char *s, size_t n):
+    """The percent-decoded path; most paths have nothing to decode."""
+    cdef char stack[UNQUOTE_ON_STACK]
+    cdef char *buffer = stack
+    if n == 0 or memchr(s, c"%", n) == NULL:
+        return latin1(s, n)
+    if n > UNQUOTE_ON_STACK:
+        buffer = <char *>malloc(n)
+        if buffer == NULL:
+            raise MemoryError
+    try:
+        return latin1(buffer, native.unquote(buffer, s, n))
+    finally:
+        if buffer != stack:
+            free(buffer)
+
+
+cdef str http_key(const char *name, size_t n):
+    """``HTTP_`` and the field name in upper case, hyphens as underscores (RFC 3875 4.1.18)."""
+    key = PyUnicode_New(<Py_ssize_t>n + 5, 127)
+    cdef char *to = <char *>PyUnicode_DATA(key)
+    cdef size_t i
+    cdef char ch
+    memcpy(to, b"HTTP_", 5)
+    for i in range(n):
+        ch = name[i]
+        if c"a" <= ch <= c"z":
+            ch -= 32
+        elif ch == c"-":
+            ch = c"_"
+        to[5 + i] = ch
+    return <str>key
+
+
+cdef list known_keys():
+    cdef list keys = [None]
+    cdef size_t n
+    cdef const char *name
+    cdef int i
+    for i in range(1, <int>FW_NAME_COUNT):
+        name = native.name_text(<native.fw_name>i, &n)
+        keys.append(sys.intern(http_key(name, n)))
+    keys[FW_NAME_CONTENT_TYPE] = "CONTENT_TYPE"
+    keys[FW_NAME_CONTENT_LENGTH] = CONTENT_LENGTH
+    return keys
+
+
+cdef tuple peer_of(fw_conn *c):
+    """The client's (address, port) as str, made once per connection and kept by it."""
+    cdef char text[64]
+    cdef unsigned port = 0
+    cdef tuple peer
+    if c.peer == NULL:
+        if fw_name_peer(fw_conn_address(c), text, sizeof(text), &port):
+            peer = (text.decode("ascii"), str(port))
+        else:
+            peer = (EMPTY, EMPTY)
+        Py_INCREF(peer)  # the connection's reference; the worker drops it when the connection is buried
+        c.peer = <void *>peer
+    return <tuple>c.peer
+
+
+cdef str request_line(const fw_request *r):
+    """Method and target as they came, for the log."""
+    return f"{text_at(r, r.method)} {text_at(r, r.target)}"
+
+
+cdef inline bint same_text(object text, const char *s, size_t n) noexcept:
+    return PyUnicode_GET_LENGTH(text) == <Py_ssize_t>n and memcmp(PyUnicode_DATA(text), s, n) == 0
+
+
+cdef class Last:
+    """A request fits when it came to the same listener and has the same fields in the same order, each once."""
+
+    cdef bint fits(self, const fw_conn *c) noexcept:
+        cdef const fw_request *r = c.req
+        cdef const fw_field *f
+        cdef object name
+        cdef uint32_t i
+        if (self.environ is None or r.nfields != self.nfields or r.minor != self.minor or r.repeats
+                or r.authority.len != 0 or r.framing == FW_FRAMING_CHUNKED or c.listener.index != self.listener):
+            return False
+        for i in range(r.nfields):
+            f = &r.fields[i]
+            if f.id != self.ids[i] or f.flags & FW_FIELD_HIDDEN:
+                return False
+            if f.id == FW_NAME_UNKNOWN:
+                name = <object>PyList_GET_ITEM(self.names, i)
+                if (<size_t>PyBytes_GET_SIZE(name) != f.name.len
+                        or memcmp(PyBytes_AS_STRING(name), fw_request_at(r, f.name), f.name.len) != 0):
+                    return False
+        return True
+
+    cdef int learn(self, const fw_conn *c, EnvironBuilder builder, dict environ, tuple peer) except -1:
+        cdef const fw_request *r = c.req
+        cdef const fw_field *f
+        cdef uint32_t i
+        cdef set seen = set()
+        if r.nfields > SIMILAR_FIELDS or r.repeats or r.authority.len != 0 or r.framing == FW_FRAMING_CHUNKED:
+            return 0
+        self.environ = None  # until all is in place
+        self.names = []
+        self.keys = []
+        self.values = []
+        for i in range(r.nfields):
+            f = &r.fields[i]
+            known = f.id != FW_NAME_UNKNOWN
+            key = builder.keys[f.id] if known else http_key(fw_request_at(r, f.name), f.name.len)
+            if f.flags & FW_FIELD_HIDDEN or key in seen:
+                return 0
+            seen.add(key)
+            self.ids[i] = f.id
+            self.names.append(None if known else fw_request_at(r, f.name)[:f.name.len])
+            self.keys.append(key)
+            self.values.append(environ[key])
+        self.nfields = r.nfields
+        self.minor = r.minor
+        self.listener = c.listener.index
+        self.peer = peer
+        self.method = builder.method(r)
+        self.raw = environ[RAW_URI]
+        self.environ = <dict>PyDict_Copy(environ)
+        return 0
+
+
+cdef class EnvironBuilder:
+    """Builds environs. One per worker; *bases* holds, per listener, what all its requests have in common."""
+
+    def __init__(self, list bases, object no_body, str script_name, bint reuse):
+        self.bases = bases
+        self.no_body = no_body
+        self.script_name = script_name
+        self.last = Last.__new__(Last)
+        self.reuse = reuse
+        self.keys = known_keys()
+        self.methods = [None] * FW_METHODS
+
+    cdef dict build(self, fw_conn *c, object body_input):
+        cdef const fw_request *r = c.req
+        cdef tuple peer = peer_of(c)
+        cdef dict environ
+        if r.memo_use == FW_MEMO_FULL or r.memo_use == FW_MEMO_BLOCK:
+            return self.recall(c, peer)
+        if self.last.fits(c):
+            environ = self.build_alike(c, peer)
+        else:
+            environ = self.build_anew(c, peer)
+        if r.memo_use == FW_MEMO_FILL:
+            self.remember(r, environ, peer)
+        if body_input is not self.no_body:  # the base has that one
+            PyDict_SetItem(environ, INPUT, body_input)
+        return environ
+
+    cdef dict build_anew(self, fw_conn *c, tuple peer):
+        cdef const fw_request *r = c.req
+        cdef dict environ = <dict>PyDict_Copy(<dict>self.bases[c.listener.index])
+        PyDict_SetItem(environ, METHOD, self.method(r))
+        PyDict_SetItem(environ, PROTOCOL, HTTP_1_1 if r.minor == 1 else HTTP_1_0)
+        PyDict_SetItem(environ, REMOTE_ADDR, <str>peer[0])
+        PyDict_SetItem(environ, REMOTE_PORT, <str>peer[1])
+        self.set_target(environ, r)
+        self.set_fields(environ, r)
+        if r.authority.len != 0:  # RFC 9112 3.2.2: the target's authority stands in for Host
+            PyDict_SetItem(environ, HTTP_HOST, text_at(r, r.authority))
+        if r.framing == FW_FRAMING_CHUNKED:
+            PyDict_SetItem(environ, CONTENT_LENGTH, str(r.body.len))
+        self.misfits += 1
+        if self.misfits >= LEARN_AFTER and self.reuse:
+            self.misfits = 0
+            self.last.learn(c, self, environ, peer)
+        return environ
+
+    cdef dict build_alike(self, fw_conn *c, tuple peer):
+        """Starts from the last environ and sets what differs; the last one follows."""
+        cdef const fw_request *r = c.req
+        cdef Last last = self.last
+        cdef dict environ = last.environ
+        cdef str method = self.method(r)
+        cdef object value
+        cdef const fw_field *f
+        cdef uint32_t i
+        self.misfits = 0
+        last.environ = None  # an error on the way leaves nothing half done to start from
+        if method is not last.method:
+            last.method = method
+            PyDict_SetItem(environ, METHOD, method)
+        if peer is not last.peer:
+            last.peer = peer
+            PyDict_SetItem(environ, REMOTE_ADDR, <str>peer[0])
+            PyDict_SetItem(environ, REMOTE_PORT, <str>peer[1])
+        if not same_text(last.raw, fw_request_at(r, r.target), r.target.len):
+            self.set_target(environ, r)
+            last.raw = <str>environ[RAW_URI]
+        for i in range(r.nfields):
+            f = &r.fields[i]
+            value = <object>PyList_GET_ITEM(last.values, i)
+            if not same_text(value, fw_request_at(r, f.value), f.value.len):
+                value = text_at(r, f.value)
+                PyDict_SetItem(environ, <object>PyList_GET_ITEM(last.keys, i), value)
+                last.values[i] = value
+        last.environ = environ
+        return <dict>PyDict_Copy(environ)
+
+    cdef int remember(self, const fw_request *r, dict environ, tuple peer) except -1:
+        """Keeps a copy of the environ with the head that it was built from (memo.h)."""
+        cdef tuple kept = (PyDict_Copy(environ), peer)
+        Py_INCREF(kept)  # the memo's reference; comes back as spent when the memo is overwritten
+        r.memo.user = <void *>kept
+        return 0
+
+    cdef dict recall(self, fw_conn *c, tuple peer):
+        """The environ of a head seen before, with what differs set anew."""
+        cdef const fw_request *r = c.req
+        cdef tuple kept = <tuple>r.memo.user
+        cdef dict environ = <dict>PyDict_Copy(<dict>kept[0])
+        if kept[1] is not peer:
+            PyDict_SetItem(environ, REMOTE_ADDR, <str>peer[0])
+            PyDict_SetItem(environ, REMOTE_PORT, <str>peer[1])
+        if r.memo_use == FW_MEMO_BLOCK:
+            PyDict_SetItem(environ, METHOD, self.method(r))
+            self.set_target(environ, r)
+        return environ
+
+    cdef str method(self, const fw_request *r):
+        cdef object name = self.methods[r.method_id]
+        if name is None:
+            name = sys.intern(text_at(r, r.method))
+            self.methods[r.method_id] = name
+        return <str>name
+
+    cdef int set_target(self, dict environ, const fw_request *r) except -1:
+        cdef str raw = text_at(r, r.target)
+        cdef str path
+        cdef str prefix = self.script_name
+        PyDict_SetItem(environ, RAW_URI, raw)
+        PyDict_SetItem(environ, REQUEST_URI, raw)
+        PyDict_SetItem(environ, QUERY_STRING, text_at(r, r.query) if r.query.len else EMPTY)
+        if r.asterisk:
+            path = ASTERISK
+        elif r.path.len == 0:  # http://host?query
+            path = SLASH
+        elif r.path.len == r.target.len and memchr(fw_request_at(r, r.path), c"%", r.path.len) == NULL:
+            path = raw
+        else:
+            path = unquoted(fw_request_at(r, r.path), r.path.len)
+        if prefix is not EMPTY and (path == prefix or path.startswith(prefix + SLASH)):
+            path = path[len(prefix):]
+        PyDict_SetItem(environ, PATH_INFO, path)
+        return 0
+
+    cdef int set_fields(self, dict environ, const fw_request *r) except -1:
+        cdef uint32_t i
+        cdef const fw_field *f
+        cdef str value
+        cdef object key
+        cdef PyObject *present
+        for i in range(r.nfields):
+            f = &r.fields[i]
+            if f.flags & FW_FIELD_HIDDEN:
+                continue
+            value = text_at(r, f.value)
+            if f.id != FW_NAME_UNKNOWN:
+                key = self.keys[f.id]
+                if not r.repeats:
+                    PyDict_SetItem(environ, key, value)
+                    continue
+            else:
+                key = http_key(fw_request_at(r, f.name), f.name.len)
+            present = PyDict_GetItem(environ, key)
+            if present != NULL:  # RFC 9110 5.2; Cookie: RFC 6265 5.4
+                value = f"{<str>present}{'; ' if f.id == FW_NAME_COOKIE else ', '}{value}"
+            PyDict_SetItem(environ, key, value)
+        return 0

@@ -1,0 +1,19 @@
+# head.pxd - status line and header fields of a response.
+
+from libc.stdint cimport int64_t
+
+from fastwsgi._core.csrc cimport fw_conn
+from fastwsgi._core.shared cimport Shared
+
+
+cdef struct HeadFacts:
+    int64_t length    # the application's Content-Length, -1 if it gave none
+    bint has_date
+    bint has_server
+    bint closes       # the application asked for Connection: close
+
+
+cdef int status_code(object status) except -1
+cdef int put_status(Shared shared, fw_conn *c, str status) except -1
+cdef int put_fields(Shared shared, fw_conn *c, list headers, HeadFacts *facts) except -1
+cdef int put_missing(Shared shared, fw_conn *c, const HeadFacts *facts) except -1

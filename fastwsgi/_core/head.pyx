@@ -1,0 +1,160 @@
+# head.pyx - status line and header fields, validated and serialised in one pass straight from the str objects.
+#
+# Everything is written behind a mark that the caller has set in the output queue: on any error here the caller rolls
+# back, so nothing of an invalid head is ever sent.
+
+from cpython.list cimport PyList_GET_ITEM, PyList_GET_SIZE
+from cpython.tuple cimport PyTuple_Check, PyTuple_GET_ITEM, PyTuple_GET_SIZE
+from libc.stdint cimport INT64_MAX, int64_t
+from libc.string cimport memcpy
+
+from fastwsgi._core cimport native
+from fastwsgi._core.csrc cimport (
+    FW_DATE_LEN, FW_FAULT_NAME, FW_FAULT_VALUE, FW_OWN_CONNECTION, FW_OWN_CONTENT_LENGTH, FW_OWN_DATE, FW_OWN_NONE,
+    FW_OWN_SERVER, fw_conn, fw_field_fault, fw_own,
+)
+from fastwsgi._core.shared cimport Shared
+
+cdef extern from *:
+    """
+    #if PY_VERSION_HEX < 0x030C0000
+    #define fw_str_ready(o) PyUnicode_READY(o)
+    #else
+    #define fw_str_ready(o) 0
+    #endif
+    #define fw_str_is_latin1(o) (PyUnicode_KIND(o) == PyUnicode_1BYTE_KIND)
+    #define fw_str_bytes(o) ((const char *)PyUnicode_1BYTE_DATA(o))
+    """
+    int fw_str_ready(object) except -1
+    bint fw_str_is_latin1(object)
+    const char *fw_str_bytes(object)
+
+cdef extern from "Python.h":
+    Py_ssize_t PyUnicode_GET_LENGTH(object)
+    bint PyUnicode_Check(object)
+
+cdef enum:
+    HEAD_ROOM = 1024     # reserved at a time
+    MISSING_ROOM = 64    # Server and Date lines
+
+
+cdef bint is_latin1(object s) except -1:
+    if not PyUnicode_Check(s):
+        return False
+    fw_str_ready(s)
+    return fw_str_is_latin1(s)
+
+
+cdef int status_code(object status) except -1:
+    """The number in ``DDD reason``, 200 to 599 (PEP 3333: a status string of the form "999 Message here")."""
+    cdef const char *s
+    cdef Py_ssize_t n
+    cdef int code
+    if not is_latin1(status):
+        raise TypeError(f"status must be a str in Latin-1, not {status!r}")
+    s = fw_str_bytes(status)
+    n = PyUnicode_GET_LENGTH(status)
+    if (n < 4 or s[3] != c" " or not (c"2" <= s[0] <= c"5") or not (c"0" <= s[1] <= c"9")
+            or not (c"0" <= s[2] <= c"9") or not native.is_value(s, n)):
+        raise ValueError(f"status must be three digits from 200 to 599, a space and a reason, not {status!r}")
+    code = (s[0] - c"0") * 100 + (s[1] - c"0") * 10 + (s[2] - c"0")
+    return code
+
+
+cdef int64_t content_length(object value) except -1:
+    cdef const char *s = fw_str_bytes(value)
+    cdef Py_ssize_t i, n = PyUnicode_GET_LENGTH(value)
+    cdef int64_t v = 0
+    for i in range(n):
+        if not (c"0" <= s[i] <= c"9") or v > (INT64_MAX - 9) // 10:
+            raise ValueError(f"Content-Length must be a decimal number, not {value!r}")
+        v = v * 10 + (s[i] - c"0")
+    if n == 0:
+        raise ValueError("Content-Length is empty")
+    return v
+
+
+cdef char *room_for(Shared shared, fw_conn *c, size_t n) except NULL:
+    cdef char *to = native.reserve(shared.hub, c, n)
+    if to == NULL:
+        raise MemoryError("no memory for the response")
+    return to
+
+
+cdef int put_status(Shared shared, fw_conn *c, str status) except -1:
+    """The status line; *status* has passed status_code."""
+    cdef size_t n = <size_t>PyUnicode_GET_LENGTH(status)
+    cdef char *to = room_for(shared, c, n + 11)
+    memcpy(to, b"HTTP/1.1 ", 9)
+    memcpy(to + 9, fw_str_bytes(status), n)
+    memcpy(to + 9 + n, b"\r\n", 2)
+    native.commit(c, n + 11)
+    return 0
+
+
+cdef int put_missing(Shared shared, fw_conn *c, const HeadFacts *facts) except -1:
+    """Server and Date, where the application has not set them (RFC 9110 6.6.1, 10.2.4)."""
+    cdef size_t n = 0
+    cdef char *to = room_for(shared, c, MISSING_ROOM)
+    if not facts.has_server:
+        memcpy(to, b"Server: fastwsgi\r\n", 18)
+        n = 18
+    if not facts.has_date:
+        memcpy(to + n, native.date_line(shared.hub), FW_DATE_LEN)
+        n += FW_DATE_LEN
+    native.commit(c, n)
+    return 0
+
+
+cdef int put_fields(Shared shared, fw_conn *c, list headers, HeadFacts *facts) except -1:
+    """Validates and queues the application's header fields, except those that are the server's business."""
+    cdef Py_ssize_t i
+    cdef object item, name, value
+    cdef size_t nn, nv, used = 0, room = 0
+    cdef const char *pn
+    cdef const char *pv
+    cdef char *to = NULL
+    cdef fw_own own
+    cdef fw_field_fault fault
+    facts.length = -1
+    facts.has_date = facts.has_server = facts.closes = False
+    for i in range(PyList_GET_SIZE(headers)):
+        if i >= PyList_GET_SIZE(headers):
+            break  # the report of a warning has run code that shortened the list
+        item = <object>PyList_GET_ITEM(headers, i)
+        if not PyTuple_Check(item) or PyTuple_GET_SIZE(item) != 2:
+            raise TypeError(f"a header must be a (name, value) tuple, not {item!r}")
+        name = <object>PyTuple_GET_ITEM(item, 0)
+        value = <object>PyTuple_GET_ITEM(item, 1)
+        if not is_latin1(name) or not is_latin1(value):
+            raise TypeError(f"header name and value must be str in Latin-1: {item!r}")
+        pn = fw_str_bytes(name)
+        pv = fw_str_bytes(value)
+        nn = <size_t>PyUnicode_GET_LENGTH(name)
+        nv = <size_t>PyUnicode_GET_LENGTH(value)
+        if used + nn + nv + 4 > room:
+            if used:
+                native.commit(c, used)
+            room = max(nn + nv + 4, <size_t>HEAD_ROOM)
+            used = 0
+            to = room_for(shared, c, room)
+        fault = native.field_line(to + used, pn, nn, pv, nv, &own)
+        if fault == FW_FAULT_NAME:
+            raise ValueError(f"invalid header name {name!r} (RFC 9110 5.1)")
+        if fault == FW_FAULT_VALUE:
+            raise ValueError(f"control character in the value of header {name}: {value!r} (RFC 9110 5.5)")
+        if own == FW_OWN_NONE or own == FW_OWN_DATE or own == FW_OWN_SERVER:
+            used += nn + nv + 4
+            facts.has_date |= own == FW_OWN_DATE
+            facts.has_server |= own == FW_OWN_SERVER
+        elif own == FW_OWN_CONTENT_LENGTH:
+            if facts.length >= 0:
+                raise ValueError("more than one Content-Length header")
+            facts.length = content_length(value)
+        elif own == FW_OWN_CONNECTION and native.lists(pv, nv, b"close"):
+            facts.closes = True
+        else:
+            shared.warn_hop(name)
+    if used:
+        native.commit(c, used)
+    return 0

@@ -1,0 +1,57 @@
+# native.pxd - the door to the C core for the other compiled modules.
+#
+# csrc is linked into `native` once; its functions are reached through these. Those that may take a system call come in
+# pairs with the interpreter lock: the ones marked "drops the lock" release it around the call, and are the only places
+# where it is released.
+
+from libc.stdint cimport int64_t
+
+from fastwsgi._core.csrc cimport (
+    fw_body, fw_config, fw_conn, fw_field_fault, fw_hub, fw_llhttp_api, fw_loop, fw_name, fw_own, fw_outq_mark, fw_stop,
+)
+
+cdef const fw_llhttp_api *llhttp_api() noexcept
+
+# names and wire
+cdef const char *name_text(fw_name name, size_t *n) noexcept
+cdef const char *date_line(fw_hub *hub) noexcept
+cdef size_t decimal(char *to, unsigned long long value) noexcept
+cdef size_t hexadecimal(char *to, unsigned long long value) noexcept
+cdef bint is_value(const char *s, size_t n) noexcept
+cdef fw_field_fault field_line(
+    char *to, const char *name, size_t nn, const char *value, size_t nv, fw_own *own
+) noexcept
+cdef bint lists(const char *s, size_t n, const char *lower) noexcept
+cdef size_t unquote(char *to, const char *src, size_t n) noexcept
+
+# request bodies: reads may touch a file
+cdef ssize_t body_read(fw_body *body, char *to, size_t n) noexcept
+cdef ssize_t body_line(const fw_body *body, size_t limit) noexcept
+
+# output queue of a connection that this thread owns
+cdef char *reserve(fw_hub *hub, fw_conn *c, size_t n) noexcept
+cdef void commit(fw_conn *c, size_t n) noexcept
+cdef int copy(fw_hub *hub, fw_conn *c, const void *data, size_t n) noexcept
+cdef int ref(fw_hub *hub, fw_conn *c, const void *data, size_t n, void *owner) noexcept
+cdef int file(fw_hub *hub, fw_conn *c, int fd, int64_t offset, size_t n, void *owner) noexcept
+cdef fw_outq_mark here(fw_conn *c) noexcept
+cdef void rollback(fw_hub *hub, fw_conn *c, fw_outq_mark mark) noexcept
+
+# connection and loop
+cdef int send(fw_loop *loop, fw_conn *c) noexcept   # drops the lock
+cdef int drain(fw_loop *loop, fw_conn *c) noexcept  # drops the lock
+cdef void suspend(fw_loop *loop, fw_conn *c, void *user) noexcept
+cdef void finish(fw_loop *loop, fw_conn *c, bint keep, bint cut) noexcept  # drops the lock
+cdef int next_turn(fw_loop *loop, fw_conn **out) noexcept  # drops the lock unless a turn is ready
+cdef int finish_next(fw_loop *loop, fw_conn *c, bint keep, bint cut, fw_conn **out) noexcept  # drops the lock
+cdef fw_conn *pull(fw_loop *loop) noexcept
+cdef void *spent(fw_loop *loop) noexcept
+cdef void config_defaults(fw_config *cfg) noexcept
+cdef int loop_open(fw_loop **out, const fw_config *cfg) noexcept
+cdef void loop_free(fw_loop *loop) noexcept
+cdef int loop_listen(fw_loop *loop, int fd, bint tcp) noexcept
+cdef void loop_stop(fw_loop *loop, fw_stop how) noexcept
+cdef unsigned loop_notices(fw_loop *loop) noexcept
+cdef void loop_abandon(fw_loop *loop) noexcept
+cdef void reap(fw_loop *loop) noexcept
+cdef void forget_heads(fw_loop *loop) noexcept

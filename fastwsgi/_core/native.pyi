@@ -1,0 +1,3 @@
+SUPPORTED: str
+
+def check_llhttp(path: str) -> None: ...

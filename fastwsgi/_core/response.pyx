@@ -1,0 +1,441 @@
+# response.pyx - what the application answers becomes bytes in the connection's output queue.
+#
+# start_response and write are the application's side (PEP 3333 "The start_response() Callable"); run, resume and
+# abandon are the worker's. The head is validated and serialised in one pass, straight from the str objects; nothing of
+# an invalid head is ever queued. Everything here holds the interpreter lock, except inside native.send and drain.
+#
+# Ownership: between begin and end the connection is this thread's. Large blocks and files are queued by reference:
+# the queue then owns one reference to the object and gives it back through the pool's list of spent owners.
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_Check, PyBytes_GET_SIZE
+from cpython.exc cimport PyErr_CheckSignals
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_DECREF, Py_INCREF
+from libc.stdint cimport int64_t
+from libc.string cimport memcpy
+
+from fastwsgi._core cimport native
+from fastwsgi._core.csrc cimport FW_METHOD_HEAD, FW_OK, FW_RETRY, fw_conn, fw_outq_mark, fw_request
+from fastwsgi._core.environ cimport request_line
+from fastwsgi._core.filewrapper cimport FileWrapper
+from fastwsgi._core.head cimport HeadFacts, put_fields, put_missing, put_status, status_code
+from fastwsgi._core.shared cimport Shared
+
+import logging
+
+cdef extern from "Python.h":
+    PyObject *PyIter_Next(object) except? NULL
+    Py_ssize_t Py_REFCNT(PyObject *)
+
+cdef enum:
+    COPY_BELOW = 8192      # larger blocks are queued by reference
+    FRAME_ROOM = 160       # length and Connection lines
+    CHUNK_ROOM = 20        # size line and closing CRLF of a chunk
+
+cdef int ERROR = logging.ERROR
+
+
+cdef inline char *text(char *to, const char *s, size_t n) noexcept:
+    memcpy(to, s, n)
+    return to + n
+
+
+cdef int check_memory(int rc) except -1:
+    if rc != FW_OK:
+        raise MemoryError("no memory for the response")
+    return 0
+
+
+cdef object not_bytes(object what):
+    return TypeError(f"the application must yield bytes, not {type(what).__name__} (PEP 3333, \"Handling the"
+                     " start_response() callable\" and \"Unicode Issues\")")
+
+
+cdef class Response:
+    """One response at a time; kept by the worker and used again unless the application holds on to it."""
+
+    def __cinit__(self, Shared shared):
+        self.shared = shared
+        self.start = self.start_response
+        self.writer = self.write
+
+    # ---- the application's side ----
+
+    def start_response(self, status, headers, exc_info=None, /):
+        """Set status and header fields of the response; returns ``write``.
+
+        *status* is ``"DDD reason"``, *headers* a list of (name, value) str pairs. With *exc_info* the call replaces an
+        earlier one, or raises that exception if the head is already on its way (PEP 3333).
+        """
+        if self.conn is NULL:
+            raise RuntimeError("start_response called after the response has ended")
+        if exc_info is not None:
+            try:
+                if self.head_sent:
+                    _, error, trace = exc_info
+                    raise error.with_traceback(trace)
+            finally:
+                exc_info = error = trace = None  # no cycle through the traceback's frame
+        elif self.status is not None:
+            raise AssertionError("start_response called a second time without exc_info (PEP 3333)")
+        if not isinstance(headers, list):
+            raise TypeError(f"headers must be a list of (name, value) tuples, not {type(headers).__name__}")
+        if status is not self.known_status:
+            self.known_code = status_code(status)
+            self.known_status = <str>status
+        self.code = self.known_code
+        self.status = <str>status
+        self.headers = <list>headers
+        return self.writer
+
+    def write(self, data, /):
+        """Send *data* (bytes) at once: the imperative interface of PEP 3333, for applications that need it."""
+        cdef int rc
+        if self.conn is NULL:
+            raise RuntimeError("write called after the response has ended")
+        if not PyBytes_Check(data):
+            raise TypeError(f"write() takes bytes, not {type(data).__name__}")
+        self.wrote = True
+        if PyBytes_GET_SIZE(data) == 0:
+            return
+        if not self.head_sent:
+            self.head(-1)
+        self.put(data)
+        rc = native.send(self.shared.loop, self.conn)
+        if rc == FW_RETRY and self.conn.out.bytes > self.shared.hub.cfg.high_water:
+            rc = native.drain(self.shared.loop, self.conn)
+            while rc == FW_RETRY:
+                PyErr_CheckSignals()
+                rc = native.drain(self.shared.loop, self.conn)
+        if rc < 0 and rc != FW_RETRY:
+            self.gone = True
+            raise BrokenPipeError("the client is gone")
+
+    # ---- the worker's side ----
+
+    cdef void begin(self, fw_conn *c) noexcept:
+        self.conn = c
+        self.declared = -1
+        self.sent = 0
+        self.code = 0
+        self.head_sent = self.chunked = self.bodiless = False
+        self.keep = self.cut = self.wrote = self.excess = self.gone = self.exhausted = False
+
+    cdef void end(self) noexcept:
+        self.conn = NULL
+        self.status = None
+        self.headers = None
+        self.iterator = None
+        self.closer = None
+        self.context = None
+
+    cdef bint reusable(self) noexcept:
+        """Nobody but the worker's variable and our two bound methods refers to us."""
+        return (Py_REFCNT(<PyObject *>self) == 3 and Py_REFCNT(<PyObject *>self.start) == 1
+                and Py_REFCNT(<PyObject *>self.writer) == 1)
+
+    cdef Outcome run(self, object application, dict environ):
+        try:
+            self.take(application(environ, self.start))
+            return self.pump()
+        except BaseException as error:  # SystemExit and KeyboardInterrupt too: this request's end, not the worker's
+            self.fail(error)
+            return DONE
+
+    cdef Outcome resume(self):
+        try:
+            if self.exhausted:
+                return self.wind_up()
+            return self.pump()
+        except BaseException as error:
+            self.fail(error)
+            return DONE
+
+    cdef void abandon(self):
+        """The client is gone, or the server stops: the iterable is closed, nothing more is sent."""
+        self.keep = False
+        self.cut = True
+        self.close_iterable()
+
+    cdef void fail(self, object error):
+        """The application's error: a 500 if nothing is on its way yet, else the response breaks off."""
+        if not self.gone:
+            self.shared.app_errors += 1
+            self.shared.report(ERROR, f"Error in the application handling {self.subject()}", error)
+        self.keep = False
+        self.cut = True
+        if not self.head_sent and not self.gone:
+            try:
+                self.status = "500 Internal Server Error"
+                self.code = 500
+                self.headers = [("Content-Type", "text/plain; charset=utf-8")]
+                self.put_all((b"Internal Server Error\n",))
+                self.cut = False
+            except BaseException:  # no memory for the apology either: the connection closes
+                self.keep = False
+                self.cut = True
+        self.close_iterable()
+
+    # ---- iteration ----
+
+    cdef int take(self, object result) except -1:
+        """Accepts what the application returned; a list or tuple is queued whole."""
+        cdef object kind = type(result)
+        if kind is list or kind is tuple:
+            self.check_started()
+            self.put_all(result)
+            self.exhausted = True
+            return 0
+        if isinstance(result, (bytes, str, bytearray, memoryview)) or result is None:
+            raise TypeError(f"the application returned {'None' if result is None else kind.__name__}; PEP 3333 wants"
+                            " an iterable of bytes, such as a list of one bytes object")
+        self.closer = getattr(result, "close", None)
+        if kind is FileWrapper and self.put_file(<FileWrapper>result):
+            self.exhausted = True
+            return 0
+        self.iterator = iter(result)
+        return 0
+
+    cdef int put_all(self, object blocks) except -1:
+        cdef int64_t total = 0
+        cdef object block
+        for block in blocks:
+            if not PyBytes_Check(block):
+                raise not_bytes(block)
+            total += PyBytes_GET_SIZE(block)
+        if not self.head_sent:
+            self.head(-1 if self.wrote else total)
+        for block in blocks:
+            if not PyBytes_Check(block):  # the list is the application's: another thread may have changed it
+                raise not_bytes(block)
+            self.put(block)
+        return self.complete()
+
+    cdef int put_file(self, FileWrapper wrapper) except -1:
+        """Queues a plain file from its current position; 0 if it has to be read instead."""
+        cdef int fd = -1
+        cdef int64_t position = 0, total = 0
+        cdef fw_outq_mark mark
+        if not self.shared.sendfile or not wrapper.locate(&fd, &position, &total):
+            return 0
+        if not self.head_sent:
+            self.head(-1 if self.wrote else total)
+        if self.declared >= 0 and total > self.declared - self.sent:
+            total = self.declared - self.sent
+        mark = native.here(self.conn)
+        try:
+            if total > 0 and not self.bodiless:
+                self.put_part_of_file(wrapper, fd, position, total)
+            self.complete()
+        except BaseException:
+            native.rollback(self.shared.hub, self.conn, mark)  # the file will be closed, its descriptor be another's
+            raise
+        return 1
+
+    cdef int put_part_of_file(self, FileWrapper wrapper, int fd, int64_t position, int64_t n) except -1:
+        if self.chunked:
+            self.put_chunk_size(<size_t>n)
+        Py_INCREF(wrapper)
+        if native.file(self.shared.hub, self.conn, fd, position, <size_t>n, <void *>wrapper) != FW_OK:
+            Py_DECREF(wrapper)
+            raise MemoryError("no memory for the response")
+        self.sent += n
+        if self.chunked:
+            check_memory(native.copy(self.shared.hub, self.conn, b"\r\n", 2))
+        return 0
+
+    cdef Outcome pump(self) except *:
+        """Asks for blocks; each is on its way before the next one is asked for."""
+        cdef PyObject *got
+        cdef object block
+        cdef int rc
+        while not self.exhausted:
+            got = PyIter_Next(self.iterator)
+            if got == NULL:
+                self.check_started()
+                if not self.head_sent:
+                    self.head(-1 if self.wrote else 0)
+                self.complete()
+                self.exhausted = True
+                break
+            block = <object>got
+            Py_DECREF(block)
+            if not PyBytes_Check(block):
+                raise not_bytes(block)
+            self.check_started()
+            if PyBytes_GET_SIZE(block) == 0:
+                continue
+            if not self.head_sent:
+                self.head(-1)
+            if self.bodiless:
+                self.exhausted = True
+                break
+            self.put(block)
+            rc = native.send(self.shared.loop, self.conn)
+            if rc == FW_RETRY:
+                if self.conn.out.bytes > self.shared.hub.cfg.high_water:
+                    return PARKED
+            elif rc < 0:
+                self.gone = True
+                self.abandon()
+                return DONE
+        return self.wind_up()
+
+    cdef Outcome wind_up(self) except *:
+        """All is queued. A file must be with the kernel before it is closed; what else is queued need not wait."""
+        cdef int rc
+        if self.closer is not None:
+            if self.conn.out.bytes:
+                rc = native.send(self.shared.loop, self.conn)
+                if rc == FW_RETRY:
+                    return PARKED
+                if rc < 0:
+                    self.gone = True
+                    self.keep = False
+                    self.cut = True
+            self.close_iterable()
+        return DONE
+
+    cdef int check_started(self) except -1:
+        if self.status is None:
+            raise AssertionError("the application did not call start_response before its first block (PEP 3333)")
+        return 0
+
+    cdef int put(self, object block) except -1:
+        """Queues one non-empty block within the promised length."""
+        cdef size_t n = <size_t>PyBytes_GET_SIZE(block)
+        if self.bodiless or n == 0:
+            return 0
+        if self.declared >= 0 and <int64_t>n > self.declared - self.sent:
+            n = <size_t>(self.declared - self.sent)
+            if not self.excess:
+                self.excess = True
+                self.shared.report(ERROR, f"The application sent more than its Content-Length of {self.declared}"
+                                   f" for {self.subject()}: the rest is dropped", None)
+            if n == 0:
+                return 0
+        self.sent += <int64_t>n
+        if self.chunked:
+            return self.put_chunk(block, n)
+        if n < COPY_BELOW:
+            return check_memory(native.copy(self.shared.hub, self.conn, PyBytes_AS_STRING(block), n))
+        Py_INCREF(block)
+        if native.ref(self.shared.hub, self.conn, PyBytes_AS_STRING(block), n, <void *>block) != FW_OK:
+            Py_DECREF(block)
+            raise MemoryError("no memory for the response")
+        return 0
+
+    cdef int put_chunk_size(self, size_t n) except -1:
+        cdef char *start = native.reserve(self.shared.hub, self.conn, CHUNK_ROOM)
+        cdef char *to
+        if start == NULL:
+            raise MemoryError("no memory for the response")
+        to = text(start + native.hexadecimal(start, n), b"\r\n", 2)
+        native.commit(self.conn, to - start)
+        return 0
+
+    cdef int put_chunk(self, object block, size_t n) except -1:
+        """One chunk (RFC 9112 7.1)."""
+        cdef size_t inside = n if n < COPY_BELOW else 0
+        cdef char *start = native.reserve(self.shared.hub, self.conn, inside + CHUNK_ROOM)
+        cdef char *to
+        if start == NULL:
+            raise MemoryError("no memory for the response")
+        to = start + native.hexadecimal(start, n)
+        to = text(to, b"\r\n", 2)
+        if inside:
+            to = text(text(to, PyBytes_AS_STRING(block), n), b"\r\n", 2)
+        native.commit(self.conn, to - start)
+        if inside:
+            return 0
+        Py_INCREF(block)
+        if native.ref(self.shared.hub, self.conn, PyBytes_AS_STRING(block), n, <void *>block) != FW_OK:
+            Py_DECREF(block)
+            raise MemoryError("no memory for the response")
+        return check_memory(native.copy(self.shared.hub, self.conn, b"\r\n", 2))
+
+    cdef int complete(self) except -1:
+        """The body is over: the last chunk, or the check of the promised length."""
+        if self.chunked:
+            return check_memory(native.copy(self.shared.hub, self.conn, b"0\r\n\r\n", 5))
+        if self.sent < self.declared and not self.bodiless:
+            self.keep = False
+            self.cut = True
+            self.shared.app_errors += 1
+            self.shared.report(ERROR, f"The application sent {self.sent} bytes where its Content-Length promised"
+                               f" {self.declared} for {self.subject()}: the connection is closed", None)
+        return 0
+
+    # ---- head ----
+
+    cdef int head(self, int64_t length) except -1:
+        """Queues the head, or nothing at all. *length* is the body's length if the server knows it, else -1."""
+        cdef fw_outq_mark mark
+        self.check_started()
+        mark = native.here(self.conn)
+        try:
+            self.compose(length)
+        except BaseException:
+            native.rollback(self.shared.hub, self.conn, mark)
+            raise
+        self.head_sent = True
+        return 0
+
+    cdef int compose(self, int64_t length) except -1:
+        cdef HeadFacts facts
+        put_status(self.shared, self.conn, self.status)
+        put_fields(self.shared, self.conn, self.headers, &facts)
+        put_missing(self.shared, self.conn, &facts)
+        return self.frame(facts.length, length, facts.closes)
+
+    cdef int frame(self, int64_t own_length, int64_t length, bint closes) except -1:
+        """Decides how the body is delimited and whether the connection lives on (RFC 9112 6.3, 9.3)."""
+        cdef const fw_request *r = self.conn.req
+        cdef bint is_head = r.method_id == FW_METHOD_HEAD
+        cdef char *start = native.reserve(self.shared.hub, self.conn, FRAME_ROOM)
+        cdef char *to = start
+        if start == NULL:
+            raise MemoryError("no memory for the response")
+        self.bodiless = is_head or self.code == 204 or self.code == 205 or self.code == 304
+        self.declared = own_length if own_length >= 0 else length
+        if self.code == 205:
+            self.declared = 0  # RFC 9110 15.3.6: no content, and said so
+        elif self.code == 204 or (self.bodiless and own_length < 0 and (length <= 0 or self.code == 304)):
+            self.declared = -1  # no length to tell: RFC 9110 8.6
+        if self.declared >= 0:
+            to = text(to, b"Content-Length: ", 16)
+            to += native.decimal(to, <unsigned long long>self.declared)
+            to = text(to, b"\r\n", 2)
+        elif not self.bodiless and r.minor == 1:
+            self.chunked = True
+            to = text(to, b"Transfer-Encoding: chunked\r\n", 28)
+        self.keep = (r.keep_alive and self.shared.keepalive and not closes and not self.shared.hub.stopping
+                     and (self.declared >= 0 or self.chunked or self.bodiless))
+        if not self.keep:
+            to = text(to, b"Connection: close\r\n", 19)
+        elif r.minor == 0:
+            to = text(to, b"Connection: keep-alive\r\n", 24)
+        to = text(to, b"\r\n", 2)
+        native.commit(self.conn, to - start)
+        return 0
+
+    # ---- end ----
+
+    cdef void close_iterable(self):
+        """Calls close() of the iterable, once, whatever happened before."""
+        cdef object closer = self.closer
+        self.closer = None
+        self.iterator = None
+        if closer is None:
+            return
+        try:
+            closer()
+        except BaseException as error:
+            self.shared.app_errors += 1
+            self.shared.report(ERROR, f"Error in close() of the response to {self.subject()}", error)
+
+    cdef str subject(self):
+        try:
+            return request_line(self.conn.req)
+        except MemoryError:
+            return "a request"

@@ -1,0 +1,17 @@
+# shared.pxd - what the responses of one worker have in common.
+
+from fastwsgi._core.csrc cimport fw_hub, fw_loop
+
+
+cdef class Shared:
+    cdef fw_loop *loop
+    cdef fw_hub *hub
+    cdef object log       # log(level, message, exception or None)
+    cdef bint keepalive   # connections may live on at all
+    cdef bint sendfile
+    cdef set warned       # hop-by-hop names that the log has heard of
+    cdef object interrupt  # what a signal handler raised inside the log, or None
+    cdef unsigned long long app_errors
+
+    cdef int report(self, int level, str message, object error) except -1
+    cdef int warn_hop(self, object name) except -1

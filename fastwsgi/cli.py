@@ -1,0 +1,182 @@
+"""The command line: argparse built from the table of settings, errors as one line, exit codes.
+
+Exit codes: 0 asked to stop, 1 runtime failure, 2 usage or configuration, 3 a worker did not boot,
+4 the application did not load. ``--check-config`` ends with 0 or 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from fastwsgi._version import __version__
+from fastwsgi.config import GROUPS, SETTINGS, Setting
+from fastwsgi.config_sources import Config, gather
+from fastwsgi.errors import ConfigError, FastwsgiError
+
+ACTIONS = ("check_config", "print_config")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line ``argv`` (default: that of the process) and return the exit code."""
+    try:
+        return _run(sys.argv[1:] if argv is None else argv)
+    except FastwsgiError as error:
+        return _report(error)
+
+
+def _run(argv: Sequence[str]) -> int:
+    arguments = parse(argv)
+    actions = {name: arguments.pop(name, False) for name in ACTIONS}
+    read = _reader(arguments)
+    try:
+        config = read()
+        if actions["print_config"]:
+            sys.stdout.write(config.show())
+            if not actions["check_config"]:
+                return 0
+        if actions["check_config"]:
+            return _check(config)
+    except FastwsgiError as error:
+        if not actions["check_config"]:
+            raise
+        _report(error)
+        return 1
+    from fastwsgi.master import serve
+    from fastwsgi.process import leave_when_told
+
+    if not config.workers:
+        leave_when_told()
+    return serve(_target(config), config, reconfigure=read)
+
+
+def _reader(arguments: dict[str, object]) -> Callable[[], Config]:
+    """Return a function that reads all settings as they are in files then.
+
+    A reload reads them again, when --chdir and --env have changed directory and environment; the
+    settings are still those seen from where the server was started.
+    """
+    environ = dict(os.environ)
+    start = Path.cwd()
+
+    def read() -> Config:
+        here = Path.cwd()
+        os.chdir(start)
+        try:
+            return gather(arguments, environ)
+        finally:
+            os.chdir(here)
+
+    return read
+
+
+def _target(config: Config) -> str:
+    if not config.wsgi_app:
+        raise ConfigError("no application: say which one as MODULE:APP, for example "
+                          "fastwsgi myproject.wsgi:application")
+    return str(config.wsgi_app)
+
+
+def _check(config: Config) -> int:
+    """Load core and application as a worker would, serve nothing."""
+    from fastwsgi.loader import load
+    from fastwsgi.process import account_ids, core_worker, prepare
+
+    target = _target(config)
+    account_ids(config)
+    prepare(config, importing=True)
+    core_worker()
+    load(target)
+    for notice in config.notices:
+        print(f"fastwsgi: notice: {notice}", file=sys.stderr)
+    print(f"fastwsgi: the configuration is good and {target} loads", file=sys.stderr)
+    return 0
+
+
+def _report(error: FastwsgiError) -> int:
+    """Write an error as one line; a traceback only for an exception of the application's own."""
+    if error.__cause__ is not None:
+        traceback.print_exception(error.__cause__)
+    print(f"fastwsgi: error: {error}", file=sys.stderr)
+    return error.exit_code
+
+
+def parse(argv: Sequence[str]) -> dict[str, Any]:
+    """Return what the command line gives, by the canonical names, and nothing else.
+
+    Raises ConfigError for wrong usage. ``--help`` and ``--version`` end the process.
+    """
+    parser = build_parser()
+    found, rest = parser.parse_known_args(argv)
+    for word in rest:
+        if word.startswith("-") and word != "-":
+            raise ConfigError(f"unknown option {word.partition('=')[0]}{_nearest(parser, word)}")
+    if rest:
+        raise ConfigError(f"one application is served; {rest[0]!r} is one argument too many")
+    return vars(found)
+
+
+def _nearest(parser: argparse.ArgumentParser, word: str) -> str:
+    import difflib
+
+    options = [option for action in parser._actions for option in action.option_strings]
+    close = difflib.get_close_matches(word.partition("=")[0], options, 1, 0.7)
+    return f"; did you mean {close[0]}?" if close else "; see fastwsgi --help"
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse whose errors are ours."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(message)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Build the parser from the table of settings."""
+    parser = _Parser(
+        prog="fastwsgi", usage="%(prog)s [OPTIONS] MODULE:APP", add_help=False,
+        allow_abbrev=False, argument_default=argparse.SUPPRESS,
+        description="Serve a WSGI application over HTTP/1.1.",
+        epilog="Each setting can also come from pyproject.toml ([tool.fastwsgi]), a configuration "
+               "file, or a variable FASTWSGI_NAME; the command line wins, then variables, then "
+               "the file, then pyproject.toml. Signals: TERM finishes and stops, INT and QUIT stop "
+               "at once, HUP reloads settings and application worker by worker, USR1 opens the log "
+               "anew, TTIN and TTOU add and take a worker.")
+    for group in GROUPS:
+        section = parser.add_argument_group(group)
+        for setting in SETTINGS.values():
+            if setting.group == group:
+                _add(section, setting)
+    section = parser.add_argument_group("other")
+    section.add_argument("--check-config", action="store_true",
+                         help="check the settings, load the application and exit: 0 good, 1 not")
+    section.add_argument("--print-config", action="store_true",
+                         help="print every effective setting with its origin and exit")
+    section.add_argument("--version", action="version", version=f"fastwsgi {__version__}",
+                         help="print the version and exit")
+    section.add_argument("-h", "--help", action="help", help="print this help and exit")
+    return parser
+
+
+def _add(section: argparse._ArgumentGroup, setting: Setting) -> None:
+    text = setting.doc.replace("%", "%%")
+    if not setting.flags:
+        section.add_argument(setting.name, nargs="?", metavar=setting.metavar, help=text)
+        return
+    if setting.const is None and setting.default not in (None, "", ()):
+        default = setting.default
+        shown = f"{default:g}" if isinstance(default, float) else str(default)
+        text += f" [{shown}]"
+    if setting.const is not None:
+        section.add_argument(
+            *setting.flags, dest=setting.name, action="store_const", const=setting.const,
+            help=text)
+    else:
+        section.add_argument(
+            *setting.flags, dest=setting.name, metavar=setting.metavar, help=text,
+            action="append" if setting.many else "store")

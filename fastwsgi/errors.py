@@ -1,0 +1,45 @@
+"""The errors fastwsgi raises, sorted by whose fault they are.
+
+Each carries the exit code of the command line, so that cli.py has one ``except`` and no table. The
+text of an error is one line, written for the person who can mend it.
+"""
+
+
+class FastwsgiError(Exception):
+    """Base of all errors raised by fastwsgi itself.
+
+    ``exit_code`` is what the process ends with when the error reaches the command line.
+    """
+
+    exit_code = 1
+
+
+class ConfigError(FastwsgiError):
+    """The operator's fault: an unknown setting, a wrong value, a wrong command line.
+
+    The text names the setting and its origin (command line, environment variable, file).
+    """
+
+    exit_code = 2
+
+
+class AppImportError(FastwsgiError):
+    """The application could not be loaded.
+
+    When the application's own code raised, that exception is the ``__cause__`` and its traceback is
+    worth showing; without a cause the name given by the operator was wrong and the text says all.
+    """
+
+    exit_code = 4
+
+
+class ListenError(FastwsgiError):
+    """A listening socket could not be opened: address in use, no permission, unknown host."""
+
+
+class CoreError(FastwsgiError):
+    """The compiled core cannot be used: not built, or httptools is outside the tested range."""
+
+
+class PidFileError(FastwsgiError):
+    """The pid file cannot be written, or names a process that is still running."""

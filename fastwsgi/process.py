@@ -1,0 +1,304 @@
+"""A process that serves: load the application, build the core's worker, run it until told to stop.
+
+Two ways lead here. ``work`` is the life of a forked worker: it owns its process, so it sets
+signals, drops privileges and reports to the master. ``serve_here`` serves in the calling process
+(``workers=0``) and leaves everything as it found it; in a thread other than the main one it touches
+no signal. Signal handlers only tell the core's worker to stop; the work is done where it runs.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import grp
+import os
+import pwd
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO, cast
+
+from fastwsgi._version import __version__
+from fastwsgi.config_sources import Config
+from fastwsgi.errors import AppImportError, ConfigError, CoreError
+from fastwsgi.loader import Application, load, prefer_directory
+from fastwsgi.logs import ErrorLog
+from fastwsgi.sockets import Listener
+
+if TYPE_CHECKING:
+    from fastwsgi._core.worker import Worker
+
+OK, FAILED, NOT_BOOTED, NOT_LOADED = 0, 1, 3, 4
+"""Exit codes of a worker; the master passes 3 and 4 on as its own."""
+
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
+IGNORED_BY_WORKERS = (signal.SIGHUP, signal.SIGUSR2, signal.SIGTTIN, signal.SIGTTOU,
+                      signal.SIGWINCH)
+ORPHAN_GRACE = 2.0
+"""Seconds a worker finishes its requests in when its master is gone."""
+
+
+def core_worker() -> type[Worker]:
+    """Import the compiled core; raise CoreError with the reason when it cannot be used."""
+    try:
+        from fastwsgi._core.worker import Worker
+    except ImportError as error:
+        raise CoreError(f"the compiled core cannot be used: {error}") from None
+    return Worker
+
+
+def prepare(config: Config, *, importing: bool) -> None:
+    """Apply what must come before anything is opened or imported: directory, path, variables.
+
+    With ``importing`` the application is going to be imported by name, as ``python -m`` would: the
+    working directory is on the import path.
+    """
+    if config.chdir:
+        os.chdir(config.chdir)
+    if importing:
+        prefer_directory(str(Path.cwd()))
+    set_variables(config)
+    set_import_path(config)
+
+
+def set_variables(config: Config) -> None:
+    """Set the environment variables of the settings."""
+    for item in config.raw_env:
+        key, _, value = item.partition("=")
+        os.environ[key] = value
+
+
+def set_import_path(config: Config) -> None:
+    """Put the directories of the settings in front of the import path, in their order."""
+    for path in reversed(config.pythonpath):
+        prefer_directory(str(Path(path).absolute()))
+
+
+def account_ids(config: Config) -> tuple[int, int]:
+    """Return the user and group id the workers change to, -1 for what stays as it is.
+
+    Raises ConfigError when that takes privileges this process does not have.
+    """
+    uid = gid = -1
+    if isinstance(config.user, str):
+        entry = pwd.getpwnam(config.user)
+        uid, gid = entry.pw_uid, entry.pw_gid
+    elif config.user is not None:
+        uid = config.user
+        with contextlib.suppress(KeyError):
+            gid = pwd.getpwuid(uid).pw_gid
+    if isinstance(config.group, str):
+        gid = grp.getgrnam(config.group).gr_gid
+    elif config.group is not None:
+        gid = config.group
+    uid = -1 if uid == os.geteuid() else uid
+    gid = -1 if gid == os.getegid() else gid
+    if (uid, gid) != (-1, -1) and os.geteuid() != 0:
+        name, value = ("user", config.user) if uid != -1 else ("group", config.group)
+        origin = config.origin(name)
+        raise ConfigError(f"{name} {value!r} (from {origin}): only root can change to it")
+    return uid, gid
+
+
+def drop_privileges(config: Config) -> None:
+    """Change umask, group, supplementary groups and user, in this order, for good."""
+    if config.umask is not None:
+        os.umask(config.umask)
+    uid, gid = account_ids(config)
+    if gid != -1:
+        os.setgid(gid)
+    if (uid, gid) != (-1, -1):
+        if config.initgroups and config.user is not None:
+            known = isinstance(config.user, str)
+            name = config.user if known else pwd.getpwuid(config.user).pw_name
+            os.initgroups(name, os.getgid())
+        else:
+            os.setgroups([os.getgid()])
+    if uid != -1:
+        os.setuid(uid)
+
+
+def build_worker(
+    application: Application, listeners: Sequence[Listener], config: Config, log: ErrorLog, *,
+    multiprocess: bool,
+) -> Worker:
+    """Hand application, listeners and settings to the core."""
+    return core_worker()(
+        application, [listener.core() for listener in listeners],
+        {**config.core(), "version": __version__},
+        log=log, errors=cast("TextIO", log.errors), multiprocess=multiprocess)
+
+
+def load_application(
+    target: Application | str, config: Config, log: ErrorLog,
+) -> tuple[Application, Callable[[], None]]:
+    """Load the application, under the checker if ``strict_wsgi`` asks for it.
+
+    Returns it with what is to be called when serving has ended. Raises AppImportError.
+    """
+    application = load(target)
+    if not config.strict_wsgi:
+        return application, lambda: None
+    from fastwsgi.strict import check
+    checker = check(application, log)
+    return checker, checker.summarize
+
+
+def serve_here(
+    target: Application | str, listeners: Sequence[Listener], config: Config, log: ErrorLog, *,
+    on_ready: Callable[[Worker], None] | None = None,
+) -> int:
+    """Serve in the calling thread until stopped; return 0.
+
+    ``on_ready`` gets the core's worker right before it runs, to stop it from elsewhere. Raises
+    AppImportError and CoreError before anything is served.
+    """
+    application, at_end = load_application(target, config, log)
+    worker = build_worker(application, listeners, config, log, multiprocess=False)
+    with _signals(worker, log):
+        if on_ready is not None:
+            on_ready(worker)
+        with contextlib.suppress(KeyboardInterrupt):  # Ctrl-C twice: out of here
+            worker.run()
+    at_end()
+    return OK
+
+
+@contextlib.contextmanager
+def _signals(worker: Worker, log: ErrorLog) -> Iterator[None]:
+    """Stop and log signals reach ``worker`` inside; outside all is as before."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    numbers = (*STOP_SIGNALS, signal.SIGUSR1)
+    before = {number: signal.getsignal(number) for number in numbers}
+    wakeup = signal.set_wakeup_fd(worker.wakeup_fd, warn_on_full_buffer=False)
+    handle_signals(worker, log)
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(wakeup)
+        for number, handler in before.items():
+            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
+
+
+def handle_signals(worker: Worker, log: ErrorLog) -> None:
+    """TERM: finish, then stop; a second one, INT and QUIT: stop now; USR1: open the log anew.
+
+    A second INT also raises KeyboardInterrupt in whatever the application is doing, so that Ctrl-C
+    twice gets out of a request that does not end.
+    """
+    asked: list[int] = []
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        worker.stop(graceful=number == signal.SIGTERM and not asked)
+        if number == signal.SIGINT and number in asked:
+            signal.default_int_handler(number, frame)
+        asked.append(number)
+
+    for number in STOP_SIGNALS:
+        signal.signal(number, stop)
+    signal.signal(signal.SIGUSR1, lambda _number, _frame: reopen(log))
+
+
+def reopen(log: ErrorLog) -> None:
+    """Open the log anew; if that fails, say so in the old one."""
+    try:
+        log.reopen()
+    except OSError as error:
+        log.error("cannot open the error log anew: %s", error)
+
+
+def work(
+    target: Application | str, listeners: Sequence[Listener], config: Config, log: ErrorLog, *,
+    ready_fd: int, lifeline_fd: int, multiprocess: bool,
+) -> int:
+    """Live the life of a forked worker and return its exit code.
+
+    A byte is written to ``ready_fd`` when requests are about to be taken. ``lifeline_fd`` is the
+    read end of a pipe whose write end only the master holds: its end is the master's end.
+    """
+    leave_when_told()
+    for number in IGNORED_BY_WORKERS:
+        signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.signal(signal.SIGUSR1, lambda _number, _frame: reopen(log))
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    try:
+        drop_privileges(config)
+        application, at_end = load_application(target, config, log)
+        worker = build_worker(application, listeners, config, log, multiprocess=multiprocess)
+    except AppImportError as error:
+        log.error("%s", error, exc=error.__cause__)
+        return NOT_LOADED
+    except Exception as error:
+        log.error("the worker failed to boot", exc=error)
+        return NOT_BOOTED
+    signal.set_wakeup_fd(worker.wakeup_fd, warn_on_full_buffer=False)
+    handle_signals(worker, log)
+    watch = threading.Thread(
+        target=_watch_master, args=(lifeline_fd, worker, log), name="fastwsgi-lifeline",
+        daemon=True)
+    watch.start()
+    os.write(ready_fd, b"R")
+    os.close(ready_fd)
+    try:
+        worker.run()
+    except KeyboardInterrupt:  # a second INT, as above
+        return OK
+    except Exception as error:
+        log.error("the worker failed", exc=error)
+        return FAILED
+    at_end()
+    return OK
+
+
+def in_child(life: Callable[[], int]) -> NoReturn:
+    """Run ``life`` in a process just forked and end the process with the code it returns.
+
+    The child never returns into its parent's frames. It ends as an interpreter does (threads are
+    waited for, exit functions run, streams are flushed), but only what it registered itself is run.
+    """
+    code = FAILED
+    try:
+        atexit._clear()
+        leave_when_told()
+        code = life()
+        getattr(threading, "_shutdown", int)()
+        atexit._run_exitfuncs()
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(Exception):
+                stream.flush()
+    except BaseException:
+        with contextlib.suppress(Exception):
+            traceback.print_exc()
+    finally:
+        os._exit(code)
+
+
+def leave_when_told() -> None:
+    """Let stop signals end this process with code 0 while it is not serving.
+
+    For a process that exists to serve: before and after that there is nothing to finish.
+    """
+    for number in STOP_SIGNALS:
+        signal.signal(number, _leave_at_once)
+
+
+def _leave_at_once(number: int, frame: FrameType | None) -> Any:
+    os._exit(OK)
+
+
+def _watch_master(lifeline_fd: int, worker: Worker, log: ErrorLog) -> None:
+    """Wait for the master's end, then finish quickly: nobody would reap or replace this worker."""
+    with contextlib.suppress(OSError):
+        os.read(lifeline_fd, 1)
+    log.warning("the master is gone; stopping")
+    worker.stop(graceful=True)
+    # threading.Event as a clock: this daemon thread vanishes with the process when that ends first
+    threading.Event().wait(ORPHAN_GRACE)
+    os._exit(FAILED)

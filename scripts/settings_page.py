@@ -1,0 +1,151 @@
+"""Bring the documents into step with the tables of settings and of rules in fastwsgi.
+
+Usage: python scripts/settings_page.py --write | --check
+
+What is made: docs/settings.md, the table of a few settings in README.md, and the tables of rules in
+docs/strict.md. With --check nothing is written, and the exit code is 1 if something would be. A
+test keeps them in step.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from fastwsgi.config import GROUPS, SETTINGS, Setting  # noqa: E402
+from fastwsgi.strict_rules import RULES  # noqa: E402
+
+SETTINGS_PAGE = ROOT / "docs" / "settings.md"
+STRICT_PAGE = ROOT / "docs" / "strict.md"
+README = ROOT / "README.md"
+
+# What a newcomer asks for first.
+FIRST = (
+    "bind", "workers", "keepalive", "header_timeout", "body_timeout", "write_timeout",
+    "graceful_timeout", "limit_request_body", "worker_connections", "errorlog", "config",
+)  # fmt: skip
+
+INTRODUCTION = """\
+# Settings
+
+<!-- Made by `make docs` from fastwsgi/config.py; change that file instead. -->
+
+Every setting has one name. It is a keyword of `fastwsgi.run()`, a variable `FASTWSGI_` followed by
+the name in capitals, a name in a configuration file (Python, `NAME = VALUE`) and a key of
+`[tool.fastwsgi]` in pyproject.toml; most have a flag. Where several say something, the stronger
+wins: command line, then variables, then the configuration file, then pyproject.toml, then the
+default. `fastwsgi --print-config` shows every value in effect with its origin, and
+`fastwsgi --check-config MODULE:APP` tells whether a server would start with them.
+"""
+
+
+def shown(value: object) -> str:
+    """A default as an operator would write it."""
+    if value is None or value in ("", ()):
+        return "none"
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def sentence(text: str) -> str:
+    """The setting's own words as a sentence, with HTML's and Markdown's signs kept as they are."""
+    for sign in ("\\", "*", "<", ">", "|"):
+        text = text.replace(sign, f"\\{sign}")
+    return text[0].upper() + text[1:] + "."
+
+
+def lines(setting: Setting) -> Iterator[str]:
+    """The Markdown of one setting."""
+    yield f"### `{setting.name}`"
+    yield ""
+    yield sentence(setting.doc)
+    yield ""
+    argument = "" if setting.const is not None else f" {setting.metavar}"
+    flags = ", ".join(f"`{flag}{argument}`" for flag in setting.flags)
+    if setting.name == "wsgi_app":
+        flags = f"`{setting.metavar}`, the argument without a flag"
+    if setting.many:
+        flags += " (may be repeated)"
+    yield f"- command line: {flags}" if flags else "- not on the command line"
+    yield f"- variable: `{setting.variable}`"
+    default = f"`{shown(setting.default)}`"
+    for variable, template in setting.fallbacks:
+        default += f"; with `${variable}` set, `{template.format('$' + variable)}`"
+    yield f"- default: {default}"
+    yield ""
+
+
+def page() -> str:
+    """The whole page."""
+    found = [INTRODUCTION]
+    for group in GROUPS:
+        found.append(f"## {group.capitalize()}\n")
+        for setting in SETTINGS.values():
+            if setting.group == group:
+                found.extend(lines(setting))
+    return "\n".join(found).rstrip() + "\n"
+
+
+def table() -> str:
+    """The README's table: flag, default, and the beginning of the setting's words."""
+    rows = ["| flag | default | |", "|---|---|---|"]
+    for setting in map(SETTINGS.__getitem__, FIRST):
+        words = re.split(r"[;:(]|\. ", setting.doc)[0].strip().rstrip(".")
+        rows.append(f"| `{setting.flags[-1]}` | {shown(setting.default)} | {words} |")
+    return "\n".join(rows)
+
+
+def readme() -> str:
+    """README.md with its table made anew."""
+    start, end = "<!-- settings: made by `make docs` -->\n", "\n<!-- end of settings -->"
+    before, _, rest = README.read_text(encoding="utf-8").partition(start)
+    return before + start + table() + end + rest.partition(end.lstrip())[2]
+
+
+def rules(level: int) -> str:
+    """The rules of one severity: name, words, clause. What a report fills in is an ellipsis."""
+    rows = ["| rule | report | clause |", "|---|---|---|"]
+    for rule in RULES.values():
+        if rule.level == level:
+            words = re.sub(r"(\{[^}]*\})+", "…", rule.text).replace("|", "\\|").replace("*", "\\*")
+            rows.append(f"| `{rule.name}` | {words} | {rule.clause} |")
+    return "\n".join(rows)
+
+
+def strict() -> str:
+    """docs/strict.md with its tables made anew."""
+    text = STRICT_PAGE.read_text(encoding="utf-8")
+    for name, level in (("errors", logging.ERROR), ("warnings", logging.WARNING)):
+        start, end = f"<!-- {name}: made by `make docs` -->\n", f"\n<!-- end of {name} -->"
+        before, _, rest = text.partition(start)
+        text = before + start + rules(level) + end + rest.partition(end.lstrip())[2]
+    return text
+
+
+def main(word: str) -> int:
+    made = {SETTINGS_PAGE: page(), README: readme(), STRICT_PAGE: strict()}
+    stale = [
+        path
+        for path, text in made.items()
+        if not path.exists() or path.read_text(encoding="utf-8") != text
+    ]
+    if word == "--write":
+        for path in stale:
+            path.write_text(made[path], encoding="utf-8")
+        return 0
+    for path in stale:
+        print(f"{path.relative_to(ROOT)} is out of step with its table: run make docs")
+    return 1 if stale else 0
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] not in (["--write"], ["--check"]):
+        sys.exit(__doc__)
+    sys.exit(main(sys.argv[1]))

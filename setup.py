@@ -1,0 +1,76 @@
+"""Declares the compiled modules; all else about the package is in pyproject.toml.
+
+All of csrc goes into ``fastwsgi._core.native``; the other Cython modules reach it through that
+module's .pxd. Switches, read from the environment: FASTWSGI_SANITIZE=1 builds with ASan and UBSan,
+FASTWSGI_COVERAGE=1 with gcov and Cython line tracing, FASTWSGI_DEBUG=1 without optimisation.
+"""
+
+import os
+import sys
+from glob import glob
+
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+
+LINUX = sys.platform.startswith("linux")
+OTHERS = ("shared", "environ", "input", "filewrapper", "head", "response", "worker")
+OTHER_POLLER = "csrc/poller_kqueue.c" if LINUX else "csrc/poller_epoll.c"
+
+
+def switched_on(name: str) -> bool:
+    return os.environ.get(f"FASTWSGI_{name}", "0") not in ("", "0")
+
+
+cflags = ["-std=c11", "-O2", "-g0", "-fvisibility=hidden", "-fstack-protector-strong"]
+ldflags = []
+macros = [("_GNU_SOURCE", "1")] if LINUX else [("_DARWIN_C_SOURCE", "1")]
+if LINUX:
+    cflags.append("-fno-plt")
+    ldflags += ["-Wl,-z,relro", "-Wl,-z,now"]
+if switched_on("DEBUG"):
+    cflags += ["-O0", "-g3", "-UNDEBUG"]
+    macros.append(("FW_DEBUG", "1"))
+if switched_on("SANITIZE"):
+    sanitize = ["-fsanitize=address,undefined", "-fno-omit-frame-pointer"]
+    cflags += ["-O1", "-g", "-UNDEBUG", "-fno-sanitize-recover=undefined", *sanitize]
+    ldflags += sanitize
+    macros.append(("FW_DEBUG", "1"))  # an illegal move of the state machine aborts
+    macros.append(("FW_DEBUG", "1"))
+if switched_on("COVERAGE"):
+    cflags += ["-O0", "-g", "--coverage"]
+    ldflags.append("--coverage")
+    macros += [("CYTHON_TRACE", "1"), ("CYTHON_USE_SYS_MONITORING", "0")]
+
+
+def module(name: str, *sources: str) -> Extension:
+    return Extension(
+        f"fastwsgi._core.{name}",
+        [f"fastwsgi/_core/{name}.pyx", *sources],
+        include_dirs=["csrc"],
+        depends=glob("csrc/*.h"),
+        define_macros=macros,
+        extra_compile_args=cflags,
+        extra_link_args=ldflags,
+    )
+
+
+setup(
+    ext_modules=cythonize(
+        [
+            module("native", *sorted(set(glob("csrc/*.c")) - {OTHER_POLLER})),
+            *map(module, OTHERS),
+        ],
+        # The coverage tool looks for the generated C beside its source.
+        build_dir=None if switched_on("COVERAGE") else "build/cython",
+        force=switched_on("COVERAGE"),
+        compiler_directives={
+            "language_level": 3,
+            "boundscheck": False,
+            "wraparound": False,
+            "cdivision": True,
+            "initializedcheck": False,
+            "binding": False,
+            "linetrace": switched_on("COVERAGE"),
+        },
+    )
+)

@@ -1,0 +1,105 @@
+"""An application of many habits that reports how much its process holds.
+
+GET  /numbers   JSON: references, memory blocks, gc objects, descriptors and resident bytes
+*    /list      a list of two blocks with the request's body
+*    /blocks    the same from a generator
+*    /write     the same through write()
+GET  /file      a real file by wsgi.file_wrapper, from its tenth byte
+GET  /virtual   a file-like object by wsgi.file_wrapper
+GET  /none      204
+GET  /headers   twenty header fields
+GET  /boom      an exception before the head
+GET  /late      an exception after the head
+GET  /short     less than its Content-Length
+GET  /refused   a header field that must not be sent
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import io
+import json
+import os
+import resource
+import sys
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+TEXT = [("Content-Type", "text/plain")]
+
+
+def resident() -> int | None:
+    """Bytes of memory resident; None where freed memory is kept on purpose (AddressSanitizer)."""
+    if hasattr(ctypes.CDLL(None), "__asan_init"):
+        return None
+    try:
+        with open("/proc/self/statm", encoding="ascii") as file:
+            return int(file.read().split()[1]) * resource.getpagesize()
+    except FileNotFoundError:  # not Linux: the peak, in bytes on macOS
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def numbers() -> dict[str, int | None]:
+    """What the process holds once all garbage is gone."""
+    for _ in range(3):
+        gc.collect()
+    total = getattr(sys, "gettotalrefcount", None)
+    return {
+        "references": total() if total else None,
+        "blocks": sys.getallocatedblocks(),
+        "objects": len(gc.get_objects()),
+        "descriptors": len(os.listdir("/dev/fd")),
+        "resident": resident(),
+    }
+
+
+def blocks(environ: WSGIEnvironment) -> Iterator[bytes]:
+    """Two blocks, the request's body the second, and perhaps an exception after the first."""
+    yield b"body: "
+    if environ["PATH_INFO"] == "/late":
+        raise RuntimeError("after the head")
+    yield environ["wsgi.input"].read()
+
+
+def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    match environ["PATH_INFO"]:
+        case "/numbers":
+            start_response("200 OK", [("Content-Type", "application/json")])
+            return [json.dumps(numbers()).encode()]
+        case "/list":
+            start_response("200 OK", list(TEXT))
+            return list(blocks(environ))
+        case "/blocks" | "/late":
+            start_response("200 OK", list(TEXT))
+            return blocks(environ)
+        case "/write":
+            write = start_response("200 OK", list(TEXT))
+            for block in blocks(environ):
+                write(block)
+            return []
+        case "/file":
+            start_response("200 OK", list(TEXT))
+            file = open(__file__, "rb")  # noqa: SIM115 - the server closes it
+            file.seek(10)
+            return environ["wsgi.file_wrapper"](file)  # type: ignore[no-any-return]
+        case "/virtual":
+            start_response("200 OK", list(TEXT))
+            return environ["wsgi.file_wrapper"](io.BytesIO(b"x" * 10_000), 1000)  # type: ignore[no-any-return]
+        case "/none":
+            start_response("204 No Content", [])
+            return []
+        case "/headers":
+            start_response("200 OK", [(f"X-Field-{at}", "value" * at) for at in range(20)])
+            return [b"headers"]
+        case "/short":
+            start_response("200 OK", [*TEXT, ("Content-Length", "100")])
+            return [b"short"]
+        case "/refused":
+            start_response("200 OK", [*TEXT, ("X-Refused", "a\r\nb")])
+            return [b"never sent"]
+        case _:
+            raise RuntimeError("before the head")

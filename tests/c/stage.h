@@ -1,0 +1,68 @@
+/* stage.h - a loop with a listener, clients on real sockets, and a stub application in the worker's place.
+ *
+ * Everything runs in one thread and nothing sleeps: stage_run lets the loop go on until it would wait for the system,
+ * and gives every connection that it hands out to the application.
+ */
+#ifndef STAGE_H
+#define STAGE_H
+
+#include "loop.h"
+
+#include <netinet/in.h>
+
+typedef struct stage stage;
+
+/* What the application does with a connection it was given.  It must finish or suspend it. */
+typedef void (*stage_app)(stage *s, fw_conn *c);
+
+struct stage {
+    fw_loop *loop;
+    fw_config cfg;
+    int listener;
+    struct sockaddr_in address;
+    fw_listener local; /* what connections made by stage_pair came from */
+    stage_app app;
+    void *data;       /* the application's */
+    unsigned requests; /* given to the application */
+    unsigned resumed, gone;
+    unsigned recalled; /* requests of which the head, or its header block, was remembered */
+    int memos, peers;  /* references that remembered heads and connections hold */
+    int rc;     /* what fw_loop_next returned last */
+    bool reset; /* the connection that stage_hear heard last ended with an error */
+};
+
+/* FW_OK, or what fw_loop_open said; then the stage is not open. */
+int stage_try_open(stage *s, const fw_config *cfg);
+void stage_open(stage *s, const fw_config *cfg);
+
+/* Ends all responses, closes all connections and frees the loop, as a worker does when it leaves. */
+void stage_close(stage *s);
+
+/* Runs the loop until it would wait, or reports the end or an error.  Returns s->rc. */
+int stage_run(stage *s);
+
+/* A client connected to the listener, not yet accepted. */
+int stage_client(stage *s);
+
+/* A client whose connection the loop has taken; its buffers are made small if `narrow`. */
+int stage_pair(stage *s, bool narrow, fw_conn **conn);
+
+/* Lets the loop run until the client has received `responses` complete responses, or the end of the connection, or
+ * (`responses` 0) there is nothing more to come now.  Returns the bytes received; they are terminated by a zero.  `*end` becomes
+ * true if the connection ended. */
+size_t stage_hear(stage *s, int client, char *to, size_t room, unsigned responses, bool *end);
+
+/* Complete responses in these bytes. */
+unsigned responses_in(const char *bytes, size_t n);
+
+/* Answers with what it was asked: method, target, length and checksum of the body, path, query, known names, version
+ * and persistence; all in the body of the response. */
+void stage_answer(stage *s, fw_conn *c);
+
+/* Queues a head for a body of `n` bytes; false if memory is short. */
+bool stage_head(stage *s, fw_conn *c, size_t n);
+
+/* Gives back the owners and peers that the loop no longer needs; each is an int that is made smaller by one. */
+void stage_release(stage *s);
+
+#endif

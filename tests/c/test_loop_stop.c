@@ -1,0 +1,175 @@
+/* test_loop_stop.c - stopping, leaving and coming back, and children that keep descriptors. */
+#include "faults.h"
+#include "harness.h"
+#include "stage.h"
+
+#include <fcntl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define GET "GET /x HTTP/1.1\r\nHost: h\r\n\r\n"
+
+/* One request and its answer. */
+static void check_served(stage *s, int client)
+{
+    char got[4096];
+    bool end;
+    SAY(client, GET);
+    const size_t n = stage_hear(s, client, got, sizeof got, 1, &end);
+    CHECK(!end);
+    CHECK_INT(responses_in(got, n), 1);
+    CHECK(strstr(got, "GET /x 0 ") != NULL);
+}
+
+static void check_ended(stage *s, int client)
+{
+    char got[4096];
+    bool end;
+    const size_t n = stage_hear(s, client, got, sizeof got, 99, &end);
+    CHECK(end);
+    CHECK_INT(n, 0);
+}
+
+/* ---- stopping -------------------------------------------------------------------------------------------------- */
+
+static void a_graceful_stop_answers_what_is_here(void)
+{
+    const fw_config cfg = defaults();
+    stage s;
+    char got[4096];
+    bool end;
+    stage_open(&s, &cfg);
+    const int idle = stage_client(&s), busy = stage_client(&s);
+    check_served(&s, idle);
+    check_served(&s, busy);
+    SAY(busy, GET);
+    fw_loop_stop(s.loop, FW_STOP_GRACEFUL);
+    const size_t n = stage_hear(&s, busy, got, sizeof got, 99, &end);
+    CHECK(end && responses_in(got, n) == 1);
+    close(busy);
+    clock_advance(1000);
+    stage_run(&s);
+    check_ended(&s, idle);
+    CHECK_INT(stage_run(&s), FW_NEXT_DONE);
+    close(idle);
+    stage_close(&s);
+}
+
+static void a_graceful_stop_ends_in_time(void)
+{
+    const fw_config cfg = defaults();
+    stage s;
+    stage_open(&s, &cfg);
+    const int slow = stage_client(&s);
+    SAY(slow, "GET / HTT");
+    stage_run(&s);
+    fw_loop_stop(s.loop, FW_STOP_GRACEFUL);
+    CHECK_INT(stage_run(&s), FW_NEXT_WAKE);
+    stage_run(&s);
+    CHECK(poll_patience() > 0 && poll_patience() <= 30000);
+    clock_advance(30000);
+    stage_run(&s); /* time passes in the poll */
+    CHECK_INT(stage_run(&s), FW_NEXT_DONE);
+    close(slow);
+    stage_close(&s);
+}
+
+static void a_quick_stop_closes_at_once(void)
+{
+    const fw_config cfg = defaults();
+    stage s;
+    stage_open(&s, &cfg);
+    const int a = stage_client(&s), b = stage_client(&s);
+    check_served(&s, a);
+    SAY(b, "GET / HTT");
+    stage_run(&s);
+    fw_loop_stop(s.loop, FW_STOP_GRACEFUL);
+    fw_loop_stop(s.loop, FW_STOP_QUICK);
+    fw_loop_stop(s.loop, FW_STOP_GRACEFUL); /* too late to ask for less */
+    for (int i = 0; i < 4 && s.rc != FW_NEXT_DONE; i++)
+        stage_run(&s);
+    CHECK_INT(s.rc, FW_NEXT_DONE);
+    check_ended(&s, a);
+    close(a);
+    close(b);
+    stage_close(&s);
+}
+
+/* A worker leaves its loop between two events of one poll, and comes back. */
+static void events_of_the_closed_are_forgotten(void)
+{
+    const fw_config cfg = defaults();
+    stage s;
+    int clients[8];
+    fw_conn *c;
+    stage_open(&s, &cfg);
+    for (int i = 0; i < 8; i++) {
+        clients[i] = stage_client(&s);
+        check_served(&s, clients[i]);
+    }
+    for (int i = 0; i < 8; i++)
+        SAY(clients[i], GET);
+    CHECK_INT(fw_loop_next(s.loop, &c), FW_NEXT_TURN); /* seven events are left */
+    CHECK(s.loop->at < s.loop->nevents);
+    fw_loop_abandon(s.loop);
+    fw_conn_finish(&s.loop->hub, c, false, true);
+    while ((c = fw_conn_pull(&s.loop->hub)) != NULL)
+        fw_conn_finish(&s.loop->hub, c, false, true);
+    fw_hub_reap(&s.loop->hub);
+    const int late = stage_client(&s);
+    check_served(&s, late);
+    for (int i = 0; i < 8; i++)
+        close(clients[i]);
+    close(late);
+    stage_close(&s);
+}
+
+/* A child that the application forked keeps a connection's descriptor: the poller goes on reporting it. */
+static void a_descriptor_kept_by_a_child_does_no_harm(void)
+{
+    const fw_config cfg = defaults();
+    stage s;
+    stage_open(&s, &cfg);
+    const int client = stage_client(&s), other = stage_client(&s);
+    check_served(&s, client);
+    check_served(&s, other);
+    int gate[2];
+    CHECK(pipe2(gate, O_CLOEXEC) == 0);
+    const pid_t child = fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+        char c;
+        close(gate[1]);
+        _exit(recvfrom(gate[0], &c, 1, 0, NULL, NULL) == 0 || read(gate[0], &c, 1) == 0 ? 0 : 1);
+    }
+    close(gate[0]);
+    clock_advance(cfg.timeouts[FW_CLASS_KEEPALIVE]);
+    stage_run(&s); /* both are closed here, and live on in the child */
+    stage_run(&s);
+    CHECK_INT(s.loop->hub.stats.connections, 0);
+    const int third = stage_client(&s);
+    check_served(&s, third); /* the memory is used again */
+    SAY(client, GET);
+    SAY(other, GET);
+    stage_run(&s);
+    check_served(&s, third);
+    close(gate[1]);
+    int status;
+    CHECK(waitpid(child, &status, 0) == child);
+    close(client);
+    close(other);
+    close(third);
+    stage_close(&s);
+}
+
+int main(int argc, char **argv)
+{
+    static const test TESTS[] = {
+        T(a_graceful_stop_answers_what_is_here),
+        T(a_graceful_stop_ends_in_time),
+        T(a_quick_stop_closes_at_once),
+        T(events_of_the_closed_are_forgotten),
+        T(a_descriptor_kept_by_a_child_does_no_harm),
+    };
+    return RUN_TESTS(TESTS);
+}

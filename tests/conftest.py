@@ -1,0 +1,50 @@
+"""What the tests share: a directory for applications, and the command as an operator runs it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from fastwsgi import testing
+from fastwsgi.config import SETTINGS
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _no_settings_from_outside() -> Iterator[None]:
+    """Keep the settings of whoever runs the suite out of the servers it starts."""
+    names = {"PORT", "WEB_CONCURRENCY", *(setting.variable for setting in SETTINGS.values())}
+    before = {name: os.environ.pop(name) for name in names if name in os.environ}
+    yield
+    os.environ.update(before)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Callable[..., Path]:
+    """Write files into an empty directory: ``project(hello_py="...", "conf.toml"=...)``."""
+
+    def write(files: dict[str, str] | None = None, **modules: str) -> Path:
+        for name, text in {**(files or {}), **{f"{n}.py": t for n, t in modules.items()}}.items():
+            path = tmp_path / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(textwrap.dedent(text), encoding="utf-8")
+        return tmp_path
+
+    return write
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run ``python -m fastwsgi ARGS...`` to its end in the test's directory."""
+
+    def run(*args: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "fastwsgi", *args], cwd=tmp_path, capture_output=True,
+            text=True, timeout=60, env=testing.environment(env or {}))
+
+    return run

@@ -1,0 +1,126 @@
+"""Writes the seed corpora of the fuzz targets, made of the data in tests/conformance.
+
+Usage: python tests/fuzz/seeds.py DIRECTORY: request, chunks, conn and response become folders in
+it. The last is not made of the data: its inputs are mere dice, and what it wants is enough of them.
+
+The bytes that stand in front of a request, and the script that fuzz_conn.c plays, are told in the
+targets; what is written here has to agree with them.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+from hashlib import sha1
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from conformance.cases import all_cases
+from conformance.model import RST, Case, HalfClose
+
+LONGEST = 4000
+
+# Actions of fuzz_conn.c.
+SEND_RAW, SEND_CANNED, SEND_SOME, HEAR, RUN, CONNECT, SHUT, CLOSE, RESET = range(9)
+PASS, FLOOD, FAIL_CALL, _WAKE, STOP = range(9, 14)
+NOW, LATER = 0, 0x8000  # SEND_RAW: at once, or piece by piece
+ALL = 255  # HEAR: everything
+
+
+def keep(folder: Path, seed: bytes) -> None:
+    """Write one seed under a name made of its content."""
+    (folder / sha1(seed, usedforsecurity=False).hexdigest()[:16]).write_bytes(seed)
+
+
+def send(data: bytes, when: int = NOW) -> bytes:
+    """The action that sends these bytes."""
+    return bytes([SEND_RAW]) + (len(data) | when).to_bytes(2, "big") + data
+
+
+def script(case: Case, when: int) -> bytes:
+    """What the client of this case does, with the loop running in between."""
+    actions = b""
+    for step in case.steps:
+        if isinstance(step, bytes):
+            actions += send(step, when)
+            if when == LATER:
+                actions += bytes([SEND_SOME, 6, RUN]) * 4 + bytes([SEND_SOME, 255])
+        elif isinstance(step, HalfClose):
+            actions += bytes([SHUT])
+        elif step is RST:
+            actions += bytes([RUN, RESET])
+        else:
+            actions += bytes([RUN, 0, 0, HEAR, ALL])
+        actions += bytes([RUN])
+    return actions
+
+
+# Courses of events that no single request takes: (configuration, end, actions).
+COURSES = (
+    # A response that waits for its client, which reads, reads slowly, goes, or says nothing more.
+    (2, 0, bytes([SEND_CANNED, 0, RUN, 0, 0x9D, 2, 2, 2, 2, HEAR, ALL, RUN, 2, 2, HEAR, ALL, RUN])),
+    (2, 0, bytes([SEND_CANNED, 0, RUN, 0, 0x9E, 2, 2, 2, 2, 0x13, 9, 0x19, 1, 0x13, 200])),
+    (2, 1, bytes([SEND_CANNED, 0, RUN, 0, 0x9D, 2, 2, 2, RESET, RUN])),
+    (2, 2, bytes([SEND_CANNED, 0xC0, RUN, 0, 0x9D, 1, 1, 1, SHUT, RUN, HEAR, ALL, RUN])),
+    (2, 3, bytes([SEND_CANNED, 0, RUN, 0, 0x9F, 1, 1, 1, PASS, 7, RUN])),
+    # Time passes in every state.
+    (0, 0, bytes([RUN, PASS, 6, RUN, PASS, 4, RUN, HEAR, ALL])),
+    (0, 0, bytes([SEND_CANNED, 0, RUN, 0, 0, PASS, 7, RUN, HEAR, ALL])),
+    (0, 0, bytes([SEND_CANNED, 0x20, 5, RUN, PASS, 6, RUN, PASS, 4, RUN])),
+    (1, 0, bytes([SEND_CANNED, 8, RUN, HEAR, ALL, PASS, 6, RUN, SEND_CANNED, 0, RUN])),
+    # More than one turn reads.
+    (1, 3, bytes([SEND_CANNED, 9, FLOOD, 63, RUN, FLOOD, 63, RUN])),
+    (0, 0, bytes([SEND_CANNED, 14, FLOOD, 63, RUN, FLOOD, 63, RUN, HEAR, ALL])),
+    (0, 3, bytes([SEND_CANNED, 14, FLOOD, 63, RUN])),
+    # Heads that come again.
+    (0, 0, bytes([SEND_CANNED, 1, RUN, 0, 0, 0, HEAR, ALL]) * 4),
+    (0, 0, bytes([SEND_CANNED, 0xC1, RUN, 0, 0, 0, 0, 0, 0, 0, HEAR, ALL]) * 2),
+    # Several clients, one of them held back; limits on connections; stops.
+    (2, 0, bytes([0x15, 0, 0x25, 7, SEND_CANNED, 0, 0x11, 1, 0x21, 7, RUN, 0, 0x9E, 2, 2, HEAR])),
+    (12, 0, bytes([0x15, 0, 0x25, 0, 0x35, 0, RUN, SEND_CANNED, 0, 0x11, 0, RUN, 0, 0, 0, 0, RUN])),
+    (4, 0, bytes([0x15, 0, 0x25, 0, 0x35, 0, RUN, SEND_CANNED, 2, RUN, 0, 0, 0, HEAR, ALL, RUN])),
+    (0, 1, bytes([SEND_CANNED, 0x20, 5, RUN, STOP, RUN, SEND_SOME, 255, RUN, 0, 0, HEAR, ALL])),
+    (0, 2, bytes([SEND_CANNED, 9, RUN, STOP | 0x40, RUN])),
+    # System calls fail.
+    *(
+        (choice, 0, bytes([FAIL_CALL, call, how, first, SEND_CANNED, 10, RUN, 0, 4, 2, HEAR, ALL]))
+        for call in range(17)
+        for how in (0, 4, 0x9A)
+        for first in (0, 1)
+        for choice in (1,)
+    ),
+)  # fmt: skip
+
+
+def main(place: Path) -> None:
+    """Write all four corpora below `place`."""
+    folders = [place / name for name in ("request", "chunks", "conn", "response")]
+    for folder in folders:
+        folder.mkdir(parents=True, exist_ok=True)
+    request, chunks, conn, response = folders
+    dice = random.Random(1)
+    for number in range(400):
+        keep(response, dice.randbytes(20 + number))
+    for number, case in enumerate(all_cases().values()):
+        raw = case.raw[:LONGEST]
+        if not raw:
+            continue
+        keep(request, bytes([0, number % 256, number % 64]) + raw)
+        if number % 4 == 0:
+            keep(request, bytes([0x71, number % 256, number % 64]) + raw)
+        head, found, body = raw.partition(b"\r\n\r\n")
+        if found and body and b"chunked" in head.lower():
+            keep(chunks, bytes([number & 0x07, number % 256, 1, 0x7F]) + body)
+            keep(chunks, bytes([number & 0x7F, number % 256, 2, 3]) + body)
+        if len(case.raw) < LONGEST // 2:
+            last = bytes([RUN, 0, 0, HEAR, ALL, RUN])
+            keep(conn, bytes([0, number % 4]) + script(case, NOW) + last)
+            if number % 3 == 0:
+                keep(conn, bytes([number & 0x33, 0]) + script(case, LATER) + last)
+    for choice, end, actions in COURSES:
+        keep(conn, bytes([choice, end]) + actions)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

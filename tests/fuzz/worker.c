@@ -1,0 +1,353 @@
+/* worker.c - the stub worker of fuzz_conn.c. */
+#include "worker.h"
+#include "client.h"
+
+#include <signal.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define BLOCKS 16
+#define LARGEST 40000           /* bytes of a block */
+#define FILE_BYTES (700 * 1024) /* of the file that is sent */
+
+static char letters[LARGEST + LETTERS];
+static int file = -1;
+
+void worker_prepare(void)
+{
+    if (file >= 0)
+        return;
+    signal(SIGPIPE, SIG_IGN); /* as in an interpreter: sendfile cannot be told not to raise it */
+    pattern(letters, sizeof letters);
+    file = memfd_create("letters", MFD_CLOEXEC);
+    MUST(file >= 0);
+    char *all = malloc(FILE_BYTES);
+    MUST(all != NULL);
+    pattern(all, FILE_BYTES);
+    MUST(pwrite(file, all, FILE_BYTES, 0) == FILE_BYTES); /* write may be made to fail */
+    free(all);
+}
+
+/* ---- tokens ---------------------------------------------------------------------------------------------------- */
+
+/* Not yet out; NULL when there are no more of them. */
+static token *token_new(worker *w, enum token_kind kind)
+{
+    if (w->used == TOKENS)
+        return NULL;
+    token *t = &w->tokens[w->used++];
+    *t = (token){.kind = kind};
+    return t;
+}
+
+static void *hand_in(worker *w, token *t)
+{
+    MUST(!t->out);
+    t->out = true;
+    w->out++;
+    return t;
+}
+
+static token *take_back(worker *w, void *p, enum token_kind kind)
+{
+    token *t = p;
+    MUST(t >= w->tokens && t < w->tokens + w->used);
+    MUST(t->out && t->kind == kind);
+    t->out = false;
+    w->out--;
+    return t;
+}
+
+static void release_spent(worker *w)
+{
+    for (token *t; (t = fw_hub_spent(&w->loop->hub)) != NULL;) {
+        MUST(t->kind != TOKEN_RESPONSE);
+        take_back(w, t, t->kind);
+        free(t->memory);
+        t->memory = NULL;
+    }
+}
+
+/* ---- requests -------------------------------------------------------------------------------------------------- */
+
+static void read_body(worker *w, fw_request *r)
+{
+    char bite[3000];
+    unsigned how = tape_byte(w->script);
+    MUST(r->framing != FW_FRAMING_LENGTH || r->body.len == r->length);
+    MUST(r->cfg->limit_body == 0 || r->body.len <= r->cfg->limit_body);
+    MUST(r->body.fd >= 0 || r->body.len <= r->cfg->body_memory || r->body.own == NULL);
+    if (how & 1)
+        return; /* not interested */
+    while (fw_body_left(&r->body) > 0) {
+        const size_t want = 1 + how * 11 % sizeof bite;
+        ssize_t n = (how & 2) != 0 ? fw_body_line(&r->body, want) : (ssize_t)want;
+        if (n > 0)
+            n = fw_body_read(&r->body, bite, (size_t)n < sizeof bite ? (size_t)n : sizeof bite);
+        if (n <= 0) {
+            MUST(n < 0); /* a call has been made to fail */
+            return;
+        }
+        how = (how + 7) & 0xfe;
+    }
+}
+
+/* A head that was recalled is what the parser would have made of it. */
+static void check_recall(const worker *w, const fw_request *r)
+{
+    if (r->memo_use != FW_MEMO_FULL && r->memo_use != FW_MEMO_BLOCK)
+        return;
+    MUST(((token *)r->memo->user)->out && ((token *)r->memo->user)->kind == TOKEN_MEMO);
+    fw_request *fresh = fw_request_new(w->loop->hub.api, w->cfg);
+    if (fresh == NULL)
+        return; /* a call has been made to fail */
+    const enum fw_parse p = fw_request_parse(fresh, r->base, r->head_len);
+    MUST(p == FW_PARSE_DONE || fresh->status >= 500);
+    if (p == FW_PARSE_DONE) {
+        MUST(fresh->head_len == r->head_len && fresh->framing == r->framing && fresh->minor == r->minor);
+        MUST(fresh->method_id == r->method_id && fresh->keep_alive == r->keep_alive && fresh->names == r->names);
+        MUST(fresh->asterisk == r->asterisk && fresh->expects == r->expects);
+        MUST(memcmp(&fresh->method, &r->method, sizeof r->method) == 0);
+        MUST(memcmp(&fresh->target, &r->target, sizeof r->target) == 0);
+        MUST(memcmp(&fresh->path, &r->path, sizeof r->path) == 0);
+        MUST(memcmp(&fresh->query, &r->query, sizeof r->query) == 0);
+    }
+    fw_request_free(fresh);
+}
+
+static void take_request(worker *w, fw_conn *c)
+{
+    fw_request *r = c->req;
+    MUST(r != NULL && r->head_len > 0 && r->status == 0);
+    check_recall(w, r);
+    token *t;
+    if (r->memo_use == FW_MEMO_FILL && (t = token_new(w, TOKEN_MEMO)) != NULL) {
+        MUST(r->memo->user == NULL);
+        r->memo->user = hand_in(w, t);
+    }
+    if (c->peer == NULL && (t = token_new(w, TOKEN_PEER)) != NULL)
+        c->peer = hand_in(w, t);
+    if (r->framing != FW_FRAMING_NONE)
+        read_body(w, r);
+}
+
+/* ---- responses ------------------------------------------------------------------------------------------------- */
+
+static void finish(worker *w, fw_conn *c, bool keep, bool cut)
+{
+    w->held = c;
+    w->keep = keep;
+    w->cut = cut;
+}
+
+static bool put_head(worker *w, fw_conn *c, uint64_t length)
+{
+    token *peer = c->peer;
+    char head[128];
+    if (peer == NULL)
+        return false;
+    const int n = snprintf(head, sizeof head, "HTTP/1.1 200 OK\r\nX-Seq: %u\r\nContent-Length: %llu\r\n\r\n", peer->seq,
+                           (unsigned long long)length);
+    if (fw_outq_copy(&c->out, &w->loop->hub.pool, head, (size_t)n) != FW_OK)
+        return false;
+    peer->seq++;
+    return true;
+}
+
+static bool put_ref(worker *w, fw_conn *c, uint64_t at, size_t n)
+{
+    token *t = token_new(w, TOKEN_OWNER);
+    char *memory = t != NULL ? malloc(n) : NULL;
+    if (memory == NULL)
+        return false;
+    memcpy(memory, letters + at % LETTERS, n);
+    if (fw_outq_ref(&c->out, &w->loop->hub.pool, memory, n, t) != FW_OK) {
+        free(memory);
+        return false;
+    }
+    t->memory = memory;
+    hand_in(w, t);
+    return true;
+}
+
+static bool put_file(worker *w, fw_conn *c, uint64_t at, size_t n)
+{
+    token *t = token_new(w, TOKEN_OWNER);
+    if (t == NULL || fw_outq_file(&c->out, &w->loop->hub.pool, file, (off_t)(at % LETTERS), n, t) != FW_OK)
+        return false;
+    hand_in(w, t);
+    return true;
+}
+
+static bool put_block(worker *w, fw_conn *c, uint64_t at, size_t n)
+{
+    const unsigned how = tape_byte(w->script);
+    if (how & 8) { /* taken back, and put again */
+        const fw_outq_mark mark = fw_outq_here(&c->out);
+        put_ref(w, c, at, n);
+        fw_outq_copy(&c->out, &w->loop->hub.pool, letters, 1 + how);
+        fw_outq_rollback(&c->out, &w->loop->hub.pool, mark);
+    }
+    switch (how & 3) {
+    case 0: return fw_outq_copy(&c->out, &w->loop->hub.pool, letters + at % LETTERS, n) == FW_OK;
+    case 1: return put_file(w, c, at, n);
+    default: return put_ref(w, c, at, n);
+    }
+}
+
+/* Goes on with a response block by block until it ends or has to wait for the client. */
+static void stream(worker *w, fw_conn *c, token *t)
+{
+    while (t->blocks > 0) {
+        t->blocks--;
+        if (!put_block(w, c, t->at, t->block)) {
+            finish(w, c, false, true);
+            return;
+        }
+        t->at += t->block;
+        const int rc = fw_conn_send(&w->loop->hub, c);
+        if (rc == FW_RETRY && c->out.bytes > w->cfg->high_water) {
+            fw_conn_suspend(&w->loop->hub, c, hand_in(w, t));
+            return;
+        }
+        if (rc < 0 && rc != FW_RETRY) {
+            finish(w, c, false, true);
+            return;
+        }
+    }
+    finish(w, c, !t->cut && c->req->keep_alive, t->cut);
+}
+
+/* As write() in the application: waits inside it. */
+static void write_out(worker *w, fw_conn *c, token *t)
+{
+    for (; t->blocks > 0; t->blocks--, t->at += t->block) {
+        if (!put_block(w, c, t->at, t->block)) {
+            finish(w, c, false, true);
+            return;
+        }
+        int rc = fw_conn_send(&w->loop->hub, c);
+        if (rc != FW_RETRY || c->out.bytes <= w->cfg->high_water)
+            continue; /* the next one tells, too, when the client is gone */
+        w->depth++;
+        while ((rc = fw_loop_drain(w->loop, c)) == FW_RETRY && w->meanwhile(w->data))
+            ;
+        w->depth--;
+        if (rc == FW_RETRY && (tape_byte(w->script) & 1) == 0) { /* a signal handler has raised */
+            finish(w, c, false, true);
+            return;
+        }
+    }
+    finish(w, c, !t->cut && !c->broken && c->req->keep_alive, t->cut || c->broken);
+}
+
+static void respond(worker *w, fw_conn *c)
+{
+    static const size_t SIZES[] = {1, 100, 5000, 20000, LARGEST, 8192, 16384, 300};
+    const unsigned how = tape_byte(w->script);
+    token *t = token_new(w, TOKEN_RESPONSE);
+    if (t == NULL) {
+        finish(w, c, false, true);
+        return;
+    }
+    t->blocks = (how >> 2 & 7) == 7 ? BLOCKS : how >> 2 & 7;
+    t->block = SIZES[how >> 5];
+    /* A response that breaks off has promised more than it sends. */
+    t->cut = (how & 3) == 3;
+    if (!put_head(w, c, t->blocks * t->block + t->cut)) {
+        finish(w, c, false, true);
+        return;
+    }
+    switch (how & 3) {
+    case 0:
+        for (; t->blocks > 0; t->blocks--, t->at += t->block)
+            if (!put_block(w, c, t->at, t->block)) {
+                finish(w, c, false, true);
+                return;
+            }
+        finish(w, c, (tape_byte(w->script) & 1) == 0 && c->req->keep_alive, false);
+        return;
+    case 1: stream(w, c, t); return;
+    case 2: write_out(w, c, t); return;
+    default: stream(w, c, t);
+    }
+}
+
+/* ---- turns ----------------------------------------------------------------------------------------------------- */
+
+static void serve(worker *w, fw_conn *c)
+{
+    MUST(c->state == FW_STATE_BUSY);
+    token *t;
+    switch ((enum fw_turn)c->turn) {
+    case FW_TURN_REQUEST:
+        MUST(c->user == NULL);
+        if (c->broken) {
+            finish(w, c, false, true);
+        } else {
+            take_request(w, c);
+            respond(w, c);
+        }
+        return;
+    case FW_TURN_RESUME:
+        t = take_back(w, c->user, TOKEN_RESPONSE);
+        c->user = NULL;
+        stream(w, c, t);
+        return;
+    case FW_TURN_GONE:
+        take_back(w, c->user, TOKEN_RESPONSE);
+        c->user = NULL;
+        finish(w, c, false, true);
+        return;
+    }
+}
+
+void worker_open(worker *w, tape *script, const fw_config *cfg)
+{
+    w->script = script;
+    w->cfg = cfg;
+    w->used = w->out = w->depth = 0;
+    w->held = NULL;
+    MUST(fw_loop_open(&w->loop, parser(), cfg) == FW_OK);
+}
+
+int worker_next(worker *w, fw_conn **c)
+{
+    int rc = FW_RETRY;
+    if (w->held != NULL) {
+        fw_conn_finish(&w->loop->hub, w->held, w->keep, w->cut);
+        w->held = NULL;
+        if (tape_byte(w->script) & 1)
+            rc = fw_loop_try(w->loop, c);
+    }
+    if (rc == FW_RETRY)
+        rc = fw_loop_next(w->loop, c);
+    release_spent(w);
+    if (rc == FW_NEXT_TURN)
+        serve(w, *c);
+    return rc;
+}
+
+void worker_close(worker *w)
+{
+    fw_hub *h = &w->loop->hub;
+    if (w->held != NULL)
+        fw_conn_finish(h, w->held, false, true);
+    fw_loop_abandon(w->loop);
+    for (fw_conn *c; (c = fw_conn_pull(h)) != NULL;) {
+        if (c->turn != FW_TURN_REQUEST) {
+            take_back(w, c->user, TOKEN_RESPONSE);
+            c->user = NULL;
+        }
+        fw_conn_finish(h, c, false, true);
+    }
+    MUST(h->stats.connections == 0);
+    fw_hub_reap(h);
+    fw_memos_clear(&h->memos);
+    release_spent(w);
+    for (unsigned i = 0; i < w->used; i++)
+        if (w->tokens[i].out)
+            fprintf(stderr, "token %u, of kind %d, is still out\n", i, w->tokens[i].kind);
+    MUST(w->out == 0);
+    fw_loop_free(w->loop);
+}

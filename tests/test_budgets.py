@@ -1,0 +1,82 @@
+"""The hot path stays as cheap as bench/budgets.toml says, counted in instructions by callgrind.
+
+Counts are repeatable where times are not, so a request that got dearer shows here on any machine.
+valgrind is the platform of this test: without it (or under a sanitizer, which valgrind cannot run)
+there is nothing to count.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def _bench_package() -> None:
+    """Make `bench` importable without the tree's root on sys.path, where it would hide an installed
+    fastwsgi.
+    """
+    if "bench" not in sys.modules:
+        place = ROOT / "bench"
+        spec = importlib.util.spec_from_file_location(
+            "bench", place / "__init__.py", submodule_search_locations=[str(place)]
+        )
+        assert spec is not None and spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules["bench"] = module
+        spec.loader.exec_module(module)
+
+
+_bench_package()
+
+from bench import budgets, callgrind, peers  # noqa: E402
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(shutil.which("valgrind") is None, reason="valgrind is not installed"),
+    pytest.mark.skipif(
+        "san" in os.environ.get("LD_PRELOAD", ""), reason="valgrind cannot run a sanitizer's build"
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def counted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, float]:
+    """Instructions per request of every scenario, from one run."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FASTWSGI_BENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
+        return callgrind.count(
+            peers.PEERS[peers.OURS],
+            list(callgrind.COUNTED),
+            tmp_path_factory.mktemp("callgrind"),
+            python=sys.executable,
+        )
+
+
+def test_every_scenario_has_a_budget() -> None:
+    assert set(budgets.load()) == set(callgrind.COUNTED)
+
+
+@pytest.mark.parametrize("scenario", callgrind.COUNTED)
+def test_a_request_stays_within_its_budget(counted: dict[str, float], scenario: str) -> None:
+    assert counted[scenario] <= budgets.load()[scenario]
+
+
+def test_a_version_table_replaces_single_values(tmp_path: Path) -> None:
+    file = tmp_path / "budgets.toml"
+    file.write_text('[budget]\nplain = 10\npost = 20\n["3.13"]\nplain = 11\n')
+    assert budgets.load("3.12", file) == {"plain": 10, "post": 20}
+    assert budgets.load("3.13", file) == {"plain": 11, "post": 20}
+
+
+def test_a_budget_that_is_no_count_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "budgets.toml"
+    file.write_text("[budget]\nplain = 0\n")
+    with pytest.raises(ValueError, match="plain"):
+        budgets.load("3.13", file)

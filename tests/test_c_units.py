@@ -1,0 +1,103 @@
+"""Compiles and runs the unit tests of the C core, with sanitizers and leak detection on.
+
+Each tests/c/test_<noun>.c is a program: it ends with 0 when all is well. It is linked with csrc and
+with the other files of tests/c; the system calls that faults.c defines as __wrap_<call> reach the
+system through it. No interpreter runs in it; the parser comes from the installed httptools all the
+same: its module is loaded beside empty definitions of the interpreter's symbols, which nothing
+calls. The path of that module is in the variable FW_HTTPTOOLS. FASTWSGI_CC names the compiler.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+UNITS = sorted((ROOT / "tests" / "c").glob("test_*.c"))
+SHARED = sorted(set((ROOT / "tests" / "c").glob("*.c")) - set(UNITS))
+CC = os.environ.get("FASTWSGI_CC", "cc")
+LINUX = sys.platform.startswith("linux")
+
+pytestmark = pytest.mark.skipif(
+    not LINUX or shutil.which(CC) is None, reason="needs Linux and a C compiler"
+)
+
+FLAGS = (
+    "-std=c11", "-g", "-O1", "-D_GNU_SOURCE", "-DFW_DEBUG", "-fno-omit-frame-pointer",
+    "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined",
+    "-Wall", "-Wextra", "-Wshadow", "-Werror", f"-I{ROOT / 'csrc'}", f"-I{ROOT / 'tests' / 'c'}",
+)  # fmt: skip
+
+
+def run(*command: str | Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    """A finished command; a library that the suite itself is preloaded with is not passed on."""
+    environ = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
+    return subprocess.run(
+        [str(word) for word in command],
+        env=environ | variables, capture_output=True, text=True, errors="replace", timeout=240,
+    )  # fmt: skip
+
+
+def must(*command: str | Path) -> str:
+    """The output of a command that has to succeed."""
+    done = run(*command)
+    assert done.returncode == 0, f"{' '.join(map(str, command))}\n{done.stdout}{done.stderr}"
+    return done.stdout
+
+
+def httptools_module() -> Path:
+    """The compiled module that carries llhttp."""
+    import httptools.parser.parser
+
+    return Path(httptools.parser.parser.__file__)
+
+
+def interpreter_stub(module: Path) -> str:
+    """C source that defines whatever the module expects of the interpreter."""
+    symbols = must("nm", "-D", "--undefined-only", module).split()
+    names = sorted({name for name in symbols if name.startswith(("Py", "_Py"))})
+    return "".join(f"void *{name};\n" for name in names)
+
+
+@pytest.fixture(scope="session")
+def core(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with csrc and shared files as an archive, the interpreter's stub beside it."""
+    place = tmp_path_factory.mktemp("c")
+    ours = sorted(set((ROOT / "csrc").glob("*.c")) - {ROOT / "csrc" / "poller_kqueue.c"})
+    sources = [*ours, *SHARED]
+    objects = []
+    for source in sources:
+        objects.append(place / f"{source.stem}.o")
+        must(CC, *FLAGS, "-c", source, "-o", objects[-1])
+    must("ar", "rcs", place / "libfw.a", *objects)
+    (place / "stub.c").write_text(interpreter_stub(httptools_module()), encoding="ascii")
+    must(CC, "-c", place / "stub.c", "-o", place / "stub.o")
+    return place
+
+
+def wrapped() -> list[str]:
+    """The linker's orders to hand these calls to faults.c."""
+    text = (ROOT / "tests" / "c" / "faults.c").read_text("utf-8")
+    return [f"-Wl,--wrap={name}" for name in sorted(set(re.findall(r"__wrap_(\w+)\(", text)))]
+
+
+@pytest.mark.parametrize("source", UNITS, ids=[path.stem for path in UNITS])
+def test_unit(source: Path, core: Path) -> None:
+    program = core / source.stem
+    must(
+        CC, *FLAGS, source, core / "stub.o", core / "libfw.a", "-o", program,
+        *wrapped(), "-rdynamic", "-ldl", "-pthread",
+    )  # fmt: skip
+    done = run(
+        program,
+        FW_HTTPTOOLS=str(httptools_module()),
+        ASAN_OPTIONS="detect_leaks=1:detect_stack_use_after_return=1:strict_string_checks=1",
+        UBSAN_OPTIONS="print_stacktrace=1",
+    )
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -1,0 +1,309 @@
+"""The table of settings, the kinds of values, and who wins among the origins."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from fastwsgi import config_values as values
+from fastwsgi.config import SETTINGS, SPELLINGS
+from fastwsgi.config_sources import Config, from_keywords, gather
+from fastwsgi.errors import ConfigError
+
+Project = Callable[..., Path]
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.chdir(tmp_path)
+    yield
+
+
+def shown(config: Config, name: str) -> tuple[object, str]:
+    return getattr(config, name), config.origin(name)
+
+
+# -- kinds of values ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("text", "written"), [
+    ("127.0.0.1:8080", "127.0.0.1:8080"),
+    ("localhost", "localhost:8000"),
+    (":80", "0.0.0.0:80"),
+    ("0.0.0.0:0", "0.0.0.0:0"),
+    ("[::1]:81", "[::1]:81"),
+    ("[::]", "[::]:8000"),
+    ("[fe80::1%eth0]:82", "[fe80::1%eth0]:82"),
+    ("tcp://h:1", "h:1"),
+    ("unix:/run/x.sock", "unix:/run/x.sock"),
+    ("unix:///run/x.sock", "unix:/run/x.sock"),
+    ("unix:rel.sock", "unix:rel.sock"),
+    ("unix:@name", "unix:@name"),
+    ("fd://3", "fd://3"),
+])
+def test_reads_an_address(text: str, written: str) -> None:
+    assert str(values.parse_address(text)) == written
+
+
+@pytest.mark.parametrize("text", [
+    "", "8000", "h:65536", "h:x", "h:-1", "::1", "[::1", "[g]:1:2", "unix:", "unix:@", "fd://",
+    "fd://x", "http://h:1", "h:1/p", "h :1",
+])
+def test_refuses_what_is_no_address(text: str) -> None:
+    with pytest.raises(ValueError, match="not "):
+        values.parse_address(text)
+
+
+@pytest.mark.parametrize(("given", "size"), [
+    (0, 0), ("17", 17), ("64K", 65536), ("1m", 1 << 20), ("1MiB", 1 << 20), ("2 GB", 2 << 30),
+])
+def test_reads_a_number_of_bytes(given: object, size: int) -> None:
+    assert values.size(given) == size
+
+
+@pytest.mark.parametrize("given", [-1, "-1", "1T", 1.5, True, None, "K", "\u0661"])
+def test_refuses_what_is_no_number_of_bytes(given: object) -> None:
+    with pytest.raises(ValueError, match="a number of bytes"):
+        values.size(given)
+
+
+@pytest.mark.parametrize(("given", "mask"), [
+    ("022", 0o22), ("0o27", 0o27), ("7", 7), (0o77, 0o77), (None, None), ("", None), (0, 0),
+])
+def test_reads_a_umask_as_octal(given: object, mask: int | None) -> None:
+    assert values.mode(given) == mask
+
+
+@pytest.mark.parametrize(("name", "given", "wanted"), [
+    ("workers", "many", "a whole number from 0 to 4096 or 'auto'"),
+    ("workers", -1, "a whole number from 0 to 4096 or 'auto'"),
+    ("workers", True, "a whole number"),
+    ("workers", 1.5, "a whole number"),
+    ("threads", 2, "one application thread per worker"),
+    ("threads", 0, "at least 1"),
+    ("backlog", 0, "from 1 to 65535"),
+    ("keepalive", "soon", "a number of seconds"),
+    ("keepalive", -1, "a number of seconds, 0 or more"),
+    ("keepalive", float("nan"), "a number of seconds"),
+    ("keepalive", False, "a number of seconds"),
+    ("header_timeout", 0, "more than 0"),
+    ("reuse_port", "maybe", "true or false"),
+    ("reuse_port", 1, "true or false"),
+    ("overload", "drop", "wait or 503"),
+    ("header_map", "keep", "drop, refuse or dangerous"),
+    ("script_name", "app", "begins with '/'"),
+    ("script_name", "/a b", "begins with '/'"),
+    ("umask", "089", "octal"),
+    ("umask", 0o1000, "octal"),
+    ("raw_env", "NOVALUE", "KEY=VALUE"),
+    ("raw_env", ["=x"], "KEY=VALUE"),
+    ("pythonpath", 5, "a path"),
+    ("chdir", "not/there", "an existing directory"),
+    ("user", "no-such-user", "'no-such-user' is not known"),
+    ("group", "no-such-group", "'no-such-group' is not known"),
+    ("user", -1, "the name or number of a user"),
+    ("bind", [], "at least one address"),
+    ("bind", 8000, "an address"),
+    ("errorlog", 1, "a text"),
+    ("loglevel", "loud", "debug, info, warning, error or critical"),
+    ("worker_class", "gevent", "green threads are not needed"),
+    ("worker_class", "mine.Worker", "one kind of worker"),
+])
+def test_refuses_a_wrong_value_by_name_and_origin(name: str, given: object, wanted: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        from_keywords({name: given})
+    text = str(caught.value)
+    assert text.startswith(f"{name} must be ")
+    assert wanted in text
+    assert text.endswith("(from keyword)")
+    assert "\n" not in text
+
+
+def test_auto_means_the_cpus_this_process_may_use() -> None:
+    count = from_keywords({"workers": "auto"}).workers
+    assert 1 <= count <= (os.cpu_count() or 1)
+
+
+# -- the table ---------------------------------------------------------------------------------
+
+
+def test_every_default_passes_its_own_converter() -> None:
+    config = from_keywords({})
+    for name, setting in SETTINGS.items():
+        assert config.origin(name) == "default"
+        assert setting.convert(getattr(config, name)) == getattr(config, name)
+
+
+def test_defaults_are_those_promised() -> None:
+    config = from_keywords({})
+    assert [str(address) for address in config.bind] == ["127.0.0.1:8000"]
+    assert config.core() == {
+        "threads": 1, "worker_connections": 10000, "keepalive": 75.0, "header_timeout": 30.0,
+        "body_timeout": 30.0, "write_timeout": 60.0, "graceful_timeout": 30.0,
+        "limit_request_line": 8190, "limit_request_fields": 100,
+        "limit_request_field_size": 8190, "limit_request_header": 65536,
+        "limit_request_body": 0, "body_memory": 1 << 20, "overload": "wait",
+        "header_map": "drop", "script_name": "", "sendfile": True}
+
+
+def test_every_setting_says_what_it_does_and_no_flag_is_used_twice() -> None:
+    flags = [flag for setting in SETTINGS.values() for flag in setting.flags]
+    assert len(flags) == len(set(flags))
+    assert all(len(setting.doc) > 20 for setting in SETTINGS.values())
+
+
+def test_a_setting_is_known_by_its_flags_names_too() -> None:
+    assert SPELLINGS["log_level"] == "loglevel"
+    assert SPELLINGS["keep_alive"] == "keepalive"
+    assert from_keywords({"error_logfile": "x", "log-level": "debug"}).loglevel == "debug"
+
+
+# -- origins -----------------------------------------------------------------------------------
+
+
+def test_precedence_from_defaults_to_command_line(project: Project) -> None:
+    project({
+        "pyproject.toml": "[tool.fastwsgi]\nbacklog = 2\nworkers = 2\nthreads = 1",
+        "fastwsgi.conf.py": "backlog = 3\nworkers = 3\nkeepalive = 3\nbody_timeout = 3"})
+    config = gather(
+        {"workers": "5"}, {"FASTWSGI_WORKERS": "4", "FASTWSGI_KEEPALIVE": "4.5"})
+    assert shown(config, "workers") == (5, "command line --workers")
+    assert shown(config, "keepalive") == (4.5, "environment FASTWSGI_KEEPALIVE")
+    assert shown(config, "backlog") == (3, "./fastwsgi.conf.py")
+    assert shown(config, "write_timeout") == (60.0, "default")
+    assert shown(config, "threads") == (1, "pyproject.toml")
+
+
+def test_port_and_web_concurrency_stand_in_for_the_defaults(project: Project) -> None:
+    environ = {"PORT": "5000", "WEB_CONCURRENCY": "7"}
+    config = gather({}, environ)
+    assert [str(a) for a in config.bind] == ["0.0.0.0:5000"]
+    assert config.origin("bind") == "environment PORT"
+    assert shown(config, "workers") == (7, "environment WEB_CONCURRENCY")
+    project({"fastwsgi.conf.py": "workers = 2"})
+    assert shown(gather({}, environ), "workers") == (2, "./fastwsgi.conf.py")
+
+
+def test_a_wrong_port_names_its_variable() -> None:
+    with pytest.raises(ConfigError, match=r"bind must be .* \(from environment PORT\)"):
+        gather({}, {"PORT": "http"})
+
+
+def test_the_configuration_file_may_have_helpers(project: Project) -> None:
+    project({"my.conf.py": """
+        import multiprocessing
+        from pathlib import Path
+        CPUS = multiprocessing.cpu_count()
+        _half = CPUS // 2
+        def double(n):
+            return n * 2
+        class Anything: pass
+        workers = double(2)
+        bind = ["127.0.0.1:1", "unix:x"]
+        """})
+    config = gather({"config": "my.conf.py"}, {})
+    assert shown(config, "workers") == (4, "my.conf.py")
+    assert [str(address) for address in config.bind] == ["127.0.0.1:1", "unix:x"]
+
+
+def test_the_environment_may_name_the_configuration_file(project: Project) -> None:
+    project({"a.py": "workers = 6", "fastwsgi.conf.py": "workers = 2"})
+    assert gather({}, {"FASTWSGI_CONFIG": "a.py"}).workers == 6
+
+
+@pytest.mark.parametrize(("text", "message"), [
+    ("wrokers = 3", "unknown setting 'wrokers' (from c.py); did you mean 'workers'?"),
+    ("helper = 3", "unknown setting 'helper' (from c.py)"),
+    ("workers = 'x'", "workers must be a whole number from 0 to 4096 or 'auto', not 'x' "
+                      "(from c.py)"),
+    ("workers = 1\nworkers = = 2", "c.py, line 2: invalid syntax"),
+    ("x\n", "c.py, line 1: NameError: name 'x' is not defined"),
+    ("_a = 1\ndef _f():\n    return 1 / 0\nworkers = _f()",
+     "c.py, line 3: ZeroDivisionError: division by zero"),
+    ("def post_fork(server, worker): pass",
+     "hook 'post_fork' (from c.py): hooks are not called by this version, so take it out"),
+    ("config = 'other.py'", "config (from c.py) cannot be set in a configuration file"),
+])
+def test_a_wrong_configuration_file_is_one_line(
+    project: Project, text: str, message: str,
+) -> None:
+    project({"c.py": text})
+    with pytest.raises(ConfigError) as caught:
+        gather({"config": "c.py"}, {})
+    assert str(caught.value) == message
+
+
+def test_a_missing_configuration_file_is_told() -> None:
+    with pytest.raises(ConfigError, match=r"cannot read the configuration file no\.py: No such"):
+        gather({"config": "no.py"}, {})
+
+
+def test_a_pyproject_without_our_table_is_not_even_parsed(project: Project) -> None:
+    project({"pyproject.toml": "this is = = no TOML\n[tool.other]\n"})
+    assert gather({}, {}).workers == 1
+
+
+@pytest.mark.parametrize(("text", "message"), [
+    ("[tool.fastwsgi]\nbakclog = 1",
+     r"unknown setting 'bakclog' \(from pyproject.toml\); did you mean 'backlog'"),
+    ("[tool.fastwsgi]\nworkers = 1.5", r"workers must be .* \(from pyproject.toml\)"),
+    ("[tool.fastwsgi]\nworkers = = 1", "pyproject.toml: "),
+])
+def test_a_wrong_pyproject_is_told(project: Project, text: str, message: str) -> None:
+    project({"pyproject.toml": text})
+    with pytest.raises(ConfigError, match=message):
+        gather({}, {})
+
+
+def test_without_a_toml_reader_the_table_is_not_silently_ignored(
+    project: Project, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    project({"pyproject.toml": "[tool.fastwsgi]\nworkers = 2"})
+    monkeypatch.setattr(sys, "version_info", (3, 10, 0))
+    monkeypatch.setitem(sys.modules, "tomli", None)
+    with pytest.raises(ConfigError, match=r"Python 3\.10 needs the package tomli"):
+        gather({}, {})
+
+
+def test_a_misspelt_variable_is_noticed() -> None:
+    config = gather({}, {"FASTWSGI_WORKRES": "3", "FASTWSGI_SOMETHING_ELSE": "1"})
+    assert config.notices == [
+        "environment variable FASTWSGI_WORKRES names no setting and is not used; "
+        "did you mean FASTWSGI_WORKERS?"]
+
+
+def test_a_worker_class_is_noticed() -> None:
+    (notice,) = gather({"worker_class": "gthread"}, {}).notices
+    assert notice.startswith("worker_class gthread (from command line --worker-class): ")
+
+
+def test_keywords_read_no_environment(monkeypatch: pytest.MonkeyPatch, project: Project) -> None:
+    monkeypatch.setenv("FASTWSGI_WORKERS", "9")
+    monkeypatch.setenv("WEB_CONCURRENCY", "8")
+    project({"fastwsgi.conf.py": "workers = 7", "given.py": "workers = 6\nbacklog = 5"})
+    assert from_keywords({}).workers == 1
+    config = from_keywords({"config": "given.py", "workers": 0})
+    assert (config.workers, config.backlog) == (0, 5)
+
+
+def test_an_unknown_keyword_is_told() -> None:
+    with pytest.raises(ConfigError, match=r"unknown setting 'worker'.*did you mean 'workers'"):
+        from_keywords({"worker": 1})
+    with pytest.raises(ConfigError, match="the application is the first argument"):
+        from_keywords({"wsgi_app": "x:y"})
+
+
+def test_what_is_shown_is_a_configuration_file_with_origins(project: Project) -> None:
+    first = gather({"bind": ["[::1]:1", "unix:x"], "umask": "027", "keepalive": "2.5"}, {})
+    assert "umask = 0o027" in first.show()
+    assert "# command line --keep-alive" in first.show()
+    project({"again.py": first.show()})
+    second = gather({"config": "again.py"}, {})
+    for name in SETTINGS:
+        if name != "config":
+            assert getattr(second, name) == getattr(first, name)
+            assert second.origin(name) == "again.py"

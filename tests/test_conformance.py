@@ -1,0 +1,71 @@
+"""Every conformance case against this server: in every way, on TCP and on a unix socket.
+
+Rule: the cases are data (conformance/cases); what is expected here is the contract's outcome.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+from conformance.cases import all_cases
+from conformance.model import WAYS
+from conformance.servers import Bench, Ours, variants
+
+CASES = all_cases()
+PLAYS = list(variants(CASES, ("tcp", "unix")))
+
+
+@pytest.fixture(scope="module")
+def bench() -> Iterator[Bench]:
+    bench = Bench(Ours, patience=5.0, lenient=False)
+    yield bench
+    bench.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "way", "transport"),
+    PLAYS,
+    ids=[f"{name}, {WAYS[way]}, {transport}".replace(" ", "-") for name, way, transport in PLAYS],
+)
+def test_keeps_the_contract(bench: Bench, name: str, way: str, transport: str) -> None:
+    case = CASES[name]
+    reason, _ = bench.run(case, way, transport)
+    assert reason is None, f"{case.why} ({case.rule}): {reason}"
+
+
+def test_has_cases_for_every_category() -> None:
+    counts = Counter(case.category for case in CASES.values())
+    assert sum(counts.values()) >= 1000
+    assert counts["request smuggling"] >= 60
+    assert all(count >= 10 for count in counts.values()), counts
+
+
+def test_every_case_cites_its_rule_and_says_why() -> None:
+    for case in CASES.values():
+        assert case.rule.startswith(("RFC ", "PEP 3333", "contract ")), case.id
+        assert case.why, case.id
+
+
+def test_every_promise_is_permitted() -> None:
+    for case in CASES.values():
+        assert case.contract, case.id
+        assert set(map(id, case.contract)) <= set(map(id, case.allowed)), case.id
+
+
+def test_no_smuggling_case_lets_the_hidden_request_through_unless_it_is_plainly_one() -> None:
+    plain = {
+        name
+        for name, case in CASES.items()
+        if case.category == "request smuggling"
+        and any(len(outcome.saw) > 1 for outcome in case.contract)
+    }
+    assert plain == {
+        "request smuggling/chunk-trailer-length",
+        "request smuggling/cl-other-name-prefix-name",
+        "request smuggling/cl-other-name-suffix-name",
+        "request smuggling/cl-other-name-underscore",
+        "request smuggling/stop-after-upgrade",
+        "request smuggling/value-escaped-crlf",
+    }

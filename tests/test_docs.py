@@ -1,0 +1,76 @@
+"""The documents tell the truth: settings page in step, commands and links that exist."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+
+
+def name(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def test_settings_are_in_step_with_their_table() -> None:
+    check = subprocess.run(
+        [sys.executable, str(ROOT / "scripts" / "settings_page.py"), "--check"],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert check.returncode == 0, check.stdout + check.stderr
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_links_lead_to_files_that_exist(page: Path) -> None:
+    links = re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text("utf-8"))
+    local = [link for link in links if "://" not in link]
+    assert [link for link in local if not (page.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_tasks_that_are_named_exist(page: Path) -> None:
+    tasks = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), re.M))
+    named = set(re.findall(r"`make ([a-z-]+)", page.read_text("utf-8")))
+    assert named <= tasks
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_flags_that_are_named_exist(page: Path) -> None:
+    shown = subprocess.run(
+        [sys.executable, "-c", "from fastwsgi.cli import main; main(['--help'])"],
+        check=True, capture_output=True, text=True, env={"COLUMNS": "200", "PATH": ""}, cwd=ROOT,
+    ).stdout  # fmt: skip
+    known = set(re.findall(r"(?<![\w-])--?[a-zA-Z][\w-]*", shown))
+    commands = re.findall(r"fastwsgi ((?:-[^`\n#]*|\S+ -[^`\n#]*))", page.read_text("utf-8"))
+    used = {
+        flag for command in commands for flag in re.findall(r"(?<!\S)--?[a-zA-Z][\w-]*", command)
+    }
+    assert used <= known
+
+
+def test_design_page_names_every_part() -> None:
+    design = (ROOT / "docs" / "design.md").read_text("utf-8")
+    nouns = {path.stem for path in (ROOT / "csrc").glob("*.h")} - {"fw"}
+    modules = {path.stem for path in (ROOT / "fastwsgi" / "_core").glob("*.pyx")}
+    named = set(re.findall(r"`(\w+)(?:\.(?:c|h|pyx|pxd))?`", design))
+    assert (nouns | modules) - named == set()
+
+
+def test_every_make_task_is_listed_by_help() -> None:
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    (phony,) = re.findall(r"^\.PHONY: (.*)$", makefile, re.M)
+    assert set(phony.split()) == set(re.findall(r"^([a-z-]+):.*## ", makefile, re.M))
+
+
+def test_version_is_spelled_once() -> None:
+    spec = importlib.util.find_spec("fastwsgi._version")
+    assert spec is not None
+    changelog = (ROOT / "CHANGELOG.md").read_text("utf-8")
+    assert "## Unreleased" in changelog or re.search(r"^## \d+\.\d+", changelog, re.M)
+    assert 'dynamic = ["version"]' in (ROOT / "pyproject.toml").read_text("utf-8")

@@ -1,0 +1,106 @@
+"""The direction of imports, the border to C, and the size of files."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "fastwsgi"
+
+# Each file, and the rooms of ours it may enter. Down only: cli -> master -> process -> the rest.
+ALLOWED: dict[str, set[str]] = {
+    "errors": set(),
+    "_version": set(),
+    "config_values": set(),
+    "config": {"config_values"},  # the table and its kinds of values are one room
+    "config_sources": {"config", "config_values", "errors"},
+    "logs": {"errors"},
+    "loader": {"errors"},
+    "pidfile": {"errors"},
+    "sockets": {"config_values", "errors"},
+    "strict_rules": set(),
+    "strict_report": {"strict_rules"},
+    "strict_head": set(),
+    "strict_environ": {"strict_report"},
+    "strict_exchange": {"strict_environ", "strict_head", "strict_report"},
+    "strict": {"strict_environ", "strict_exchange", "strict_report", "_core"},
+    "process": {"_version", "config_sources", "errors", "loader", "logs", "sockets", "strict",
+                "_core"},
+    "master": {"_version", "config_sources", "errors", "loader", "logs", "pidfile", "process",
+               "sockets"},
+    "cli": {"_version", "config", "config_sources", "errors", "loader", "master", "process"},
+    "testing": {"config_sources", "errors", "logs", "master", "process", "sockets", "_core"},
+    "__main__": {"cli"},
+    "__init__": {"_version", "config_sources", "master"},
+}
+
+SOURCES = {
+    path.relative_to(ROOT).as_posix(): path
+    for folder in ("fastwsgi", "csrc", "tests", "scripts", "bench")
+    for path in sorted((ROOT / folder).rglob("*"))
+    if path.suffix in {".py", ".pyx", ".pxd", ".pyi", ".c", ".h"}
+    and not (folder == "fastwsgi" and path.suffix == ".c")  # what Cython generated
+    and path.parent.name != "cases"  # the conformance suite's data
+}
+
+
+def rooms_entered(path: Path) -> set[str]:
+    """The rooms of ours that a Python file imports, wherever in the file it does so."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path.name}: relative import"
+            base = str(node.module)
+            names = ([f"fastwsgi.{alias.name}" for alias in node.names]
+                     if base == "fastwsgi" else [base])
+        else:
+            continue
+        found |= {name.split(".")[1] for name in names if name.startswith("fastwsgi.")}
+    return found
+
+
+def test_every_python_file_has_its_place_in_the_order() -> None:
+    assert {path.stem for path in PACKAGE.glob("*.py")} == set(ALLOWED)
+
+
+@pytest.mark.parametrize("room", sorted(ALLOWED))
+def test_imports_go_down_only(room: str) -> None:
+    assert rooms_entered(PACKAGE / f"{room}.py") <= ALLOWED[room]
+
+
+def test_the_order_has_no_circles() -> None:
+    done = {"_core"}
+    while remaining := set(ALLOWED) - done:
+        free = {room for room in remaining if ALLOWED[room] <= done}
+        assert free, f"a circle among {sorted(remaining)}"
+        done |= free
+
+
+def test_the_core_imports_no_python_module_of_ours() -> None:
+    pattern = re.compile(r"^\s*(?:from|c?import)\s+fastwsgi(?!\._core\b)", re.MULTILINE)
+    sources = [path for path in (PACKAGE / "_core").glob("*") if path.suffix in {".pyx", ".pxd"}]
+    assert sources
+    assert [path.name for path in sources if pattern.search(path.read_text("utf-8"))] == []
+
+
+def test_the_demo_needs_nothing_of_the_server() -> None:
+    entered = set().union(*(rooms_entered(path) for path in (PACKAGE / "demo").rglob("*.py")))
+    assert entered <= {"demo", "_version"}
+
+
+def test_c_knows_no_python() -> None:
+    sources = [path for name, path in SOURCES.items() if name.startswith("csrc/")]
+    assert sources
+    assert [path.name for path in sources if re.search(r"#\s*include\s*[<\"]Python\.h",
+                                                       path.read_text("utf-8"))] == []
+
+
+@pytest.mark.parametrize("name", sorted(SOURCES))
+def test_no_file_grows_past_500_lines(name: str) -> None:
+    assert len(SOURCES[name].read_text(encoding="utf-8").splitlines()) <= 500

@@ -1,0 +1,243 @@
+"""A real server process whose system calls fail by schedule, and a client that checks every byte.
+
+tests/injection/shim.c is compiled here and preloaded into the server. What a careful program has
+to bear without anybody noticing (interruptions, short reads and writes, "not now") may cost no
+response at all. What takes a connection away may cost that connection, and nothing else: whatever
+arrives is right as far as it goes, and the server, the same process, serves on when it is over.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import socket
+import struct
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from apps.client import Client, chunked, request
+from apps.injected import SECRET, SWAPPED, pattern, proof
+
+from fastwsgi import testing
+
+COMPILER = shutil.which("cc")
+GLIBC = sys.platform.startswith("linux") and hasattr(os, "confstr") and "CS_GNU_LIBC_VERSION" in (
+    os.confstr_names
+)  # fmt: skip
+pytestmark = pytest.mark.skipif(
+    not GLIBC or COMPILER is None, reason="needs Linux with glibc and a C compiler"
+)
+
+TESTS = Path(__file__).parent
+RULES = 32
+
+# Nobody may notice these.
+BEARABLE = {
+    "interrupted": "recv=EINTR/2,send=EINTR/2,sendmsg=EINTR/2,sendfile=EINTR/2,accept4=EINTR/2,"
+    "epoll_wait=EINTR/3,write=EINTR/2,pread=EINTR/2",
+    "not-now": "recv=EAGAIN/3,send=EAGAIN/3,sendmsg=EAGAIN/3,sendfile=EAGAIN/3,accept4=EAGAIN/3",
+    "short": "recv=1000/2,send=1000/2,sendmsg=1000/2,sendfile=1000/2,write=1000/2,pread=1000/2",
+    "one-byte-in": "recv=1/2",
+    "one-byte-out": "send=1/2,sendmsg=1/2,sendfile=1/2",
+    "clients-that-changed-their-mind": "accept4=ECONNABORTED/2,accept4=EPERM/5",
+    "no-sendfile": "sendfile=EINVAL/2,pread=17/3,pread=EINTR/4",
+    "no-descriptors-for-a-moment": "accept4=EMFILE/3,accept4=ENFILE/5",
+    "everything": "recv=EINTR/7,recv=EAGAIN/5,recv=3/3,send=EINTR/7,send=EAGAIN/5,send=3/3,"
+    "sendmsg=EINTR/7,sendmsg=EAGAIN/5,sendmsg=3/3,sendfile=EINTR/7,sendfile=EAGAIN/5,"
+    "sendfile=333/3,accept4=EINTR/3,epoll_wait=EINTR/5,write=EINTR/3,write=777/2,pread=777/2",
+}
+
+# These take connections, or single requests.
+COSTLY = {
+    "resets": "recv=ECONNRESET/5,send=EPIPE/7,sendmsg=ECONNRESET/7,sendfile=ECONNRESET/3",
+    "no-registration": "epoll_ctl=ENOMEM/3,epoll_ctl=ENOSPC/7",
+    "no-room-for-bodies": "open=EMFILE/4,open=ENOSPC/3,write=ENOSPC/29,write=EIO/37",
+    "unreadable-bodies": "pread=EIO/2",
+    "broken-lines": "recv=ETIMEDOUT/11,send=ECONNRESET/23",
+    "no-socket-memory": "send=ENOBUFS/5,recv=ENOMEM/7,accept4=ENOMEM/3",
+    "no-memory": "malloc=ENOMEM/5",
+    "now-and-then-no-memory": "malloc=ENOMEM/17",
+    "no-goodbye": "shutdown=ENOTCONN/2,recv=ECONNRESET/9",
+}
+
+if "asan" in os.environ.get("LD_PRELOAD", ""):  # a sanitizer hands out memory itself
+    COSTLY = {name: schedule for name, schedule in COSTLY.items() if "malloc" not in schedule}
+
+COMMAND = ("--body-memory", "20000", "apps.injected:app")
+
+Exchange = tuple[str, bytes, bytes]
+
+
+def exchanges(rounds: int) -> Iterator[Exchange]:
+    """Method, request and body of the response: all ways in and out, in several sizes."""
+    for number in range(rounds):
+        yield "GET", request(f"/list/{number}"), pattern(number)
+        for size in (10, 9000, 70_000, 1_500_000):
+            body = pattern(size + number)
+            yield "POST", request("/echo", method="POST", body=body), proof("POST", "/echo", body)
+        body = pattern(120_000)
+        head = request("/echo", "Transfer-Encoding: chunked", method="PUT")
+        pieces = [body[at : at + 7001] for at in range(0, len(body), 7001)]
+        yield "PUT", head + chunked(*pieces, trailers=b"T: t\r\n"), proof("PUT", "/echo", body)
+        for kind in ("list", "blocks", "write", "file"):
+            for size in (5, 30_000, 900_000):
+                yield "GET", request(f"/{kind}/{size + number}"), pattern(size + number)
+
+
+@pytest.fixture(scope="session")
+def shims(tmp_path_factory: pytest.TempPathFactory) -> dict[bool, Path]:
+    """The compiled shim, without and with its hold on memory."""
+    place = tmp_path_factory.mktemp("shim")
+    made = {}
+    for with_memory in (False, True):
+        made[with_memory] = place / f"shim{with_memory:d}.so"
+        subprocess.run(
+            [str(COMPILER), "-std=gnu11", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-shared",
+             "-fPIC", "-fno-builtin", *(["-DWITH_MEMORY"] if with_memory else []),
+             str(TESTS / "injection" / "shim.c"), "-o", str(made[with_memory]), "-ldl"],
+            check=True, timeout=120,
+        )  # fmt: skip
+    return made
+
+
+class Injected:
+    """The environment of a server with a schedule, and what became of the schedule."""
+
+    def __init__(self, place: Path, shims: dict[bool, Path], schedule: str) -> None:
+        self.schedule = schedule.split(",")
+        self.counts = place / "counts"
+        self.stop_file = place / "stop"
+        shim = shims["malloc" in schedule]
+        before = os.environ.get("LD_PRELOAD", "")
+        self.environ = {
+            "LD_PRELOAD": f"{shim} {before}".strip(),
+            "INJECT": schedule,
+            "INJECT_COUNTS": str(self.counts),
+            "INJECT_STOP": str(self.stop_file),
+            "ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "") + ":verify_asan_link_order=0",
+        }
+
+    def hold(self, place: Path) -> Path:
+        """Let no call count before the path that is returned exists."""
+        start = place / "start"
+        self.environ["INJECT_START"] = str(start)
+        return start
+
+    def stop(self) -> None:
+        """From now on no call is touched."""
+        self.stop_file.touch()
+
+    def unused(self) -> list[str]:
+        """The rules that no call fell under."""
+        counts = struct.unpack(f"{RULES}Q", self.counts.read_bytes())
+        return [rule for rule, count in zip(self.schedule, counts, strict=False) if count == 0]
+
+
+def check_all(client: Client, rounds: int) -> None:
+    for method, sent, expected in exchanges(rounds):
+        client.send(sent)
+        response = client.response(method)
+        assert response.status == 200, response
+        assert response.body == expected, sent[:60]
+
+
+@pytest.mark.parametrize("schedule", BEARABLE.values(), ids=BEARABLE.keys())
+def test_nobody_notices(tmp_path: Path, shims: dict[bool, Path], schedule: str) -> None:
+    injected = Injected(tmp_path, shims, schedule)
+    with testing.spawn(*COMMAND, env=injected.environ, cwd=TESTS) as server:
+        address = (server.host, server.port)
+        with Client(address) as resident:
+            for visit in range(4):
+                with Client(address) as visitor:
+                    check_all(visitor, 1)
+                resident.send(request("/list/77") * 10)  # pipelined
+                for _ in range(10):
+                    assert resident.response().body == pattern(77)
+                resident.send(request(f"/blocks/{visit}"))
+                assert resident.response().body == pattern(visit)
+        assert injected.unused() == []
+        assert server.terminate() == 0
+    assert "Traceback" not in server.output()
+
+
+def answer_to(address: tuple[str, int], sent: bytes) -> bytes:
+    """All that arrives on a connection of its own, however it ends."""
+    received = []
+    with socket.create_connection(address, timeout=20) as connection:
+        with contextlib.suppress(ConnectionError):  # refused midway: the reason may have come
+            connection.sendall(sent)
+        with contextlib.suppress(ConnectionError):
+            while block := connection.recv(1 << 16):
+                received.append(block)
+    return b"".join(received)
+
+
+def unchunked(data: bytes) -> bytes:
+    """The chunks of a body as far as they came."""
+    body = b""
+    while b"\r\n" in data:
+        size, _, data = data.partition(b"\r\n")
+        body += data[: int(size, 16)]
+        data = data[int(size, 16) + 2 :]
+    return body
+
+
+def check_as_far_as_it_came(answer: bytes, expected: bytes) -> bool:
+    """Whether the response is whole; what there is of it is right."""
+    head, end, body = answer.partition(b"\r\n\r\n")
+    if not end:
+        assert b"HTTP/1.1 "[: len(head)] == head[:9]
+        return False
+    status = int(head.split(None, 2)[1])
+    if status != 200:
+        assert status in (408, 500, 503, 507), answer
+        return False
+    if b"\r\nTransfer-Encoding: chunked" in head:
+        body = unchunked(body)
+    assert expected.startswith(body), head
+    return body == expected
+
+
+@pytest.mark.parametrize("schedule", COSTLY.values(), ids=COSTLY.keys())
+def test_only_the_connection_at_hand_is_lost(
+    tmp_path: Path, shims: dict[bool, Path], schedule: str
+) -> None:
+    injected = Injected(tmp_path, shims, schedule)
+    with testing.spawn(*COMMAND, env=injected.environ, cwd=TESTS) as server:
+        address = (server.host, server.port)
+        whole = 0
+        for _ in range(3):
+            for _, sent, expected in exchanges(1):
+                closing = sent.replace(b"\r\n", b"\r\nConnection: close\r\n", 1)
+                whole += check_as_far_as_it_came(answer_to(address, closing), expected)
+        assert whole > 0
+        assert injected.unused() == []
+        injected.stop()
+        with Client(address) as client:
+            check_all(client, 1)
+        assert server.terminate() == 0
+    assert "ended unexpectedly" not in server.output()
+
+
+@pytest.mark.skipif("asan" in os.environ.get("LD_PRELOAD", ""), reason="needs a hold on memory")
+def test_without_memory_no_other_file_is_sent_in_place_of_a_closed_one(
+    tmp_path: Path, shims: dict[bool, Path]
+) -> None:
+    expected = b"first" + pattern(SWAPPED)
+    outcomes = []
+    for number in range(1, 13):  # the first allocation for the request fails, then the second, ...
+        place = tmp_path / str(number)
+        place.mkdir()
+        injected = Injected(place, shims, f"malloc=ENOMEM/{number}")
+        start = injected.hold(place)
+        with testing.spawn(*COMMAND, env=injected.environ, cwd=TESTS) as server:
+            start.touch()
+            address = (server.host, server.port)
+            answer = answer_to(address, request("/swapped", "Connection: close"))
+        assert SECRET not in answer.partition(b"\r\n\r\n")[2]
+        outcomes.append(check_as_far_as_it_came(answer, expected))
+    assert set(outcomes) == {False, True}

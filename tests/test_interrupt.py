@@ -1,0 +1,58 @@
+"""A signal handler that raises inside the server ends it, and leaves nothing half done behind."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+from fastwsgi._core.worker import Worker
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+
+class Faulty:
+    """A body that breaks off; it counts how often it was closed."""
+
+    def __init__(self) -> None:
+        self.closed = 0
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        start_response("200 OK", [])
+        return self
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield b"first"
+        raise ValueError("the body breaks off")
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+def interrupted(level: int, message: str, error: BaseException | None) -> None:
+    """A log that is written to at the moment of a Ctrl-C."""
+    raise KeyboardInterrupt
+
+
+def test_an_interrupt_inside_the_log_leaves_no_connection_and_no_open_iterable() -> None:
+    application = Faulty()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setblocking(False)
+        place = [(listener.fileno(), "localhost", "80")]
+        worker = Worker(application, place, {}, log=interrupted, errors=sys.stderr)
+        for turn in (1, 2):  # and it can run again
+            with socket.create_connection(listener.getsockname(), timeout=20) as client:
+                client.sendall(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+                with pytest.raises(KeyboardInterrupt):
+                    worker.run()
+                received = b"".join(iter(lambda: client.recv(4096), b""))
+            assert b"first" in received
+            assert not received.endswith(b"0\r\n\r\n")
+            assert application.closed == turn
+            assert worker.stats()["connections"] == 0
+        worker.stop()
+        worker.run()

@@ -1,0 +1,179 @@
+"""Builds the sdist, from it the wheel, installs that where nothing else is, and starts it.
+
+Slow, so it uses the running interpreter only; `make dist-test` sets FASTWSGI_EVERY_PYTHON and has
+it done with every supported CPython on the machine. Packages come from the index that pip uses.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+from urllib.request import urlopen
+
+import pytest
+
+import fastwsgi
+
+ROOT = Path(__file__).parent.parent
+LEFT_BEHIND = shutil.ignore_patterns(
+    ".git", ".venv", "build", "dist", "site", "*.so", "*.egg-info", "__pycache__", ".*_cache",
+    ".hypothesis",
+)  # fmt: skip
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not (ROOT / "setup.py").exists(), reason="not in a source tree"),
+]
+
+
+def pythons() -> list[str]:
+    """The interpreters to build for, as paths."""
+    if os.environ.get("FASTWSGI_EVERY_PYTHON", "0") in ("", "0"):
+        return [sys.executable]
+    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
+    found = {(sys.version_info[0], sys.version_info[1]): sys.executable}
+    for minor in range(10, 15):
+        places = [str(path) for path in sorted(pyenv.glob(f"3.{minor}.*/bin"), reverse=True)]
+        path = os.pathsep.join([*places, os.environ.get("PATH", "")])
+        if executable := shutil.which(f"python3.{minor}", path=path):
+            found.setdefault((3, minor), executable)
+    return [found[version] for version in sorted(found)]
+
+
+def run(*command: str | Path, cwd: Path) -> str:
+    """The output of a command that has to succeed, run without this suite's own surroundings."""
+    hidden = ("PYTHONPATH", "VIRTUAL_ENV", "LD_PRELOAD", "FASTWSGI_DEBUG")
+    environ = {key: value for key, value in os.environ.items() if key not in hidden}
+    done = subprocess.run(
+        [str(word) for word in command],
+        cwd=cwd, env=environ, capture_output=True, text=True, errors="replace", timeout=600,
+    )  # fmt: skip
+    assert done.returncode == 0, f"{' '.join(map(str, command))}\n{done.stdout}{done.stderr}"
+    return done.stdout
+
+
+class Built(NamedTuple):
+    place: Path
+    sdist: Path
+    wheel: Path
+
+
+@pytest.fixture(scope="module", params=pythons(), ids=lambda path: Path(path).name)
+def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Built:
+    """An sdist of the source tree, and a wheel made from that sdist alone."""
+    place = tmp_path_factory.mktemp("dist")
+    run(request.param, "-m", "venv", place / "tools", cwd=place)
+    python = place / "tools" / "bin" / "python"
+    build_needs = re.search(r"^requires = \[(.*)\]$", (ROOT / "pyproject.toml").read_text(), re.M)
+    assert build_needs
+    needs = re.findall(r'"([^"]+)"', build_needs[1])
+    run(python, "-m", "pip", "install", "--quiet", *needs, cwd=place)
+    shutil.copytree(ROOT, place / "tree", ignore=LEFT_BEHIND)
+    hook = "from setuptools import build_meta; build_meta.build_sdist('../dist')"
+    run(python, "-c", hook, cwd=place / "tree")
+    (sdist,) = (place / "dist").glob("*.tar.gz")
+    run(
+        python, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation",
+        "--wheel-dir", place / "dist", sdist, cwd=place,
+    )  # fmt: skip
+    (wheel,) = (place / "dist").glob("*.whl")
+    return Built(place, sdist, wheel)
+
+
+@pytest.fixture(scope="module")
+def installed(built: Built) -> Iterator[Path]:
+    """The bin directory of an environment that has the wheel and what it depends on, no more."""
+    home = built.place / "installed"
+    run(built.place / "tools" / "bin" / "python", "-m", "venv", home, cwd=built.place)
+    run(home / "bin" / "pip", "install", "--quiet", built.wheel, cwd=built.place)
+    yield home / "bin"
+    shutil.rmtree(built.place)
+
+
+def test_sdist_holds_all_that_building_and_testing_need(built: Built) -> None:
+    with tarfile.open(built.sdist) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    wanted = {
+        path.relative_to(built.place / "tree").as_posix()
+        for folder in ("csrc", "fastwsgi", "tests", "scripts", "docs")
+        for path in (built.place / "tree" / folder).rglob("*")
+        if path.is_file()
+    }
+    assert wanted <= names
+    assert {"README.md", "LICENSE", "CHANGELOG.md", "Makefile", "setup.py"} <= names
+    assert [name for name in names if name.startswith("build/") or name.endswith(".so")] == []
+
+
+def test_wheel_holds_the_package_and_no_sources_of_c(built: Built) -> None:
+    with zipfile.ZipFile(built.wheel) as archive:
+        names = set(archive.namelist())
+    tops = {name.partition("/")[0] for name in names}
+    assert tops == {"fastwsgi", f"fastwsgi-{fastwsgi.__version__}.dist-info"}
+    kinds = {Path(name).suffix for name in names if name.startswith("fastwsgi/")}
+    assert kinds <= {".py", ".pyi", ".so", ".typed", ".html", ".css", ".js"}
+    package = ROOT / "fastwsgi"
+    for path in package.rglob("*"):
+        if path.suffix in {".py", ".pyi", ".typed", ".html", ".css", ".js"}:
+            assert path.relative_to(ROOT).as_posix() in names
+    for source in package.glob("_core/*.pyx"):
+        compiled = [name for name in names if name.startswith(f"fastwsgi/_core/{source.stem}.")]
+        assert any(name.endswith(".so") for name in compiled), source.name
+
+
+def test_wheel_depends_on_the_parser_alone(built: Built) -> None:
+    with zipfile.ZipFile(built.wheel) as archive:
+        metadata = archive.read(f"fastwsgi-{fastwsgi.__version__}.dist-info/METADATA").decode()
+    needs = [line for line in metadata.splitlines() if line.startswith("Requires-Dist:")]
+    without_extras = [line for line in needs if "extra ==" not in line]
+    assert without_extras == ["Requires-Dist: httptools<0.10,>=0.7.1"]
+
+
+def test_parser_range_is_the_one_the_core_names() -> None:
+    native = (ROOT / "fastwsgi" / "_core" / "native.pyx").read_text("utf-8")
+    named = re.search(r'^SUPPORTED = "([^"]+)"$', native, re.M)
+    assert named
+    assert f'"httptools{named[1]}"' in (ROOT / "pyproject.toml").read_text("utf-8")
+
+
+def test_installed_command_tells_its_version(installed: Path) -> None:
+    said = run(installed / "fastwsgi", "--version", cwd=installed)
+    assert said.split() == ["fastwsgi", fastwsgi.__version__]
+
+
+def test_installed_package_brings_its_types(installed: Path) -> None:
+    script = (
+        "import importlib.resources as r, fastwsgi; p = r.files(fastwsgi);"
+        "print((p / 'py.typed').is_file(), (p / '_core' / 'worker.pyi').is_file())"
+    )
+    assert run(installed / "python", "-c", script, cwd=installed).split() == ["True", "True"]
+
+
+def test_installed_command_serves_the_demo(installed: Path) -> None:
+    command = [str(installed / "fastwsgi"), "--bind", "127.0.0.1:0", "fastwsgi.demo:app"]
+    # In the source tree, as the README has it: the modules there are not compiled, or others.
+    server = subprocess.Popen(
+        command, cwd=installed.parent.parent / "tree", stderr=subprocess.PIPE, text=True
+    )
+    try:
+        assert server.stderr is not None
+        url = next(
+            found[0] for line in server.stderr if (found := re.search(r"http://\S+:\d+", line))
+        )
+        with urlopen(url, timeout=30) as response:
+            page = response.read().decode()
+        assert "Your server answers" in page
+        assert "<b>fastwsgi" in page, "served by another server"
+        server.terminate()
+        assert server.wait(30) == 0
+    finally:
+        server.kill()
+        server.wait()
+        server.stderr.close()
