@@ -29,7 +29,7 @@ run_response() { # arguments of libFuzzer
     runtime=$(venv/bin/python -c "import atheris; print(atheris.path() + '/asan_with_fuzzer.so')")
     mkdir -p corpus/response
     if [ $# -eq 0 ]; then
-        set -- -max_total_time="$seconds" -max_len=512 -timeout=30 -print_final_stats=1 \
+        set -- -max_total_time="$seconds" -max_len=512 -timeout=30 -print_final_stats=1 -print_funcs=0 \
             -artifact_prefix="$place/response-" corpus/response seeds/response
     fi
     # The interpreter is not instrumented and never frees all it has.
