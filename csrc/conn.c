@@ -18,18 +18,19 @@
 #include <unistd.h>
 
 #define SHARE_BELOW 8192 /* queued bytes up to which pipelined responses wait for each other */
+#define CROWD 8          /* waiting requests from which on one more gives the receive buffer back */
 
 /* ---- the table ------------------------------------------------------------------------------------------------- */
 
 #define S(x) (1u << FW_STATE_##x)
 static const uint16_t MOVES[FW_STATES] = {
-    [FW_STATE_OPEN] = S(HEAD) | S(BODY) | S(READY) | S(FLUSH) | S(LINGER) | S(CLOSED),
-    [FW_STATE_IDLE] = S(HEAD) | S(BODY) | S(READY) | S(FLUSH) | S(LINGER) | S(CLOSED),
-    [FW_STATE_HEAD] = S(HEAD) | S(BODY) | S(READY) | S(FLUSH) | S(LINGER) | S(CLOSED),
-    [FW_STATE_BODY] = S(BODY) | S(READY) | S(FLUSH) | S(LINGER) | S(CLOSED),
+    [FW_STATE_OPEN] = S(IDLE) | S(HEAD) | S(BODY) | S(READY) | S(FLUSH) | S(LINGER) | S(CLOSED),
+    [FW_STATE_IDLE] = S(IDLE) | S(HEAD) | S(BODY) | S(READY) | S(FLUSH) | S(LINGER) | S(CLOSED),
+    [FW_STATE_HEAD] = S(IDLE) | S(HEAD) | S(BODY) | S(READY) | S(FLUSH) | S(LINGER) | S(CLOSED),
+    [FW_STATE_BODY] = S(IDLE) | S(BODY) | S(READY) | S(FLUSH) | S(LINGER) | S(CLOSED),
     [FW_STATE_READY] = S(BUSY),
     [FW_STATE_BUSY] = S(IDLE) | S(HEAD) | S(BODY) | S(READY) | S(SUSPENDED) | S(FLUSH) | S(LINGER) | S(CLOSED),
-    [FW_STATE_SUSPENDED] = S(READY) | S(BUSY),
+    [FW_STATE_SUSPENDED] = S(READY) | S(BUSY), /* its owner's alone */
     [FW_STATE_FLUSH] = S(IDLE) | S(HEAD) | S(BODY) | S(READY) | S(FLUSH) | S(LINGER) | S(CLOSED),
     [FW_STATE_LINGER] = S(CLOSED),
     [FW_STATE_CLOSED] = 0,
@@ -95,34 +96,51 @@ void fw_conn_die(fw_hub *h, fw_conn *c)
     }
 }
 
-void fw_conn_ready(fw_hub *h, fw_conn *c, enum fw_turn turn)
+static void enqueue(fw_conn **head, fw_conn **tail, fw_conn *c)
 {
+    c->link = NULL;
+    if (*tail != NULL)
+        (*tail)->link = c;
+    else
+        *head = c;
+    *tail = c;
+}
+
+static fw_conn *dequeue(fw_conn **head, fw_conn **tail)
+{
+    fw_conn *c = *head;
+    if (c != NULL && (*head = c->link) == NULL)
+        *tail = NULL;
+    return c;
+}
+
+void fw_conn_ready(fw_hub *h, fw_conn *c)
+{
+    const uint32_t waiting = atomic_load_explicit(&h->nready, memory_order_relaxed);
     fw_deadline_clear(&c->deadline);
-    if (fw_unlikely(h->draining) && turn == FW_TURN_REQUEST && fw_intake_settle(h, c) != FW_OK) {
+    if (fw_unlikely(waiting >= CROWD) && fw_intake_settle(h, c) != FW_OK) {
         fw_conn_die(h, c);
         return;
     }
     fw_conn_move(c, FW_STATE_READY);
-    c->turn = (uint8_t)turn;
-    c->link = NULL;
-    if (h->ready_tail != NULL)
-        h->ready_tail->link = c;
-    else
-        h->ready_head = c;
-    h->ready_tail = c;
+    c->turn = FW_TURN_REQUEST;
+    enqueue(&h->ready_head, &h->ready_tail, c);
+    atomic_store(&h->nready, waiting + 1);
 }
 
-/* A suspended response can go on, or must end: whoever waits for it learns of it. */
-static void wake_owner(fw_hub *h, fw_conn *c, enum fw_turn turn)
+/* A suspended response can go on, or must end: its owner learns of it. */
+static void call_owner(fw_hub *h, fw_conn *c, enum fw_turn turn)
 {
-    if (!c->waiter) {
-        fw_conn_ready(h, c, turn);
+    fw_deadline_clear(&c->deadline);
+    c->owner->called = h->called = true;
+    if (c->waiter) {
+        c->waiter = false;
+        fw_conn_move(c, FW_STATE_BUSY);
         return;
     }
-    fw_deadline_clear(&c->deadline);
-    c->waiter = false;
-    h->draining = false;
-    fw_conn_move(c, FW_STATE_BUSY);
+    fw_conn_move(c, FW_STATE_READY);
+    c->turn = (uint8_t)turn;
+    enqueue(&c->owner->head, &c->owner->tail, c);
 }
 
 void fw_conn_close(fw_hub *h, fw_conn *c)
@@ -138,7 +156,7 @@ void fw_conn_close(fw_hub *h, fw_conn *c)
     case FW_STATE_SUSPENDED:
         c->broken = true;
         fw_outq_clear(&c->out, &h->pool);
-        wake_owner(h, c, FW_TURN_GONE);
+        call_owner(h, c, FW_TURN_GONE);
         return;
     default: fw_conn_die(h, c);
     }
@@ -159,14 +177,46 @@ bool fw_conn_arm(fw_hub *h, fw_conn *c)
 
 /* ---- output ---------------------------------------------------------------------------------------------------- */
 
+int fw_conn_send(fw_conn *c, fw_pool *pool, uint64_t *sent)
+{
+    if (atomic_load_explicit(&c->broken, memory_order_relaxed))
+        return -EPIPE;
+    const size_t before = c->out.bytes;
+    /* Said before it is tried: an event that comes behind the attempt takes it back, and none is lost. */
+    atomic_store_explicit(&c->blocked, true, memory_order_relaxed);
+    int rc = fw_outq_flush(&c->out, pool, c->fd);
+    *sent += before - c->out.bytes;
+    if (rc == FW_RETRY)
+        return rc;
+    atomic_store_explicit(&c->blocked, false, memory_order_relaxed);
+    if (fw_unlikely(rc < 0)) {
+        c->broken = true;
+        fw_outq_clear(&c->out, pool);
+    }
+    return rc;
+}
+
 int fw_conn_flush(fw_hub *h, fw_conn *c)
 {
-    const size_t before = c->out.bytes;
-    int rc = fw_outq_flush(&c->out, &h->pool, c->fd);
-    h->stats.bytes_out += before - c->out.bytes;
+    int rc = fw_conn_send(c, &h->pool, &h->stats.bytes_out);
     if (rc < 0 && rc != FW_RETRY)
         h->stats.broken++;
     return rc;
+}
+
+/* What the owner left queued: tried again only if the socket may take more by now. */
+static int flush_left(fw_hub *h, fw_conn *c)
+{
+    if (c->out.head == NULL)
+        return FW_OK;
+    return atomic_load_explicit(&c->blocked, memory_order_relaxed) ? FW_RETRY : fw_conn_flush(h, c);
+}
+
+void fw_hub_flush_ready(fw_hub *h)
+{
+    for (fw_conn *c = h->ready_head; c != NULL; c = c->link)
+        if (c->out.head != NULL)
+            fw_conn_flush(h, c);
 }
 
 /* Our side says goodbye; the client may finish its sentence, so that no reset overtakes the response (RFC 9112 9.6).
@@ -197,7 +247,7 @@ static void after_flush(fw_hub *h, fw_conn *c)
 
 void fw_conn_settle(fw_hub *h, fw_conn *c)
 {
-    int rc = c->out.head != NULL ? fw_conn_flush(h, c) : FW_OK;
+    int rc = flush_left(h, c);
     if (fw_likely(rc == FW_OK)) {
         after_flush(h, c);
     } else if (rc == FW_RETRY) {
@@ -230,7 +280,7 @@ void fw_conn_output_moved(fw_hub *h, fw_conn *c, int rc)
         if (c->out.bytes > h->cfg.high_water / 4)
             fw_deadline_set(&h->deadlines, &c->deadline, FW_CLASS_WRITE, h->now);
         else
-            wake_owner(h, c, FW_TURN_RESUME);
+            call_owner(h, c, FW_TURN_RESUME);
         return;
     default: return; /* an interim response while the body arrives */
     }
@@ -238,55 +288,53 @@ void fw_conn_output_moved(fw_hub *h, fw_conn *c, int rc)
 
 /* ---- the owner's side ------------------------------------------------------------------------------------------ */
 
-fw_conn *fw_conn_pull(fw_hub *h)
+fw_conn *fw_conn_pull(fw_hub *h, fw_owner *owner, bool any)
 {
-    fw_conn *c = h->ready_head;
-    if (c == NULL)
-        return NULL;
-    h->ready_head = c->link;
-    if (h->ready_head == NULL)
-        h->ready_tail = NULL;
+    fw_conn *c = dequeue(&owner->head, &owner->tail);
+    if (fw_likely(c == NULL)) {
+        if (!any || (c = dequeue(&h->ready_head, &h->ready_tail)) == NULL)
+            return NULL;
+        atomic_store(&h->nready, atomic_load_explicit(&h->nready, memory_order_relaxed) - 1);
+        h->stats.requests++;
+    }
     fw_conn_move(c, FW_STATE_BUSY);
-    h->stats.requests += c->turn == FW_TURN_REQUEST;
+    c->owner = owner;
     return c;
 }
 
-/* The owner acts although nothing has woken it: it has given up waiting inside fw_loop_drain. */
-static void take_back(fw_conn *c)
+/* Waits for the client with what is queued; an event that came while it was BUSY is not forgotten. */
+static void rest(fw_hub *h, fw_conn *c)
 {
-    if (fw_likely(!c->waiter))
-        return;
+    h->now = fw_deadline_clock();
+    fw_conn_move(c, FW_STATE_SUSPENDED);
+    fw_deadline_set(&h->deadlines, &c->deadline, FW_CLASS_WRITE, h->now);
+    if (c->broken || fw_intake_settle(h, c) != FW_OK)
+        fw_conn_close(h, c);
+    else if (fw_conn_arm(h, c) && !atomic_load_explicit(&c->blocked, memory_order_relaxed))
+        fw_conn_output_moved(h, c, fw_conn_flush(h, c));
+}
+
+void fw_conn_suspend(fw_hub *h, fw_conn *c, void *user)
+{
+    c->user = user;
+    rest(h, c);
+}
+
+void fw_conn_wait(fw_hub *h, fw_conn *c)
+{
+    c->waiter = true;
+    rest(h, c);
+}
+
+void fw_conn_take_back(fw_conn *c)
+{
     c->waiter = false;
     fw_deadline_clear(&c->deadline);
     fw_conn_move(c, FW_STATE_BUSY);
 }
 
-int fw_conn_send(fw_hub *h, fw_conn *c)
-{
-    take_back(c);
-    int rc = c->broken ? -EPIPE : fw_conn_flush(h, c);
-    if (rc < 0 && rc != FW_RETRY) {
-        c->broken = true;
-        fw_outq_clear(&c->out, &h->pool);
-    }
-    return rc;
-}
-
-void fw_conn_suspend(fw_hub *h, fw_conn *c, void *user)
-{
-    h->now = fw_deadline_clock();
-    c->user = user;
-    fw_conn_move(c, FW_STATE_SUSPENDED);
-    fw_deadline_set(&h->deadlines, &c->deadline, FW_CLASS_WRITE, h->now);
-    if (c->broken || fw_intake_settle(h, c) != FW_OK)
-        fw_conn_close(h, c);
-    else
-        fw_conn_arm(h, c);
-}
-
 void fw_conn_finish(fw_hub *h, fw_conn *c, bool keep, bool cut)
 {
-    take_back(c);
     h->now = fw_deadline_clock(); /* the application may have taken long */
     const bool client_closes = c->req == NULL || !c->req->keep_alive;
     c->served++;
@@ -299,17 +347,9 @@ void fw_conn_finish(fw_hub *h, fw_conn *c, bool keep, bool cut)
     if (!keep || h->stopping) {
         c->closing = true;
         c->lingers = !cut && (!client_closes || c->in != NULL || c->input);
-    } else if (c->in != NULL) { /* pipelined */
-        switch (fw_intake_parse(h, c)) {
-        case FW_INTAKE_COMPLETE:
-            if (c->out.bytes < SHARE_BELOW) {
-                fw_conn_ready(h, c, FW_TURN_REQUEST);
-                return;
-            }
-            break;
-        case FW_INTAKE_REFUSED: fw_conn_refuse_request(h, c); return;
-        default: break;
-        }
+    } else if (c->in != NULL && h->shares && c->out.bytes < SHARE_BELOW) {
+        fw_conn_digest(h, c); /* pipelined: the next response may share the send */
+        return;
     }
     fw_conn_settle(h, c);
 }

@@ -2,8 +2,11 @@
  *
  * Rule 1: a connection changes its state through fw_conn_move and nowhere else, along the table in conn.c.
  * Rule 2: it belongs either to the loop or to the one thread that pulled its request (BUSY).  While it is BUSY the loop
- *         does no more than note that input has come.
+ *         does no more than note what has become of its socket: input, blocked, broken.
  * Rule 3: it is freed at the loop's safe point, never inside an event, so a stale event finds a CLOSED connection.
+ *
+ * Everything here is called under the loop's lock (thread.h), except what an owner does to a BUSY connection: reading
+ * its request and filling its output queue.
  */
 #ifndef FW_CONN_H
 #define FW_CONN_H
@@ -17,6 +20,7 @@
 #include "wire.h"
 
 #include <netinet/in.h>
+#include <stdatomic.h>
 
 enum fw_state {
     FW_STATE_OPEN,      /* accepted, not a byte yet */
@@ -68,12 +72,15 @@ typedef struct fw_conn {
     bool polled;   /* registered with the poller */
     bool input;    /* the socket may have bytes for us (edge-triggered: noted until a read finds it empty) */
     bool eof;      /* the client has shut its side */
-    bool broken;   /* the socket is of no use any more */
+    atomic_bool broken;  /* the socket is of no use any more */
+    atomic_bool blocked; /* a send found the socket full, and no event has said otherwise since */
     bool closing;  /* close once the queue is flushed */
     bool lingers;  /* ... and let the client finish talking */
-    bool waiter;   /* a thread waits inside fw_loop_drain for the queue to empty */
+    bool waiter;   /* its owner waits in fw_thread_wait for the queue to empty */
     bool again;    /* in the hub's list of those whose reading was cut short for fairness */
     int fd;
+    uint32_t since;  /* ms, the low bits: when the request at hand began to arrive */
+    uint32_t got;    /* bytes of it since then */
     uint32_t served; /* requests answered */
     uint8_t memo_hint; /* slot of its last head plus one, 0 = none */
     fw_deadline deadline;
@@ -83,14 +90,22 @@ typedef struct fw_conn {
     fw_request *req; /* from the first byte of a head to the end of its response */
     fw_buffer *in;   /* NULL while nothing unread is here: an idle connection holds no buffer */
     fw_outq out;
+    struct fw_owner *owner; /* who pulled it last: a suspended response goes on there */
     void *user; /* the worker's: the suspended response; owned by whoever pulled it last */
-    void *peer; /* the worker's: objects that name the client; handed back by fw_loop_spent */
+    void *peer; /* the worker's: objects that name the client; handed back by fw_thread_spent */
     union {
         struct sockaddr any;
         struct sockaddr_in v4;
         struct sockaddr_in6 v6;
     } address; /* of the client; family AF_UNIX or 0 when it has none */
 } fw_conn;
+
+/* One who pulls connections, as the connections know it: what only it may go on with. */
+typedef struct fw_owner {
+    fw_conn *head, *tail; /* suspended responses whose turn has come (READY) */
+    bool called;          /* there is one, or the wait of a waiter is over: it is to look */
+    bool writable;        /* the socket of a BUSY connection, found full before, takes more */
+} fw_owner;
 
 static inline const struct sockaddr *fw_conn_address(const fw_conn *c)
 {
@@ -112,15 +127,18 @@ typedef struct fw_hub {
     fw_date date;
     fw_memos memos;
     fw_buffer *buffers;   /* receive buffers at rest */
-    fw_request *requests; /* at most one at rest: the steady state allocates nothing */
-    fw_conn *ready_head, *ready_tail;
+    fw_request *requests; /* a few at rest: the steady state allocates nothing */
+    unsigned nrequests;
+    fw_conn *ready_head, *ready_tail; /* complete requests */
+    _Atomic uint32_t nready;          /* ... and their number */
     fw_conn *again;  /* more to read, in a later turn */
     fw_conn *dead;   /* closed since the last safe point */
     fw_conn *buried; /* closed, and only their `peer` waits to be handed back */
     fw_conn conns;   /* sentinel of the list of all */
     fw_stats stats;
-    bool stopping; /* responses say Connection: close, idle connections leave */
-    bool draining; /* somebody waits inside the loop: ready requests must not keep receive buffers */
+    atomic_bool stopping; /* responses say Connection: close, idle connections leave */
+    bool shares; /* pipelined responses may wait for each other, because somebody will see to it that none waits long */
+    bool called; /* some owner has been called */
 } fw_hub;
 
 int fw_hub_open(fw_hub *h, const fw_llhttp_api *api, const fw_config *cfg, int events);
@@ -139,16 +157,27 @@ void fw_conn_expire(fw_hub *h, fw_conn *c);
 /* Refuses at once, before any request (overload). */
 void fw_conn_refuse_now(fw_hub *h, fw_conn *c, int status, const char *why);
 
-/* The next pulled connection, now BUSY (c->turn says for what), or NULL. */
-fw_conn *fw_conn_pull(fw_hub *h);
+/* The next connection for `owner`, now BUSY (c->turn says for what), or NULL: a suspended response of its own, or, with
+ * `any`, the longest waiting request. */
+fw_conn *fw_conn_pull(fw_hub *h, fw_owner *owner, bool any);
 
-/* The owner of a BUSY connection sends what is queued.  FW_OK: all sent; FW_RETRY: some remains; -errno: the client is
- * gone, and all that remains is to finish. */
-int fw_conn_send(fw_hub *h, fw_conn *c);
+/* The owner of a BUSY connection sends what is queued; its own business, so without the lock.  `pool` is the owner's,
+ * `*sent` grows by the bytes.  FW_OK: all sent; FW_RETRY: some remains; -errno: the client is gone, and all that
+ * remains is to finish. */
+int fw_conn_send(fw_conn *c, fw_pool *pool, uint64_t *sent);
 
 /* The owner parks the response `user` until the queue has drained (then TURN_RESUME) or the client is gone (then
  * TURN_GONE). */
 void fw_conn_suspend(fw_hub *h, fw_conn *c, void *user);
+
+/* The owner waits for the same, with the connection; it is BUSY again when that has come. */
+void fw_conn_wait(fw_hub *h, fw_conn *c);
+
+/* ... or when the owner does not want to wait any longer. */
+void fw_conn_take_back(fw_conn *c);
+
+/* Sends what the READY connections still have queued from pipelined responses: nobody may pull them soon. */
+void fw_hub_flush_ready(fw_hub *h);
 
 /* The owner hands the connection back: the response is complete and queued (`keep`: the connection may live on), or it
  * broke off (`keep` false, `cut` true: no lingering, the client must see the end). */

@@ -15,8 +15,8 @@ void fw_conn_die(fw_hub *h, fw_conn *c);
 /* Everything that waits for the poller passes here. False: the system refused, the connection is gone. */
 bool fw_conn_arm(fw_hub *h, fw_conn *c);
 
-/* To the end of the ready queue. */
-void fw_conn_ready(fw_hub *h, fw_conn *c, enum fw_turn turn);
+/* Its request is complete: to the end of the ready queue. */
+void fw_conn_ready(fw_hub *h, fw_conn *c);
 
 /* Sends what the socket takes; results as fw_outq_flush. */
 int fw_conn_flush(fw_hub *h, fw_conn *c);

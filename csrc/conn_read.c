@@ -7,9 +7,12 @@
 #include "intake.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #define READS_PER_TURN 16 /* receives before the others get their turn */
+#define HEALTHY "HTTP/1.1 200 OK\r\nServer: fastwsgi\r\n%sContent-Type: text/plain; charset=utf-8\r\n" \
+                "Content-Length: 3\r\nCache-Control: no-store\r\n%s\r\n%s"
 
 #define S(x) (1u << FW_STATE_##x)
 static bool awaits_input(const fw_conn *c)
@@ -72,6 +75,70 @@ void fw_conn_refuse_now(fw_hub *h, fw_conn *c, int status, const char *why)
     refuse(h, c, status, why, false);
 }
 
+/* ---- what the loop answers itself ------------------------------------------------------------------------------ */
+
+static bool asks_for_health(const fw_hub *h, const fw_request *r)
+{
+    if (fw_likely(h->cfg.health == NULL))
+        return false;
+    const size_t n = strlen(h->cfg.health);
+    const bool known = (r->method.len == 3 && memcmp(fw_request_at(r, r->method), "GET", 3) == 0) ||
+                       (r->method.len == 4 && memcmp(fw_request_at(r, r->method), "HEAD", 4) == 0);
+    return known && r->path.len == n && memcmp(fw_request_at(r, r->path), h->cfg.health, n) == 0;
+}
+
+/* Whether threads are there or not: the process lives and takes requests. False: it has been refused. */
+static bool tell_health(fw_hub *h, fw_conn *c)
+{
+    const fw_request *r = c->req;
+    const bool head = r->method.len == 4;
+    if (h->stopping) {
+        refuse(h, c, 503, "stopping", head);
+        return false;
+    }
+    char text[512];
+    c->closing = c->lingers = !r->keep_alive;
+    const char *life = !r->keep_alive ? "Connection: close\r\n" : r->minor == 0 ? "Connection: keep-alive\r\n" : "";
+    int n = snprintf(text, sizeof text, HEALTHY, fw_date_line(&h->date), life, head ? "" : "ok\n");
+    if (n < 0 || (size_t)n >= sizeof text || fw_outq_copy(&c->out, &h->pool, text, (size_t)n) != FW_OK) {
+        fw_conn_die(h, c);
+        return false;
+    }
+    c->served++;
+    fw_intake_next(h, c);
+    if (c->closing)
+        fw_conn_settle(h, c);
+    else
+        fw_conn_move(c, FW_STATE_IDLE);
+    return !c->closing;
+}
+
+/* A complete request: true if it has been answered here and the next one may be looked at. */
+static bool answered(fw_hub *h, fw_conn *c)
+{
+    if (fw_unlikely(asks_for_health(h, c->req)))
+        return tell_health(h, c);
+    if (fw_unlikely(h->cfg.max_ready != 0) && h->cfg.overload_refuse && h->nready >= h->cfg.max_ready)
+        refuse(h, c, 503, "too many requests are waiting", c->req->method.len == 4);
+    else
+        fw_conn_ready(h, c);
+    return false;
+}
+
+/* The request at hand begins to arrive, or its body does. */
+static void start_clock(const fw_hub *h, fw_conn *c)
+{
+    c->since = (uint32_t)h->now;
+    c->got = 0;
+}
+
+/* Slower on average than allowed (min_rate), the time of grace past. */
+static bool too_slow(const fw_hub *h, const fw_conn *c)
+{
+    const uint32_t elapsed = (uint32_t)h->now - c->since;
+    return elapsed > h->cfg.min_rate_grace_ms && (uint64_t)c->got * 1000 < (uint64_t)h->cfg.min_rate * elapsed;
+}
+
 static void become_idle(fw_hub *h, fw_conn *c)
 {
     if (c->in != NULL || h->stopping) { /* bytes without memory to parse them, or time to leave */
@@ -103,11 +170,23 @@ static void begin_body(fw_hub *h, fw_conn *c)
 /* Judges what has been received; moves to the state that it amounts to. */
 void fw_conn_digest(fw_hub *h, fw_conn *c)
 {
-    switch (fw_intake_parse(h, c)) {
-    case FW_INTAKE_COMPLETE: fw_conn_ready(h, c, FW_TURN_REQUEST); return;
+    enum fw_intake what;
+    bool any = c->state == FW_STATE_BUSY; /* a response may be queued */
+    while ((what = fw_intake_parse(h, c)) == FW_INTAKE_COMPLETE) {
+        if (!answered(h, c))
+            return;
+        any = true;
+    }
+    if (any && c->out.head != NULL && what != FW_INTAKE_REFUSED) { /* nothing to share its send with */
+        fw_conn_settle(h, c);
+        return;
+    }
+    switch (what) {
+    case FW_INTAKE_COMPLETE: return;
     case FW_INTAKE_REFUSED: fw_conn_refuse_request(h, c); return;
     case FW_INTAKE_HEAD:
         if (c->state != FW_STATE_HEAD) {
+            start_clock(h, c);
             fw_conn_move(c, FW_STATE_HEAD);
             fw_deadline_set(&h->deadlines, &c->deadline, FW_CLASS_HEADER, h->now);
         }
@@ -116,8 +195,10 @@ void fw_conn_digest(fw_hub *h, fw_conn *c)
         const bool first = c->state != FW_STATE_BODY;
         fw_conn_move(c, FW_STATE_BODY);
         fw_deadline_set(&h->deadlines, &c->deadline, FW_CLASS_BODY, h->now);
-        if (first)
+        if (first) {
+            start_clock(h, c);
             begin_body(h, c);
+        }
         break;
     }
     case FW_INTAKE_EMPTY: become_idle(h, c); break;
@@ -155,6 +236,13 @@ void fw_conn_read(fw_hub *h, fw_conn *c)
         const bool more = c->input;
         c->input = false; /* digest must not come back here */
         fw_conn_digest(h, c);
+        c->got += (uint32_t)n;
+        if (fw_unlikely(h->cfg.min_rate != 0) && (c->state == FW_STATE_HEAD || c->state == FW_STATE_BODY) &&
+            too_slow(h, c)) {
+            h->stats.timeouts++;
+            refuse(h, c, 408, "the request arrives too slowly", false);
+            return;
+        }
         c->input |= more;
         if (!awaits_input(c))
             return;
@@ -199,6 +287,8 @@ void fw_conn_event(fw_hub *h, fw_conn *c, unsigned flags)
         return;
     c->eof |= (flags & FW_EVENT_EOF) != 0;
     c->input |= (flags & FW_EVENT_IN) != 0;
+    if ((flags & FW_EVENT_OUT) && atomic_exchange(&c->blocked, false) && c->state == FW_STATE_BUSY)
+        c->owner->writable = h->called = true;
     if (c->state == FW_STATE_BUSY || c->state == FW_STATE_READY)
         return;
     if ((flags & FW_EVENT_ERR) && (c->state == FW_STATE_SUSPENDED || c->state == FW_STATE_FLUSH)) {

@@ -19,6 +19,13 @@ uint64_t fw_deadline_clock(void)
     return (uint64_t)t.tv_sec * 1000u + (uint64_t)t.tv_nsec / 1000000u;
 }
 
+uint64_t fw_deadline_us(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000u + (uint64_t)t.tv_nsec / 1000u;
+}
+
 void fw_deadlines_open(fw_deadlines *d, const uint32_t span[FW_CLASSES])
 {
     for (int i = 0; i < FW_CLASSES; i++) {

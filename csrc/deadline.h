@@ -26,6 +26,9 @@ void fw_deadlines_open(fw_deadlines *d, const uint32_t span[FW_CLASSES]);
 /* Monotonic milliseconds: coarse where the system offers a cheaper coarse clock. */
 uint64_t fw_deadline_clock(void);
 
+/* Monotonic microseconds, exact. */
+uint64_t fw_deadline_us(void);
+
 /* (Re)starts the deadline of `class` at `now`; with a span of 0 it is merely cleared.  `now` never decreases. */
 void fw_deadline_set(fw_deadlines *d, fw_deadline *e, enum fw_class class, uint64_t now);
 

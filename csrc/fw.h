@@ -44,12 +44,16 @@ typedef struct fw_config {
     size_t body_memory;        /* a larger body goes to an unlinked temporary file */
     size_t high_water;         /* unsent response bytes at which an application is held back */
     uint32_t max_connections;
+    uint32_t max_ready; /* complete requests that may wait for a thread; 0 = as many as there are connections */
+    uint32_t min_rate;  /* bytes/s that a request must arrive with on average; 0 = none */
+    uint32_t min_rate_grace_ms; /* ... from this time after its beginning on */
     uint32_t timeouts[FW_CLASSES];
     uint32_t graceful_ms; /* how long a graceful stop may take */
     enum fw_header_map header_map;
     bool memo;            /* remember heads (memo.h) */
-    bool overload_refuse; /* past max_connections: true answers 503, false leaves them in the backlog */
+    bool overload_refuse; /* past either maximum: true answers 503, false leaves clients in the backlog */
     const char *temp_dir; /* borrowed; outlives the loop */
+    const char *health;   /* target that the loop answers itself, or NULL; borrowed */
 } fw_config;
 
 /* Fills `cfg` with the defaults that config.py documents. */

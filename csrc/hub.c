@@ -15,6 +15,7 @@ void fw_config_defaults(fw_config *cfg)
         .body_memory = 1 << 20,
         .high_water = 256 << 10,
         .max_connections = 10000,
+        .min_rate_grace_ms = 5000,
         .timeouts = {[FW_CLASS_HEADER] = 30000,
                      [FW_CLASS_BODY] = 30000,
                      [FW_CLASS_WRITE] = 60000,

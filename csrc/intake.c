@@ -6,7 +6,8 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#define SMALLEST 512 /* bytes of the smallest buffer of a connection's own */
+#define SMALLEST 512        /* bytes of the smallest buffer of a connection's own */
+#define REQUESTS_AT_REST 8 /* as many as run at the same time, more or less */
 
 /* ---- buffers --------------------------------------------------------------------------------------------------- */
 
@@ -110,20 +111,23 @@ static fw_request *request_take(fw_hub *h)
     fw_request *r = h->requests;
     if (r == NULL)
         return fw_request_new(h->api, &h->cfg);
-    h->requests = NULL;
+    h->requests = r->at_rest;
+    h->nrequests--;
     fw_request_reset(r);
     return r;
 }
 
 static void request_drop(fw_hub *h, fw_request *r)
 {
-    if (h->requests != NULL) {
+    if (h->nrequests == REQUESTS_AT_REST) {
         fw_request_free(r);
         return;
     }
     fw_body_close(&r->body);
     fw_memo_unpin(r);
+    r->at_rest = h->requests;
     h->requests = r;
+    h->nrequests++;
 }
 
 void fw_intake_next(fw_hub *h, fw_conn *c)
@@ -150,9 +154,12 @@ void fw_intake_close(fw_hub *h)
         h->buffers = b->next;
         free(b);
     }
-    if (h->requests != NULL)
-        fw_request_free(h->requests);
-    h->requests = NULL;
+    while (h->requests != NULL) {
+        fw_request *r = h->requests;
+        h->requests = r->at_rest;
+        fw_request_free(r);
+    }
+    h->nrequests = 0;
 }
 
 /* ---- parsing --------------------------------------------------------------------------------------------------- */

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/tcp.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -14,6 +15,8 @@
 #define ACCEPTS 64        /* connections taken per event of a listener */
 #define RETRY_MS 100      /* until accepting is tried again after the system ran short */
 #define NOTICE_MS 60000   /* the same notice at most once in this time */
+#define ASIDE 20          /* times to let others go first */
+#define FORCE_MS 1000     /* beyond the end of a stop: then calls that do not end are left behind */
 #define REFUSE_SURPLUS 64 /* connections above the limit that may be open to be told 503 */
 
 /* ---- portability ----------------------------------------------------------------------------------------------- */
@@ -59,6 +62,9 @@ int fw_loop_open(fw_loop **out, const fw_llhttp_api *api, const fw_config *cfg)
     fw_loop *l = calloc(1, sizeof *l);
     if (l == NULL)
         return -ENOMEM;
+    pthread_mutex_init(&l->lock, NULL);
+    l->patience = -1;
+    l->crew.last = &l->crew.threads;
     int ends[2] = {-1, -1};
     int rc = fw_hub_open(&l->hub, api, cfg, EVENTS);
     if (rc != FW_OK)
@@ -94,6 +100,7 @@ void fw_loop_free(fw_loop *l)
     close(l->wake_read);
     close(l->wake_write);
     fw_hub_close(&l->hub);
+    pthread_mutex_destroy(&l->lock);
     free(l->events);
     free(l);
 }
@@ -140,8 +147,10 @@ static void notice(fw_loop *l, enum fw_notice what)
 
 unsigned fw_loop_notices(fw_loop *l)
 {
+    fw_loop_lock(l);
     unsigned n = l->notices;
     l->notices = 0;
+    fw_loop_unlock(l);
     return n;
 }
 
@@ -190,6 +199,8 @@ static bool at_limit(const fw_loop *l)
 static bool full(const fw_loop *l)
 {
     const fw_config *cfg = &l->hub.cfg;
+    if (fw_unlikely(cfg->max_ready != 0) && !cfg->overload_refuse && l->hub.nready >= cfg->max_ready)
+        return true;
     return l->hub.stats.connections >= (uint64_t)cfg->max_connections + (cfg->overload_refuse ? REFUSE_SURPLUS : 0);
 }
 
@@ -212,12 +223,11 @@ static void welcome(fw_loop *l, int fd, const fw_listener *from, const struct so
 static void accept_next(fw_loop *l)
 {
     const fw_listener *from = l->accept_on;
-    if (at_limit(l)) {
+    if (at_limit(l))
         notice(l, FW_NOTICE_CONNECTIONS);
-        if (full(l)) {
-            pause_accepting(l);
-            return;
-        }
+    if (full(l)) {
+        pause_accepting(l);
+        return;
     }
     if (l->accept_budget-- == 0)
         l->accept_on = NULL;
@@ -276,9 +286,11 @@ static void begin_stop(fw_loop *l, int how)
 static void swallow_wakes(fw_loop *l)
 {
     char sink[256];
-    while (read(l->wake_read, sink, sizeof sink) == sizeof sink)
-        ;
-    l->woken = true;
+    ssize_t n = read(l->wake_read, sink, sizeof sink); /* what is left is reported again */
+    if (n > l->kicked)
+        l->woken = true;
+    if (n > 0)
+        l->kicked = false;
 }
 
 static void dispatch(fw_loop *l, const fw_event *e)
@@ -310,13 +322,15 @@ static int sooner(int a, uint64_t when, uint64_t now)
 
 static int patience(const fw_loop *l, bool again)
 {
-    if (again || (l->waiting ? !l->hub.draining : l->hub.ready_head != NULL))
+    if (again)
         return 0;
     int t = fw_deadline_wait(&l->hub.deadlines, l->hub.now);
+    if (l->patience >= 0 && (t < 0 || t > l->patience))
+        t = l->patience;
     if (l->retry_at != 0 && !full(l))
         t = sooner(t, l->retry_at, l->hub.now);
     if (l->stopped != FW_STOP_NONE)
-        t = sooner(t, l->stop_at, l->hub.now);
+        t = sooner(t, l->hub.now < l->stop_at ? l->stop_at : l->stop_at + FORCE_MS, l->hub.now);
     return t;
 }
 
@@ -332,36 +346,48 @@ static int safe_point(fw_loop *l)
     if (fw_unlikely(l->stopped != FW_STOP_NONE)) {
         if (l->hub.now >= l->stop_at)
             fw_loop_abandon(l);
-        if (l->hub.stats.connections == 0)
-            return FW_NEXT_DONE;
+        if (l->hub.stats.connections == 0 || l->hub.now >= l->stop_at + FORCE_MS)
+            return FW_LOOP_DONE;
     } else if (!l->accepting && !full(l) && l->hub.now >= l->retry_at) {
         int rc = resume_accepting(l);
         if (rc != FW_OK)
             return rc;
     }
-    return FW_NEXT_TURN;
+    return FW_LOOP_ON;
+}
+
+static int wait_for_events(fw_loop *l, int ms)
+{
+    if (ms == 0)
+        return fw_poller_wait(&l->hub.poller, l->events, 0);
+    l->wakes_at = ms < 0 ? UINT64_MAX : l->hub.now + (uint64_t)ms;
+    l->polling = true;
+    pthread_mutex_unlock(&l->lock);
+    int rc = fw_poller_wait(&l->hub.poller, l->events, ms);
+    fw_loop_lock(l);
+    l->polling = false;
+    return rc;
 }
 
 static int poll_once(fw_loop *l)
 {
     int rc = safe_point(l);
-    if (rc != FW_NEXT_TURN)
+    if (rc != FW_LOOP_ON)
         return rc;
     const bool again = l->hub.again != NULL && fw_hub_again(&l->hub);
     l->at = l->nevents = 0;
-    rc = fw_poller_wait(&l->hub.poller, l->events, patience(l, again));
+    rc = wait_for_events(l, patience(l, again));
     l->hub.now = l->polled_at = fw_deadline_clock();
     if (rc == FW_RETRY)
-        return FW_NEXT_WAKE;
+        return FW_LOOP_WAKE;
     if (rc < 0)
         return rc;
     l->nevents = rc;
     l->crowded = rc == EVENTS;
-    return FW_NEXT_TURN;
+    return FW_LOOP_ON;
 }
 
-/* One step: a connection to take, an event to handle, or a poll.  FW_NEXT_TURN: go on. */
-static int step(fw_loop *l)
+int fw_loop_step(fw_loop *l)
 {
     if (l->accept_on != NULL) {
         accept_next(l);
@@ -372,50 +398,48 @@ static int step(fw_loop *l)
     }
     if (fw_unlikely(l->woken)) {
         l->woken = false;
-        return FW_NEXT_WAKE;
+        return FW_LOOP_WAKE;
     }
-    return FW_NEXT_TURN;
+    return FW_LOOP_ON;
 }
 
-int fw_loop_next(fw_loop *l, fw_conn **out)
+/* ---- between threads ------------------------------------------------------------------------------------------- */
+
+/* What the leader waits for has changed while it waits. */
+static bool restless(const fw_loop *l)
 {
-    for (;;) {
-        if ((*out = fw_conn_pull(&l->hub)) != NULL)
-            return FW_NEXT_TURN;
-        int rc = step(l);
-        if (rc != FW_NEXT_TURN)
-            return rc;
-    }
+    const fw_hub *h = &l->hub;
+    if (h->again != NULL || (l->stopped != FW_STOP_NONE && h->stats.connections == 0))
+        return true;
+    if (h->ready_head != NULL && l->crew.lead == FW_LEAD_THREAD) /* the leader's to run */
+        return true;
+    if (!l->accepting && l->stopped == FW_STOP_NONE && l->retry_at == 0 && !full(l))
+        return true;
+    int t = fw_deadline_wait(&h->deadlines, h->now);
+    return t >= 0 && h->now + (uint64_t)t < l->wakes_at;
 }
 
-int fw_loop_try(fw_loop *l, fw_conn **out)
+void fw_loop_kick(fw_loop *l)
 {
-    for (;;) {
-        if ((*out = fw_conn_pull(&l->hub)) != NULL)
-            return FW_NEXT_TURN;
-        if (l->accept_on == NULL && l->at == l->nevents)
-            return FW_RETRY;
-        int rc = step(l);
-        if (rc != FW_NEXT_TURN)
-            return rc;
-    }
+    if (l->kicked || !l->polling)
+        return;
+    l->kicked = true;
+    fw_loop_wake(l);
 }
 
-int fw_loop_drain(fw_loop *l, fw_conn *c)
+void fw_loop_unlock(fw_loop *l)
 {
-    fw_hub *h = &l->hub;
-    if (c->state == FW_STATE_BUSY) {
-        if (c->broken)
-            return -EPIPE;
-        c->waiter = true;
-        fw_conn_suspend(h, c, NULL);
-    }
-    h->draining = l->waiting = c->state == FW_STATE_SUSPENDED;
-    int rc = FW_NEXT_TURN;
-    while (c->state == FW_STATE_SUSPENDED && rc == FW_NEXT_TURN)
-        rc = step(l);
-    h->draining = l->waiting = false;
-    if (c->state == FW_STATE_SUSPENDED)
-        return rc < 0 ? rc : FW_RETRY;
-    return c->broken ? -EPIPE : FW_OK;
+    if (fw_unlikely(l->polling) && !l->kicked && restless(l))
+        fw_loop_kick(l);
+    pthread_mutex_unlock(&l->lock);
+}
+
+void fw_loop_step_aside(fw_loop *l)
+{
+    if (fw_likely(atomic_load_explicit(&l->callers, memory_order_relaxed) == 0))
+        return;
+    pthread_mutex_unlock(&l->lock);
+    for (int i = 0; i < ASIDE && atomic_load_explicit(&l->callers, memory_order_relaxed) != 0; i++)
+        sched_yield();
+    pthread_mutex_lock(&l->lock);
 }

@@ -1,20 +1,15 @@
-/* loop.h - accept, poll, hand out requests, stop.
+/* loop.h - accept, poll, stop: one step at a time, by whoever leads (standby.h).
  *
- * Worker threads pull: fw_loop_next runs the loop until a connection wants its turn, and returns it.  The loop never
- * calls anybody.  One thread at a time runs it; only fw_loop_wake and fw_loop_stop may be called from elsewhere.
+ * Application threads use it through thread.h. Here only fw_loop_wake and fw_loop_stop may be called from anywhere; all
+ * else is called under the lock, which fw_loop_step gives up while it waits for the poller.
  */
 #ifndef FW_LOOP_H
 #define FW_LOOP_H
 
 #include "conn.h"
 
+#include <pthread.h>
 #include <stdatomic.h>
-
-enum fw_next {
-    FW_NEXT_TURN, /* *out is a pulled connection */
-    FW_NEXT_WAKE, /* somebody woke the loop, or a signal came: look around and call again */
-    FW_NEXT_DONE, /* stopped, and every connection is closed */
-};
 
 enum fw_notice {
     FW_NOTICE_DESCRIPTORS = 1, /* out of descriptors or socket memory: accepting is paused */
@@ -25,8 +20,44 @@ enum fw_stop { FW_STOP_NONE, FW_STOP_GRACEFUL, FW_STOP_QUICK };
 
 #define FW_LISTENERS 64
 
+/* Who leads. */
+enum fw_lead { FW_LEAD_NOBODY, FW_LEAD_THREAD, FW_LEAD_STANDBY };
+
+enum fw_rest { FW_REST_NONE, FW_REST_ASLEEP, FW_REST_POLLING };
+
+struct fw_thread;
+
+/* The state of the monitor; its rules are in standby.h. */
+typedef struct fw_crew {
+    struct fw_thread *threads, **last; /* all, in the order of their making */
+    struct fw_thread *idle;            /* the top */
+    enum fw_lead lead;
+    struct fw_thread *leader; /* with FW_LEAD_THREAD: who */
+    bool attended;            /* the leader is in the loop, not in a call */
+    struct fw_thread *claimant; /* has asked the standby for the lead */
+    atomic_bool pool;         /* the pool regime */
+    unsigned calls;           /* departures of leaders */
+    unsigned coming;          /* threads that were sent for and have not looked yet */
+    atomic_uint door;         /* threads that have a turn and wait for the interpreter lock */
+    unsigned score;
+    uint32_t average_us; /* of timed calls */
+    struct fw_thread *away; /* from whom the standby took the lead */
+    uint64_t away_since;    /* us */
+    /* the standby */
+    pthread_t standby;
+    pthread_cond_t wake;
+    bool running, quit;
+    atomic_int resting; /* enum fw_rest */
+    unsigned seen;      /* calls at the last look */
+    unsigned quiet;     /* looks without anything to see */
+    atomic_uint pending; /* threads with something queued that the standby is to send */
+} fw_crew;
+
 typedef struct fw_loop {
     fw_hub hub; /* first */
+    pthread_mutex_t lock;
+    atomic_uint callers; /* threads that wait for the lock */
+    fw_crew crew;
     fw_listener listeners[FW_LISTENERS];
     unsigned nlisteners;
     fw_event *events;
@@ -43,7 +74,12 @@ typedef struct fw_loop {
     fw_handle wake;
     int wake_read, wake_write;
     bool woken;
-    bool waiting; /* inside fw_loop_drain: poll no longer than that is so */
+    bool kicked;       /* a wake-up of our own is on its way */
+    bool polling;      /* the leader waits for the poller, without the lock */
+    uint64_t wakes_at; /* ... until then, ms */
+    int patience;      /* ms that the leader may wait at most; -1: as long as it takes */
+    bool over;         /* nothing will come any more; `result` says why */
+    int result;
     _Atomic int stop; /* enum fw_stop */
     int stopped;      /* what has been acted on */
 } fw_loop;
@@ -57,27 +93,35 @@ void fw_loop_free(fw_loop *l);
 /* Adds a listening, non-blocking descriptor.  Returns its index or -errno. */
 int fw_loop_listen(fw_loop *l, int fd, bool tcp);
 
-/* Runs the loop until there is something to say; enum fw_next or -errno. */
-int fw_loop_next(fw_loop *l, fw_conn **out);
+/* One step of the leader: a connection to take, an event to handle, or a poll. FW_LOOP_ON; FW_LOOP_WAKE: somebody is to
+ * look around; FW_LOOP_DONE: stopped, and every connection is closed; or -errno. */
+enum { FW_LOOP_ON, FW_LOOP_WAKE, FW_LOOP_DONE };
+int fw_loop_step(fw_loop *l);
 
-/* True if fw_loop_next would return without a system call. */
-static inline bool fw_loop_ready(const fw_loop *l)
-{
-    return l->hub.ready_head != NULL;
-}
-
-/* As fw_loop_next, but only with what the last poll has brought: FW_RETRY when that is used up. Never waits. */
-int fw_loop_try(fw_loop *l, fw_conn **out);
-
-/* True if fw_loop_try has something to look at. */
+/* True if there is something to handle without a poll. */
 static inline bool fw_loop_pending(const fw_loop *l)
 {
-    return l->hub.ready_head != NULL || l->at < l->nevents;
+    return l->at < l->nevents || l->accept_on != NULL;
 }
 
-/* The owner of a BUSY connection waits, running the loop meanwhile, until most of its output is sent.  FW_OK, -EPIPE
- * when the client is gone, FW_RETRY: look around (signals) and call again. */
-int fw_loop_drain(fw_loop *l, fw_conn *c);
+/* The lock. Who gets it late is let in by a leader between two steps (fw_loop_step_aside). */
+static inline void fw_loop_lock(fw_loop *l)
+{
+    if (fw_likely(pthread_mutex_trylock(&l->lock) == 0))
+        return;
+    atomic_fetch_add(&l->callers, 1);
+    pthread_mutex_lock(&l->lock);
+    atomic_fetch_sub(&l->callers, 1);
+}
+
+/* Gives up the lock; the polling leader is kicked if what it waits for has changed. */
+void fw_loop_unlock(fw_loop *l);
+
+/* Lets those in who wait for the lock. */
+void fw_loop_step_aside(fw_loop *l);
+
+/* Makes the polling leader look again; under the lock. */
+void fw_loop_kick(fw_loop *l);
 
 /* From any thread, and from signal handlers. */
 void fw_loop_wake(fw_loop *l);

@@ -13,6 +13,8 @@
 
 #include "request.h"
 
+#include <stdatomic.h>
+
 #define FW_MEMOS 64       /* heads remembered */
 #define FW_MEMO_LONGEST 4096 /* bytes of the longest head that is */
 
@@ -27,7 +29,7 @@ typedef struct fw_memo {
     uint64_t names;
     uint8_t method_id, minor;
     bool keep_alive;
-    void *user; /* the worker's, or NULL while nothing has been built from it */
+    _Atomic(void *) user; /* the worker's, or NULL while nothing has been built from it; set while pinned to be filled */
 } fw_memo;
 
 /* What a request may do with its memo. */
@@ -52,6 +54,18 @@ fw_memo *fw_memo_find(fw_memos *t, unsigned hint, const char *data, size_t n, un
 /* Notes the accepted head of `r`. Returns its slot plus one for the connection's hint, 0 if it is not to be
  * remembered; r->memo and r->memo_use are set when the worker is asked to fill it. */
 unsigned fw_memo_note(fw_memos *t, fw_request *r, unsigned listener);
+
+/* The worker has built `user` from the head of `r`, which it was asked to fill. */
+static inline void fw_memo_fill(fw_request *r, void *user)
+{
+    atomic_store_explicit(&r->memo->user, user, memory_order_release);
+}
+
+/* What was built from the head of `r`. */
+static inline void *fw_memo_user(const fw_request *r)
+{
+    return atomic_load_explicit(&r->memo->user, memory_order_acquire);
+}
 
 /* Ends the reference of `r` to its memo. */
 void fw_memo_unpin(fw_request *r);

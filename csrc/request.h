@@ -35,6 +35,7 @@ typedef struct fw_request {
     const fw_config *cfg;
     const char *base;
     fw_field *fields;
+    struct fw_request *at_rest; /* the next one that nobody uses */
     uint32_t room;     /* fields that fit */
     uint32_t nfields;  /* the first member that fw_request_reset clears */
     uint32_t start;    /* of the request line: 0, or 2 behind one empty line */

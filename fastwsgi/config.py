@@ -84,15 +84,22 @@ _TABLE = (
         "calling process without a fork. If $WEB_CONCURRENCY is set, it is the default",
         metavar="N", fallbacks=(("WEB_CONCURRENCY", "{}"),)),
     Setting(
-        "threads", "processes", ("--threads",), 1, values.threads,
-        "application threads per worker; this version runs one, and slow clients do not occupy "
-        "it, because only complete requests reach it",
+        "threads", "processes", ("--threads",), 1, values.whole(1, 1024),
+        "application threads per worker. More cost a quick application nothing: one of them "
+        "serves alone for as long as requests take less than about a millisecond, and the others "
+        "step in when one blocks. Slow clients occupy none, because only complete requests reach "
+        "them. With more than one the application must be thread-safe (wsgi.multithread)",
         metavar="N", core=True),
     Setting(
         "worker_connections", "processes", ("--worker-connections",), 10000,
         values.whole(1, 1_000_000),
         "connections one worker holds at the same time; see --overload for what comes after. "
         "Ten times gunicorn's default, because an idle connection is cheap here",
+        metavar="N", core=True),
+    Setting(
+        "queue", "processes", ("--queue",), 0, values.whole(0, 1_000_000),
+        "complete requests that may wait for an application thread of a worker, 0 for no bound "
+        "but --worker-connections; see --overload for what comes after",
         metavar="N", core=True),
     Setting(
         "worker_class", "processes", ("-k", "--worker-class"), "", values.worker_class,
@@ -156,9 +163,14 @@ _TABLE = (
         "($TMPDIR). Worker memory can grow by this much per connection",
         metavar="BYTES", core=True),
     Setting(
+        "min_rate", "limits", ("--min-rate",), 0, values.whole(0, 1_000_000_000),
+        "bytes per second that a request head or body must arrive with on average, once it has "
+        "taken 5 seconds; a slower one is answered 408. 0 for none: the timeouts alone decide",
+        metavar="BYTES", core=True),
+    Setting(
         "overload", "limits", ("--overload",), "wait", values.choice("wait", "503"),
-        "what a connection beyond --worker-connections meets: 'wait' leaves it in the backlog, "
-        "'503' answers it so at once",
+        "what meets a connection beyond --worker-connections, or a request beyond --queue: 'wait' "
+        "lets new connections wait in the backlog, '503' answers so at once, with Retry-After",
         metavar="wait|503", core=True),
 
     Setting(
@@ -183,6 +195,12 @@ _TABLE = (
         values.choice("debug", "info", "warning", "error", "critical"),
         "least severity that is written: debug, info, warning, error or critical",
         metavar="LEVEL"),
+
+    Setting(
+        "health_path", "metrics", ("--health-path",), "", values.target,
+        "path that the worker answers itself with 200 'ok', even while every application thread "
+        "is busy; 503 once it is stopping, so that a load balancer looks elsewhere",
+        metavar="PATH", core=True),
 
     Setting(
         "chdir", "system", ("--chdir",), "", values.directory,

@@ -230,16 +230,6 @@ def usable_cpus() -> int:
     return max(1, count)
 
 
-def threads(value: object) -> int:
-    """Convert the number of application threads of a worker."""
-    count = whole(1)(value)
-    if count != 1:
-        raise ValueError(
-            f"1, not {value!r}: this version runs one application thread per worker, "
-            "so use more workers")
-    return 1
-
-
 def mode(value: object) -> int | None:
     """Convert a umask: octal as text (``022``, ``0o22``), or a number; None means: leave it."""
     if value is None or value == "":
@@ -285,6 +275,15 @@ def mount(value: object) -> str:
     """Convert SCRIPT_NAME (PEP 3333): empty, or a path that begins with ``/``."""
     path = text(value).rstrip("/")
     if path and (not path.startswith("/") or any(ord(c) <= 32 or ord(c) >= 127 for c in path)):
+        raise ValueError(f"empty or a path that begins with '/', not {value!r}")
+    return path
+
+
+def target(value: object) -> str:
+    """Convert a path that a request line asks for: empty, or ``/`` and visible ASCII, no query."""
+    path = text(value)
+    if path and (not path.startswith("/") or any(
+            not 33 <= ord(c) <= 126 or c in "?#" for c in path)):
         raise ValueError(f"empty or a path that begins with '/', not {value!r}")
     return path
 

@@ -34,12 +34,16 @@ cdef extern from "fw.h" nogil:
         size_t body_memory
         size_t high_water
         uint32_t max_connections
+        uint32_t max_ready
+        uint32_t min_rate
+        uint32_t min_rate_grace_ms
         uint32_t timeouts[6]
         uint32_t graceful_ms
         fw_header_map header_map
         bint memo
         bint overload_refuse
         const char *temp_dir
+        const char *health
     void fw_config_defaults(fw_config *)
 
 
@@ -80,10 +84,9 @@ cdef extern from "memo.h" nogil:
         FW_MEMO_BLOCK
         FW_MEMO_FULL
     struct fw_memo:
-        void *user
+        pass
     struct fw_memos:
         pass
-    void fw_memos_clear(fw_memos *)
 
 
 cdef extern from "request.h" nogil:
@@ -119,6 +122,8 @@ cdef extern from "request.h" nogil:
         uint8_t memo_use
         fw_memo *memo
     const char *fw_request_at(const fw_request *, fw_span)
+    void fw_memo_fill(fw_request *, void *)
+    void *fw_memo_user(const fw_request *)
 
 
 cdef extern from "outq.h" nogil:
@@ -195,19 +200,10 @@ cdef extern from "conn.h" nogil:
         fw_memos memos
         bint stopping
     const sockaddr *fw_conn_address(const fw_conn *)
-    int fw_conn_send(fw_hub *, fw_conn *)
-    void fw_conn_suspend(fw_hub *, fw_conn *, void *)
-    void fw_conn_finish(fw_hub *, fw_conn *, bint keep, bint cut)
-    fw_conn *fw_conn_pull(fw_hub *)
-    void fw_hub_reap(fw_hub *)
-    void *fw_hub_spent(fw_hub *)
 
 
 cdef extern from "loop.h" nogil:
     enum:
-        FW_NEXT_TURN
-        FW_NEXT_WAKE
-        FW_NEXT_DONE
         FW_NOTICE_DESCRIPTORS
         FW_NOTICE_CONNECTIONS
     enum fw_stop:
@@ -216,15 +212,41 @@ cdef extern from "loop.h" nogil:
     struct fw_loop:
         fw_hub hub
         int wake_write
-        unsigned notices
     int fw_loop_open(fw_loop **, const fw_llhttp_api *, const fw_config *)
     void fw_loop_free(fw_loop *)
     int fw_loop_listen(fw_loop *, int fd, bint tcp)
-    int fw_loop_next(fw_loop *, fw_conn **)
-    int fw_loop_try(fw_loop *, fw_conn **)
-    bint fw_loop_ready(const fw_loop *)
-    bint fw_loop_pending(const fw_loop *)
-    int fw_loop_drain(fw_loop *, fw_conn *)
     void fw_loop_stop(fw_loop *, fw_stop)
     unsigned fw_loop_notices(fw_loop *)
-    void fw_loop_abandon(fw_loop *)
+
+
+cdef extern from "thread.h" nogil:
+    enum:
+        FW_NEXT_TURN
+        FW_NEXT_WAKE
+        FW_NEXT_DONE
+    struct fw_thread:
+        fw_loop *loop
+        fw_pool pool
+        fw_date date
+        bint more
+        bint at_door
+    fw_thread *fw_thread_open(fw_loop *)
+    void fw_thread_close_all(fw_loop *)
+    void fw_thread_attach(fw_thread *)
+    int fw_thread_next(fw_thread *, fw_conn *, bint keep, bint cut, bint hasty, fw_conn **)
+    void fw_thread_finish(fw_thread *, fw_conn *, bint keep, bint cut)
+    void fw_thread_enter(fw_thread *)
+    int fw_thread_send(fw_thread *, fw_conn *)
+    bint fw_thread_gathers(const fw_thread *, const fw_conn *)
+    int fw_thread_gather(fw_thread *, fw_conn *)
+    void fw_thread_open_gate(fw_thread *)
+    void fw_thread_close_gate(fw_thread *)
+    void fw_thread_clear_up(fw_thread *)
+    void fw_thread_suspend(fw_thread *, fw_conn *, void *)
+    int fw_thread_wait(fw_thread *, fw_conn *)
+    void *fw_thread_spent(fw_thread *)
+
+
+cdef extern from "standby.h" nogil:
+    int fw_standby_start(fw_loop *)
+    void fw_standby_stop(fw_loop *)

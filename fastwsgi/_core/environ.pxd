@@ -42,7 +42,7 @@ cdef class EnvironBuilder:
     cdef dict build_anew(self, fw_conn *c, tuple peer)
     cdef dict build_alike(self, fw_conn *c, tuple peer)
     cdef dict recall(self, fw_conn *c, tuple peer)
-    cdef int remember(self, const fw_request *r, dict environ, tuple peer) except -1
+    cdef int remember(self, fw_request *r, dict environ, tuple peer) except -1
     cdef int set_target(self, dict environ, const fw_request *r) except -1
     cdef int set_fields(self, dict environ, const fw_request *r) except -1
     cdef str method(self, const fw_request *r)

@@ -17,7 +17,7 @@ from fastwsgi._core cimport native
 from fastwsgi._core.csrc cimport (
     FW_FIELD_HIDDEN, FW_FRAMING_CHUNKED, FW_MEMO_BLOCK, FW_MEMO_FILL, FW_MEMO_FULL, FW_METHODS,
     FW_NAME_CONTENT_LENGTH, FW_NAME_CONTENT_TYPE, FW_NAME_COOKIE, FW_NAME_COUNT, FW_NAME_UNKNOWN, fw_conn,
-    fw_conn_address, fw_field, fw_request, fw_request_at, fw_span, sockaddr,
+    fw_conn_address, fw_field, fw_memo_fill, fw_memo_user, fw_request, fw_request_at, fw_span, sockaddr,
 )
 
 import sys
@@ -209,7 +209,7 @@ cdef class Last:
 
 
 cdef class EnvironBuilder:
-    """Builds environs. One per worker; *bases* holds, per listener, what all its requests have in common."""
+    """Builds environs. One per application thread; *bases* holds, per listener, what all its requests have in common."""
 
     def __init__(self, list bases, object no_body, str script_name, bint reuse):
         self.bases = bases
@@ -231,7 +231,7 @@ cdef class EnvironBuilder:
         else:
             environ = self.build_anew(c, peer)
         if r.memo_use == FW_MEMO_FILL:
-            self.remember(r, environ, peer)
+            self.remember(c.req, environ, peer)
         if body_input is not self.no_body:  # the base has that one
             PyDict_SetItem(environ, INPUT, body_input)
         return environ
@@ -286,17 +286,17 @@ cdef class EnvironBuilder:
         last.environ = environ
         return <dict>PyDict_Copy(environ)
 
-    cdef int remember(self, const fw_request *r, dict environ, tuple peer) except -1:
+    cdef int remember(self, fw_request *r, dict environ, tuple peer) except -1:
         """Keeps a copy of the environ with the head that it was built from (memo.h)."""
         cdef tuple kept = (PyDict_Copy(environ), peer)
         Py_INCREF(kept)  # the memo's reference; comes back as spent when the memo is overwritten
-        r.memo.user = <void *>kept
+        fw_memo_fill(r, <void *>kept)
         return 0
 
     cdef dict recall(self, fw_conn *c, tuple peer):
         """The environ of a head seen before, with what differs set anew."""
         cdef const fw_request *r = c.req
-        cdef tuple kept = <tuple>r.memo.user
+        cdef tuple kept = <tuple>fw_memo_user(r)
         cdef dict environ = <dict>PyDict_Copy(<dict>kept[0])
         if kept[1] is not peer:
             PyDict_SetItem(environ, REMOTE_ADDR, <str>peer[0])

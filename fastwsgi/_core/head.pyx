@@ -75,7 +75,7 @@ cdef int64_t content_length(object value) except -1:
 
 
 cdef char *room_for(Shared shared, fw_conn *c, size_t n) except NULL:
-    cdef char *to = native.reserve(shared.hub, c, n)
+    cdef char *to = native.reserve(shared.thread, c, n)
     if to == NULL:
         raise MemoryError("no memory for the response")
     return to
@@ -100,7 +100,7 @@ cdef int put_missing(Shared shared, fw_conn *c, const HeadFacts *facts) except -
         memcpy(to, b"Server: fastwsgi\r\n", 18)
         n = 18
     if not facts.has_date:
-        memcpy(to + n, native.date_line(shared.hub), FW_DATE_LEN)
+        memcpy(to + n, native.date_line(shared.thread), FW_DATE_LEN)
         n += FW_DATE_LEN
     native.commit(c, n)
     return 0

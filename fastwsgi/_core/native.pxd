@@ -7,14 +7,15 @@
 from libc.stdint cimport int64_t
 
 from fastwsgi._core.csrc cimport (
-    fw_body, fw_config, fw_conn, fw_field_fault, fw_hub, fw_llhttp_api, fw_loop, fw_name, fw_own, fw_outq_mark, fw_stop,
+    fw_body, fw_config, fw_conn, fw_field_fault, fw_llhttp_api, fw_loop, fw_name, fw_outq_mark, fw_own, fw_stop,
+    fw_thread,
 )
 
 cdef const fw_llhttp_api *llhttp_api() noexcept
 
 # names and wire
 cdef const char *name_text(fw_name name, size_t *n) noexcept
-cdef const char *date_line(fw_hub *hub) noexcept
+cdef const char *date_line(fw_thread *t) noexcept
 cdef size_t decimal(char *to, unsigned long long value) noexcept
 cdef size_t hexadecimal(char *to, unsigned long long value) noexcept
 cdef bint is_value(const char *s, size_t n) noexcept
@@ -28,30 +29,33 @@ cdef size_t unquote(char *to, const char *src, size_t n) noexcept
 cdef ssize_t body_read(fw_body *body, char *to, size_t n) noexcept
 cdef ssize_t body_line(const fw_body *body, size_t limit) noexcept
 
-# output queue of a connection that this thread owns
-cdef char *reserve(fw_hub *hub, fw_conn *c, size_t n) noexcept
+# output queue of a connection that this thread owns; between the gates if it gathers (thread.h)
+cdef char *reserve(fw_thread *t, fw_conn *c, size_t n) noexcept
 cdef void commit(fw_conn *c, size_t n) noexcept
-cdef int copy(fw_hub *hub, fw_conn *c, const void *data, size_t n) noexcept
-cdef int ref(fw_hub *hub, fw_conn *c, const void *data, size_t n, void *owner) noexcept
-cdef int file(fw_hub *hub, fw_conn *c, int fd, int64_t offset, size_t n, void *owner) noexcept
+cdef int copy(fw_thread *t, fw_conn *c, const void *data, size_t n) noexcept
+cdef int ref(fw_thread *t, fw_conn *c, const void *data, size_t n, void *owner) noexcept
+cdef int file(fw_thread *t, fw_conn *c, int fd, int64_t offset, size_t n, void *owner) noexcept
 cdef fw_outq_mark here(fw_conn *c) noexcept
-cdef void rollback(fw_hub *hub, fw_conn *c, fw_outq_mark mark) noexcept
+cdef void rollback(fw_thread *t, fw_conn *c, fw_outq_mark mark) noexcept
+cdef void open_gate(fw_thread *t) noexcept
+cdef void close_gate(fw_thread *t) noexcept
 
 # connection and loop
-cdef int send(fw_loop *loop, fw_conn *c) noexcept   # drops the lock
-cdef int drain(fw_loop *loop, fw_conn *c) noexcept  # drops the lock
-cdef void suspend(fw_loop *loop, fw_conn *c, void *user) noexcept
-cdef void finish(fw_loop *loop, fw_conn *c, bint keep, bint cut) noexcept  # drops the lock
-cdef int next_turn(fw_loop *loop, fw_conn **out) noexcept  # drops the lock unless a turn is ready
-cdef int finish_next(fw_loop *loop, fw_conn *c, bint keep, bint cut, fw_conn **out) noexcept  # drops the lock
-cdef fw_conn *pull(fw_loop *loop) noexcept
-cdef void *spent(fw_loop *loop) noexcept
+cdef int send(fw_thread *t, fw_conn *c) noexcept     # drops the lock
+cdef int pass_on(fw_thread *t, fw_conn *c) noexcept  # drops the lock if it sends; FW_RETRY: past the high-water mark
+cdef int wait(fw_thread *t, fw_conn *c) noexcept     # drops the lock
+cdef void suspend(fw_thread *t, fw_conn *c, void *user) noexcept  # drops the lock
+cdef int next_turn(fw_thread *t, fw_conn *done, bint keep, bint cut, unsigned *streak, fw_conn **out) noexcept  # drops it
+cdef void finish(fw_thread *t, fw_conn *done, bint keep, bint cut) noexcept  # drops the lock
+cdef void *spent(fw_thread *t) noexcept
 cdef void config_defaults(fw_config *cfg) noexcept
 cdef int loop_open(fw_loop **out, const fw_config *cfg) noexcept
-cdef void loop_free(fw_loop *loop) noexcept
 cdef int loop_listen(fw_loop *loop, int fd, bint tcp) noexcept
+cdef fw_thread *thread_open(fw_loop *loop) noexcept
+cdef void thread_attach(fw_thread *t) noexcept
+cdef int standby_start(fw_loop *loop) noexcept
+cdef void standby_stop(fw_loop *loop) noexcept       # drops the lock
 cdef void loop_stop(fw_loop *loop, fw_stop how) noexcept
 cdef unsigned loop_notices(fw_loop *loop) noexcept
-cdef void loop_abandon(fw_loop *loop) noexcept
-cdef void reap(fw_loop *loop) noexcept
-cdef void forget_heads(fw_loop *loop) noexcept
+cdef void clear_up(fw_thread *t) noexcept            # these two: when no thread is inside any more
+cdef void loop_free(fw_loop *loop) noexcept

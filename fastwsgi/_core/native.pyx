@@ -8,8 +8,8 @@ from libc.stdint cimport int64_t
 
 from fastwsgi._core cimport csrc
 from fastwsgi._core.csrc cimport (
-    FW_OK, FW_RETRY, fw_body, fw_config, fw_conn, fw_field_fault, fw_hub, fw_llhttp_api, fw_loop, fw_name,
-    fw_outq_mark, fw_own, fw_stop,
+    FW_OK, FW_RETRY, fw_body, fw_config, fw_conn, fw_field_fault, fw_llhttp_api, fw_loop, fw_name, fw_outq_mark, fw_own,
+    fw_stop, fw_thread,
 )
 
 import httptools.parser.parser as _parser
@@ -21,7 +21,6 @@ cdef enum:
     STREAK = 8  # requests in a row for which the lock may be kept
 
 cdef fw_llhttp_api _api
-cdef int _streak = 0
 
 
 cdef str _describe(const char *text):
@@ -71,8 +70,8 @@ cdef const char *name_text(fw_name name, size_t *n) noexcept:
     return csrc.fw_name_text(name, n)
 
 
-cdef const char *date_line(fw_hub *hub) noexcept:
-    return csrc.fw_date_line(&hub.date)
+cdef const char *date_line(fw_thread *t) noexcept:
+    return csrc.fw_date_line(&t.date)
 
 
 cdef size_t decimal(char *to, unsigned long long value) noexcept:
@@ -109,92 +108,109 @@ cdef ssize_t body_line(const fw_body *body, size_t limit) noexcept:
     return csrc.fw_body_line(body, limit)
 
 
-cdef char *reserve(fw_hub *hub, fw_conn *c, size_t n) noexcept:
-    return csrc.fw_outq_reserve(&c.out, &hub.pool, n)
+cdef char *reserve(fw_thread *t, fw_conn *c, size_t n) noexcept:
+    return csrc.fw_outq_reserve(&c.out, &t.pool, n)
 
 
 cdef void commit(fw_conn *c, size_t n) noexcept:
     csrc.fw_outq_commit(&c.out, n)
 
 
-cdef int copy(fw_hub *hub, fw_conn *c, const void *data, size_t n) noexcept:
-    return csrc.fw_outq_copy(&c.out, &hub.pool, data, n)
+cdef int copy(fw_thread *t, fw_conn *c, const void *data, size_t n) noexcept:
+    return csrc.fw_outq_copy(&c.out, &t.pool, data, n)
 
 
-cdef int ref(fw_hub *hub, fw_conn *c, const void *data, size_t n, void *owner) noexcept:
-    return csrc.fw_outq_ref(&c.out, &hub.pool, data, n, owner)
+cdef int ref(fw_thread *t, fw_conn *c, const void *data, size_t n, void *owner) noexcept:
+    return csrc.fw_outq_ref(&c.out, &t.pool, data, n, owner)
 
 
-cdef int file(fw_hub *hub, fw_conn *c, int fd, int64_t offset, size_t n, void *owner) noexcept:
-    return csrc.fw_outq_file(&c.out, &hub.pool, fd, offset, n, owner)
+cdef int file(fw_thread *t, fw_conn *c, int fd, int64_t offset, size_t n, void *owner) noexcept:
+    return csrc.fw_outq_file(&c.out, &t.pool, fd, offset, n, owner)
 
 
 cdef fw_outq_mark here(fw_conn *c) noexcept:
     return csrc.fw_outq_here(&c.out)
 
 
-cdef void rollback(fw_hub *hub, fw_conn *c, fw_outq_mark mark) noexcept:
-    csrc.fw_outq_rollback(&c.out, &hub.pool, mark)
+cdef void rollback(fw_thread *t, fw_conn *c, fw_outq_mark mark) noexcept:
+    csrc.fw_outq_rollback(&c.out, &t.pool, mark)
 
 
-cdef int send(fw_loop *loop, fw_conn *c) noexcept:
+cdef int send(fw_thread *t, fw_conn *c) noexcept:
     cdef int rc
     with nogil:
-        rc = csrc.fw_conn_send(&loop.hub, c)
+        csrc.fw_thread_open_gate(t)
+        rc = csrc.fw_thread_send(t, c)
+        csrc.fw_thread_close_gate(t)
     return rc
 
 
-cdef int drain(fw_loop *loop, fw_conn *c) noexcept:
+cdef int pass_on(fw_thread *t, fw_conn *c) noexcept:
+    # A small block waits for the standby, which costs no system call and needs no release of the lock.
+    cdef bint gathers
     cdef int rc
+    csrc.fw_thread_open_gate(t)
+    gathers = csrc.fw_thread_gathers(t, c)
+    csrc.fw_thread_close_gate(t)
+    if gathers:
+        return csrc.fw_thread_gather(t, c)
     with nogil:
-        rc = csrc.fw_loop_drain(loop, c)
+        csrc.fw_thread_open_gate(t)
+        rc = csrc.fw_thread_send(t, c)
+        if rc == FW_RETRY and c.out.bytes <= t.loop.hub.cfg.high_water:
+            rc = FW_OK
+        csrc.fw_thread_close_gate(t)
     return rc
 
 
-cdef void suspend(fw_loop *loop, fw_conn *c, void *user) noexcept:
-    csrc.fw_conn_suspend(&loop.hub, c, user)
+cdef void open_gate(fw_thread *t) noexcept:
+    csrc.fw_thread_open_gate(t)
 
 
-cdef void finish(fw_loop *loop, fw_conn *c, bint keep, bint cut) noexcept:
-    with nogil:
-        csrc.fw_conn_finish(&loop.hub, c, keep, cut)
+cdef void close_gate(fw_thread *t) noexcept:
+    csrc.fw_thread_close_gate(t)
 
 
-cdef int next_turn(fw_loop *loop, fw_conn **out) noexcept:
+cdef int wait(fw_thread *t, fw_conn *c) noexcept:
     cdef int rc
-    if csrc.fw_loop_ready(loop):
-        return csrc.fw_loop_next(loop, out)
     with nogil:
-        rc = csrc.fw_loop_next(loop, out)
+        rc = csrc.fw_thread_wait(t, c)
     return rc
 
 
-cdef int finish_next(fw_loop *loop, fw_conn *c, bint keep, bint cut, fw_conn **out) noexcept:
-    # While further events of one poll wait, a few requests are taken without giving the lock away: each is a receive
-    # and a send that cannot block, and another thread that wants the lock gets it from the interpreter within the call.
-    global _streak
+cdef void suspend(fw_thread *t, fw_conn *c, void *user) noexcept:
+    with nogil:
+        csrc.fw_thread_suspend(t, c, user)
+
+
+cdef int next_turn(fw_thread *t, fw_conn *done, bint keep, bint cut, unsigned *streak, fw_conn **out) noexcept:
+    # While further requests are to be had without waiting, a few are taken without giving the lock away: each is a
+    # receive and a send that cannot block, and another thread that wants the lock gets it from the interpreter within
+    # the call.
     cdef int rc
-    if csrc.fw_loop_pending(loop) and _streak < STREAK:
-        _streak += 1
-        csrc.fw_conn_finish(&loop.hub, c, keep, cut)
-        rc = csrc.fw_loop_try(loop, out)
+    if t.more and streak[0] < STREAK:
+        streak[0] += 1
+        rc = csrc.fw_thread_next(t, done, keep, cut, True, out)
         if rc != FW_RETRY:
+            if t.at_door:
+                csrc.fw_thread_enter(t)
             return rc
-        c = NULL
-    _streak = 0
+        done = NULL
+    streak[0] = 0
     with nogil:
-        if c != NULL:
-            csrc.fw_conn_finish(&loop.hub, c, keep, cut)
-        rc = csrc.fw_loop_next(loop, out)
+        rc = csrc.fw_thread_next(t, done, keep, cut, False, out)
+    if t.at_door:
+        csrc.fw_thread_enter(t)
     return rc
 
 
-cdef fw_conn *pull(fw_loop *loop) noexcept:
-    return csrc.fw_conn_pull(&loop.hub)
+cdef void finish(fw_thread *t, fw_conn *done, bint keep, bint cut) noexcept:
+    with nogil:
+        csrc.fw_thread_finish(t, done, keep, cut)
 
 
-cdef void *spent(fw_loop *loop) noexcept:
-    return csrc.fw_hub_spent(&loop.hub)
+cdef void *spent(fw_thread *t) noexcept:
+    return csrc.fw_thread_spent(t)
 
 
 cdef void config_defaults(fw_config *cfg) noexcept:
@@ -205,12 +221,25 @@ cdef int loop_open(fw_loop **out, const fw_config *cfg) noexcept:
     return csrc.fw_loop_open(out, &_api, cfg)
 
 
-cdef void loop_free(fw_loop *loop) noexcept:
-    csrc.fw_loop_free(loop)
-
-
 cdef int loop_listen(fw_loop *loop, int fd, bint tcp) noexcept:
     return csrc.fw_loop_listen(loop, fd, tcp)
+
+
+cdef fw_thread *thread_open(fw_loop *loop) noexcept:
+    return csrc.fw_thread_open(loop)
+
+
+cdef void thread_attach(fw_thread *t) noexcept:
+    csrc.fw_thread_attach(t)
+
+
+cdef int standby_start(fw_loop *loop) noexcept:
+    return csrc.fw_standby_start(loop)
+
+
+cdef void standby_stop(fw_loop *loop) noexcept:
+    with nogil:
+        csrc.fw_standby_stop(loop)
 
 
 cdef void loop_stop(fw_loop *loop, fw_stop how) noexcept:
@@ -221,13 +250,10 @@ cdef unsigned loop_notices(fw_loop *loop) noexcept:
     return csrc.fw_loop_notices(loop)
 
 
-cdef void loop_abandon(fw_loop *loop) noexcept:
-    csrc.fw_loop_abandon(loop)
+cdef void clear_up(fw_thread *t) noexcept:
+    csrc.fw_thread_clear_up(t)
 
 
-cdef void reap(fw_loop *loop) noexcept:
-    csrc.fw_hub_reap(&loop.hub)
-
-
-cdef void forget_heads(fw_loop *loop) noexcept:
-    csrc.fw_memos_clear(&loop.hub.memos)
+cdef void loop_free(fw_loop *loop) noexcept:
+    csrc.fw_thread_close_all(loop)
+    csrc.fw_loop_free(loop)

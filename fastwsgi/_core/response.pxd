@@ -49,6 +49,10 @@ cdef class Response:
     cdef int take(self, object result) except -1
     cdef int put_all(self, object blocks) except -1
     cdef int put_file(self, FileWrapper wrapper) except -1
+    cdef int put_block(self, object block) except -1
+    cdef int put_end(self) except -1
+    cdef int queue_all(self, object blocks) except -1
+    cdef int queue_file(self, FileWrapper wrapper) except -1
     cdef int put_part_of_file(self, FileWrapper wrapper, int fd, int64_t position, int64_t n) except -1
     cdef Outcome pump(self) except *
     cdef Outcome wind_up(self) except *

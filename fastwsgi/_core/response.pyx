@@ -2,7 +2,7 @@
 #
 # start_response and write are the application's side (PEP 3333 "The start_response() Callable"); run, resume and
 # abandon are the worker's. The head is validated and serialised in one pass, straight from the str objects; nothing of
-# an invalid head is ever queued. Everything here holds the interpreter lock, except inside native.send and drain.
+# an invalid head is ever queued. Everything here holds the interpreter lock, except inside native.send, pass_on and wait.
 #
 # Ownership: between begin and end the connection is this thread's. Large blocks and files are queued by reference:
 # the queue then owns one reference to the object and gives it back through the pool's list of spent owners.
@@ -98,16 +98,14 @@ cdef class Response:
         self.wrote = True
         if PyBytes_GET_SIZE(data) == 0:
             return
-        if not self.head_sent:
-            self.head(-1)
-        self.put(data)
-        rc = native.send(self.shared.loop, self.conn)
-        if rc == FW_RETRY and self.conn.out.bytes > self.shared.hub.cfg.high_water:
-            rc = native.drain(self.shared.loop, self.conn)
+        self.put_block(data)
+        rc = native.pass_on(self.shared.thread, self.conn)
+        if rc == FW_RETRY:
+            rc = native.wait(self.shared.thread, self.conn)
             while rc == FW_RETRY:
                 PyErr_CheckSignals()
-                rc = native.drain(self.shared.loop, self.conn)
-        if rc < 0 and rc != FW_RETRY:
+                rc = native.wait(self.shared.thread, self.conn)
+        if rc < 0:
             self.gone = True
             raise BrokenPipeError("the client is gone")
 
@@ -196,7 +194,41 @@ cdef class Response:
         self.iterator = iter(result)
         return 0
 
+    # Each of the next four is one stay between the gates: what it queues is whole when somebody else sends it.
+
     cdef int put_all(self, object blocks) except -1:
+        native.open_gate(self.shared.thread)
+        try:
+            return self.queue_all(blocks)
+        finally:
+            native.close_gate(self.shared.thread)
+
+    cdef int put_file(self, FileWrapper wrapper) except -1:
+        native.open_gate(self.shared.thread)
+        try:
+            return self.queue_file(wrapper)
+        finally:
+            native.close_gate(self.shared.thread)
+
+    cdef int put_block(self, object block) except -1:
+        native.open_gate(self.shared.thread)
+        try:
+            if not self.head_sent:
+                self.head(-1)
+            return self.put(block)
+        finally:
+            native.close_gate(self.shared.thread)
+
+    cdef int put_end(self) except -1:
+        native.open_gate(self.shared.thread)
+        try:
+            if not self.head_sent:
+                self.head(-1 if self.wrote else 0)
+            return self.complete()
+        finally:
+            native.close_gate(self.shared.thread)
+
+    cdef int queue_all(self, object blocks) except -1:
         cdef int64_t total = 0
         cdef object block
         for block in blocks:
@@ -211,7 +243,7 @@ cdef class Response:
             self.put(block)
         return self.complete()
 
-    cdef int put_file(self, FileWrapper wrapper) except -1:
+    cdef int queue_file(self, FileWrapper wrapper) except -1:
         """Queues a plain file from its current position; 0 if it has to be read instead."""
         cdef int fd = -1
         cdef int64_t position = 0, total = 0
@@ -228,7 +260,7 @@ cdef class Response:
                 self.put_part_of_file(wrapper, fd, position, total)
             self.complete()
         except BaseException:
-            native.rollback(self.shared.hub, self.conn, mark)  # the file will be closed, its descriptor be another's
+            native.rollback(self.shared.thread, self.conn, mark)  # the file will be closed, its descriptor be another's
             raise
         return 1
 
@@ -236,12 +268,12 @@ cdef class Response:
         if self.chunked:
             self.put_chunk_size(<size_t>n)
         Py_INCREF(wrapper)
-        if native.file(self.shared.hub, self.conn, fd, position, <size_t>n, <void *>wrapper) != FW_OK:
+        if native.file(self.shared.thread, self.conn, fd, position, <size_t>n, <void *>wrapper) != FW_OK:
             Py_DECREF(wrapper)
             raise MemoryError("no memory for the response")
         self.sent += n
         if self.chunked:
-            check_memory(native.copy(self.shared.hub, self.conn, b"\r\n", 2))
+            check_memory(native.copy(self.shared.thread, self.conn, b"\r\n", 2))
         return 0
 
     cdef Outcome pump(self) except *:
@@ -253,9 +285,7 @@ cdef class Response:
             got = PyIter_Next(self.iterator)
             if got == NULL:
                 self.check_started()
-                if not self.head_sent:
-                    self.head(-1 if self.wrote else 0)
-                self.complete()
+                self.put_end()
                 self.exhausted = True
                 break
             block = <object>got
@@ -265,17 +295,14 @@ cdef class Response:
             self.check_started()
             if PyBytes_GET_SIZE(block) == 0:
                 continue
-            if not self.head_sent:
-                self.head(-1)
+            self.put_block(block)
             if self.bodiless:
                 self.exhausted = True
                 break
-            self.put(block)
-            rc = native.send(self.shared.loop, self.conn)
+            rc = native.pass_on(self.shared.thread, self.conn)
             if rc == FW_RETRY:
-                if self.conn.out.bytes > self.shared.hub.cfg.high_water:
-                    return PARKED
-            elif rc < 0:
+                return PARKED
+            if rc < 0:
                 self.gone = True
                 self.abandon()
                 return DONE
@@ -286,7 +313,7 @@ cdef class Response:
         cdef int rc
         if self.closer is not None:
             if self.conn.out.bytes:
-                rc = native.send(self.shared.loop, self.conn)
+                rc = native.send(self.shared.thread, self.conn)
                 if rc == FW_RETRY:
                     return PARKED
                 if rc < 0:
@@ -318,15 +345,15 @@ cdef class Response:
         if self.chunked:
             return self.put_chunk(block, n)
         if n < COPY_BELOW:
-            return check_memory(native.copy(self.shared.hub, self.conn, PyBytes_AS_STRING(block), n))
+            return check_memory(native.copy(self.shared.thread, self.conn, PyBytes_AS_STRING(block), n))
         Py_INCREF(block)
-        if native.ref(self.shared.hub, self.conn, PyBytes_AS_STRING(block), n, <void *>block) != FW_OK:
+        if native.ref(self.shared.thread, self.conn, PyBytes_AS_STRING(block), n, <void *>block) != FW_OK:
             Py_DECREF(block)
             raise MemoryError("no memory for the response")
         return 0
 
     cdef int put_chunk_size(self, size_t n) except -1:
-        cdef char *start = native.reserve(self.shared.hub, self.conn, CHUNK_ROOM)
+        cdef char *start = native.reserve(self.shared.thread, self.conn, CHUNK_ROOM)
         cdef char *to
         if start == NULL:
             raise MemoryError("no memory for the response")
@@ -337,7 +364,7 @@ cdef class Response:
     cdef int put_chunk(self, object block, size_t n) except -1:
         """One chunk (RFC 9112 7.1)."""
         cdef size_t inside = n if n < COPY_BELOW else 0
-        cdef char *start = native.reserve(self.shared.hub, self.conn, inside + CHUNK_ROOM)
+        cdef char *start = native.reserve(self.shared.thread, self.conn, inside + CHUNK_ROOM)
         cdef char *to
         if start == NULL:
             raise MemoryError("no memory for the response")
@@ -349,15 +376,15 @@ cdef class Response:
         if inside:
             return 0
         Py_INCREF(block)
-        if native.ref(self.shared.hub, self.conn, PyBytes_AS_STRING(block), n, <void *>block) != FW_OK:
+        if native.ref(self.shared.thread, self.conn, PyBytes_AS_STRING(block), n, <void *>block) != FW_OK:
             Py_DECREF(block)
             raise MemoryError("no memory for the response")
-        return check_memory(native.copy(self.shared.hub, self.conn, b"\r\n", 2))
+        return check_memory(native.copy(self.shared.thread, self.conn, b"\r\n", 2))
 
     cdef int complete(self) except -1:
         """The body is over: the last chunk, or the check of the promised length."""
         if self.chunked:
-            return check_memory(native.copy(self.shared.hub, self.conn, b"0\r\n\r\n", 5))
+            return check_memory(native.copy(self.shared.thread, self.conn, b"0\r\n\r\n", 5))
         if self.sent < self.declared and not self.bodiless:
             self.keep = False
             self.cut = True
@@ -376,7 +403,7 @@ cdef class Response:
         try:
             self.compose(length)
         except BaseException:
-            native.rollback(self.shared.hub, self.conn, mark)
+            native.rollback(self.shared.thread, self.conn, mark)
             raise
         self.head_sent = True
         return 0
@@ -392,7 +419,7 @@ cdef class Response:
         """Decides how the body is delimited and whether the connection lives on (RFC 9112 6.3, 9.3)."""
         cdef const fw_request *r = self.conn.req
         cdef bint is_head = r.method_id == FW_METHOD_HEAD
-        cdef char *start = native.reserve(self.shared.hub, self.conn, FRAME_ROOM)
+        cdef char *start = native.reserve(self.shared.thread, self.conn, FRAME_ROOM)
         cdef char *to = start
         if start == NULL:
             raise MemoryError("no memory for the response")

@@ -1,15 +1,15 @@
-# shared.pxd - what the responses of one worker have in common.
+# shared.pxd - what the responses of one application thread have in common.
 
-from fastwsgi._core.csrc cimport fw_hub, fw_loop
+from fastwsgi._core.csrc cimport fw_hub, fw_thread
 
 
 cdef class Shared:
-    cdef fw_loop *loop
-    cdef fw_hub *hub
+    cdef fw_thread *thread
+    cdef const fw_hub *hub
     cdef object log       # log(level, message, exception or None)
     cdef bint keepalive   # connections may live on at all
     cdef bint sendfile
-    cdef set warned       # hop-by-hop names that the log has heard of
+    cdef set warned       # hop-by-hop names that the log has heard of; the same set in all threads
     cdef object interrupt  # what a signal handler raised inside the log, or None
     cdef unsigned long long app_errors
 

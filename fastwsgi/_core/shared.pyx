@@ -1,4 +1,4 @@
-# shared.pyx - what the responses of one worker have in common: the loop, the log, a few settings.
+# shared.pyx - what the responses of one application thread have in common: the loop, the log, a few settings.
 
 import logging
 
@@ -6,7 +6,7 @@ cdef int WARNING = logging.WARNING
 
 
 cdef class Shared:
-    """Made by the worker; borrowed pointers are valid as long as the worker lives."""
+    """Made by the worker for each thread; borrowed pointers are valid as long as the worker lives."""
 
     cdef int report(self, int level, str message, object error) except -1:
         try:

@@ -1,33 +1,27 @@
-# worker.pyx - the pull loop of one application thread.
+# worker.pyx - what a process serves with: the core's loop, its settings, its application threads.
 #
-# One turn: take a connection that has a complete request from the C loop, build its environ, run the application, queue
-# the response, hand the connection back. The C loop never calls into Python; this thread asks it for work.
-#
-# References that cross into C: conn.user (a parked Response, one reference while the connection is suspended),
-# conn.peer (a tuple, one reference until the connection is buried), owners in the output queue. All come back through
-# native.pull or native.spent and are dropped here, with the interpreter lock held.
+# The thread that calls run() is application thread 0 and the one that handles signals; the others are Python threads of
+# our own. Each has a Puller (puller.pyx) and shares with the others only what the core guards and what never changes.
 
-from cpython.contextvars cimport PyContext_Copy, PyContext_CopyCurrent, PyContext_Enter, PyContext_Exit
-from cpython.exc cimport PyErr_CheckSignals
-from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.stdint cimport uint32_t, uint64_t
 
 from fastwsgi._core cimport native
 from fastwsgi._core.csrc cimport (
-    FW_CLASS_BODY, FW_CLASS_HEADER, FW_CLASS_KEEPALIVE, FW_CLASS_WRITE, FW_FRAMING_NONE, FW_MAP_DANGEROUS,
-    FW_MAP_DROP, FW_MAP_REFUSE, FW_NEXT_DONE, FW_NEXT_TURN, FW_NEXT_WAKE, FW_NOTICE_CONNECTIONS,
-    FW_NOTICE_DESCRIPTORS, FW_STOP_GRACEFUL, FW_STOP_QUICK, FW_TURN_GONE, FW_TURN_REQUEST, fw_config, fw_conn,
-    fw_loop,
+    FW_CLASS_BODY, FW_CLASS_HEADER, FW_CLASS_KEEPALIVE, FW_CLASS_WRITE, FW_MAP_DANGEROUS, FW_MAP_DROP, FW_MAP_REFUSE,
+    FW_STOP_GRACEFUL, FW_STOP_QUICK, fw_config, fw_loop,
 )
 from fastwsgi._core.environ cimport EnvironBuilder
 from fastwsgi._core.filewrapper cimport FileWrapper
 from fastwsgi._core.input cimport Input, input_over
-from fastwsgi._core.response cimport DONE, PARKED, Outcome, Response
+from fastwsgi._core.puller cimport Puller
 from fastwsgi._core.shared cimport Shared
 
-import logging
 import os
 import tempfile
+import threading
+import time
+
+cdef double LEFT_BEHIND = 0.2  # seconds for the other threads to end when the loop is over
 
 cdef dict HEADER_MAPS = {"drop": FW_MAP_DROP, "refuse": FW_MAP_REFUSE, "dangerous": FW_MAP_DANGEROUS}
 
@@ -74,13 +68,19 @@ cdef int configure(fw_config *cfg, object settings) except -1:
             cfg.header_map = HEADER_MAPS[value]
         elif name == "overload":
             cfg.overload_refuse = value == "503"
+        elif name == "queue":
+            cfg.max_ready = bounded(value, 1 << 30) if value else 0
+        elif name == "min_rate":
+            cfg.min_rate = value
+        elif name == "min_rate_grace":
+            cfg.min_rate_grace_ms = milliseconds(value)
         elif name == "head_memo":
             cfg.memo = value
     return 0
 
 
 cdef class Worker:
-    """Serves *application* on already listening sockets, from one thread.
+    """Serves *application* on already listening sockets, from as many threads as the setting *threads* says.
 
     *listeners* are ``(fd, server_name, server_port)`` of non-blocking listening sockets, which stay the caller's.
     *settings* maps setting names of config.py to values; missing ones take their defaults. *log* is called as
@@ -88,50 +88,58 @@ cdef class Worker:
     """
 
     cdef fw_loop *loop
-    cdef object application
     cdef object settings
     cdef bytes temp_dir
-    cdef EnvironBuilder environs
-    cdef Shared shared
-    cdef Response spare
+    cdef bytes health
     cdef Input no_body
-    cdef object base_context
-    cdef object context
+    cdef list pullers      # one per application thread
+    cdef object failure    # what ended one of the other threads
+    cdef int process       # in which the standby runs
     cdef bint running
 
     def __cinit__(self, application, listeners, settings, *, log, errors, bint multiprocess=False):
         cdef fw_config cfg
         cdef int rc
-        self.application = application
+        cdef list bases
         self.settings = settings
         configure(&cfg, settings)
         self.temp_dir = os.fsencode(settings.get("temp_dir") or tempfile.gettempdir())
         cfg.temp_dir = self.temp_dir
+        self.health = settings.get("health_path", "").encode("ascii")
+        cfg.health = <const char *>self.health if self.health else NULL
         rc = native.loop_open(&self.loop, &cfg)
         if rc < 0:
             raise OSError(-rc, os.strerror(-rc))
-        self.no_body = input_over(NULL)
-        self.shared = Shared.__new__(Shared)
-        self.shared.loop = self.loop
-        self.shared.hub = &self.loop.hub
-        self.shared.log = log
-        self.shared.keepalive = milliseconds(settings.get("keepalive", 75)) > 0
-        self.shared.sendfile = settings.get("sendfile", True)
-        self.shared.warned = set()
-        self.environs = EnvironBuilder(
-            [self.base_environ(name, port, errors, multiprocess) for _, name, port in listeners],
-            self.no_body,
-            settings.get("script_name", ""),
-            cfg.memo,
-        )
         for fd, _, port in listeners:
             rc = native.loop_listen(self.loop, fd, port != "")
             if rc < 0:
                 raise OSError(-rc, os.strerror(-rc))
+        self.no_body = input_over(NULL)
+        bases = [self.base_environ(name, port, errors, multiprocess) for _, name, port in listeners]
+        warned = set()
+        self.pullers = [
+            self.puller(application, bases, log, warned, cfg.memo) for _ in range(settings.get("threads", 1))
+        ]
 
     def __dealloc__(self):
-        if self.loop != NULL:
-            native.loop_free(self.loop)
+        if self.loop == NULL or (self.process and self.process != os.getpid()):
+            return  # a forked child has neither the standby nor a share in the poller
+        native.standby_stop(self.loop)
+        self.clear_up()
+        native.loop_free(self.loop)
+
+    cdef Puller puller(self, object application, list bases, object log, set warned, bint memo):
+        cdef Shared shared = Shared.__new__(Shared)
+        shared.thread = native.thread_open(self.loop)
+        if shared.thread == NULL:
+            raise MemoryError("no memory for a thread")
+        shared.hub = &self.loop.hub
+        shared.log = log
+        shared.keepalive = milliseconds(self.settings.get("keepalive", 75)) > 0
+        shared.sendfile = self.settings.get("sendfile", True)
+        shared.warned = warned
+        environs = EnvironBuilder(bases, self.no_body, self.settings.get("script_name", ""), memo)
+        return Puller(application, shared, environs, self.no_body)
 
     cdef dict base_environ(self, str server_name, str server_port, object errors, bint multiprocess):
         """What every environ of one listener has in common (PEP 3333 "environ Variables").
@@ -159,7 +167,7 @@ cdef class Worker:
             "wsgi.version": (1, 0),
             "wsgi.url_scheme": "http",
             "wsgi.errors": errors,
-            "wsgi.multithread": False,
+            "wsgi.multithread": self.settings.get("threads", 1) > 1,
             "wsgi.multiprocess": bool(multiprocess),
             "wsgi.run_once": False,
             "wsgi.file_wrapper": FileWrapper,
@@ -181,176 +189,68 @@ cdef class Worker:
     def stats(self):
         """Counters since the start: connections, requests, refusals, errors, bytes."""
         cdef dict counters = self.loop.hub.stats
-        counters["app_errors"] = self.shared.app_errors
+        cdef Puller puller
+        counters["app_errors"] = sum(puller.shared.app_errors for puller in self.pullers)
         return counters
 
-    # ---- the pull loop ----
+    # ---- serving ----
 
     def run(self):
-        """Serve until stopped. Raises OSError if the loop itself fails, and whatever a signal handler raises."""
+        """Serve until stopped. Raises OSError if the loop itself fails, and whatever a signal handler raises.
+
+        Threads whose application call does not end are left behind when the time for a graceful stop is over.
+        """
+        cdef Puller first = self.pullers[0]
+        cdef list threads = []
+        cdef int rc
         if self.running:
             raise RuntimeError("this worker is running already")
+        rc = native.standby_start(self.loop)
+        if rc < 0:
+            raise OSError(-rc, os.strerror(-rc))
         self.running = True
-        self.base_context = PyContext_CopyCurrent()
-        self.context = PyContext_Copy(self.base_context)
-        PyContext_Enter(self.context)
+        self.process = os.getpid()
         try:
-            self.pull()
+            for i in range(1, len(self.pullers)):
+                thread = threading.Thread(target=self.serve_thread, args=(i,), name=f"fastwsgi-{i}", daemon=True)
+                threads.append(thread)
+                thread.start()
+            first.run()
+        except BaseException:
+            self.stop(graceful=False)
+            raise
         finally:
-            self.end_all()
-            PyContext_Exit(self.context)
-            self.running = False
+            self.leave(threads)
+        if self.failure is not None:
+            raise self.failure
 
-    cdef int pull(self) except -1:
-        cdef fw_conn *c = NULL
-        cdef Response r = None
-        cdef int rc
-        while True:
-            if c == NULL:
-                rc = native.next_turn(self.loop, &c)
-            else:
-                rc = native.finish_next(self.loop, c, r.keep, r.cut, &c)
-            if r is not None:
-                r = self.put_away(r)
-            self.release_spent()
-            if rc == FW_NEXT_TURN:
-                r = self.turn(c)
-                if r is None:
-                    c = NULL
-                if self.shared.interrupt is not None:
-                    self.leave(c, r)
-            elif rc == FW_NEXT_WAKE:
-                PyErr_CheckSignals()
-                self.say_notices()
-            elif rc == FW_NEXT_DONE:
-                return 0
-            else:
-                raise OSError(-rc, os.strerror(-rc))
-
-    cdef int leave(self, fw_conn *c, Response r) except -1:
-        """Raises what interrupted the log, with the connection at hand handed back."""
-        cdef object interrupt = self.shared.interrupt
-        self.shared.interrupt = None
-        if c != NULL:
-            native.finish(self.loop, c, r.keep, r.cut)
-        raise interrupt
-
-    cdef Response turn(self, fw_conn *c):
-        """Runs what the connection was pulled for. The finished response, or None if it is parked."""
-        cdef Response r
-        cdef Outcome outcome = DONE
-        if c.turn == FW_TURN_REQUEST:
-            r = self.take_response(c)
-            outcome = self.serve(r, c)
-        else:
-            r = <Response>c.user
-            Py_DECREF(r)  # the connection's reference becomes ours
-            c.user = NULL
-            self.enter(r.context)
-            if c.turn == FW_TURN_GONE:
-                r.abandon()
-                outcome = DONE
-            else:
-                outcome = r.resume()
-        if outcome == PARKED:
-            self.park(r, c)
-            return None
-        self.end_request(r, c)
-        return r
-
-    cdef Outcome serve(self, Response r, fw_conn *c):
-        cdef Input body = self.no_body
-        cdef Outcome outcome
-        if c.broken:
-            r.abandon()
-            return DONE
-        if c.req.framing != FW_FRAMING_NONE:
-            body = input_over(&c.req.body)
+    def serve_thread(self, index, /):
+        """The life of one of the other application threads."""
+        cdef Puller puller = self.pullers[index]
         try:
-            environ = self.environs.build(c, body)
-        except MemoryError as error:
-            r.fail(error)
-            return DONE
-        outcome = r.run(self.application, environ)
-        if outcome == DONE:
-            body.body = NULL
-        else:
-            r.input = body
-        return outcome
+            puller.run()
+        except BaseException as error:
+            self.failure = error
+            self.stop(graceful=False)
 
-    cdef int end_request(self, Response r, fw_conn *c) except -1:
-        """Nothing of the application may reach the connection any more."""
-        if r.input is not None:
-            (<Input>r.input).body = NULL
-            r.input = None
-        r.end()
+    cdef int leave(self, list threads) except -1:
+        """The loop is over: waits for the threads that can end, and ends the standby if all have."""
+        deadline = time.monotonic() + LEFT_BEHIND
+        for thread in threads:
+            if thread.ident is not None:
+                thread.join(max(0.0, deadline - time.monotonic()))
+        if any(thread.is_alive() for thread in threads):
+            return 0
+        native.standby_stop(self.loop)
+        self.running = False
+        return self.clear_up()
+
+    cdef int clear_up(self) except -1:
+        """Releases whatever connections and remembered heads still hold; no thread is inside the loop."""
+        cdef Puller puller
+        for puller in self.pullers or ():
+            puller.release_spent()
+        for puller in self.pullers or ():
+            native.clear_up(puller.shared.thread)
+            return puller.release_spent()
         return 0
-
-    # ---- responses at rest ----
-
-    cdef Response take_response(self, fw_conn *c):
-        cdef Response r = self.spare
-        if r is None:
-            r = Response.__new__(Response, self.shared)
-        else:
-            self.spare = None
-        r.begin(c)
-        return r
-
-    cdef Response put_away(self, Response r):
-        if r.reusable():
-            self.spare = r
-        return None
-
-    cdef int park(self, Response r, fw_conn *c) except -1:
-        """The response waits for its client in the context it ran in; this thread goes on in a fresh one."""
-        r.context = self.context
-        self.enter(PyContext_Copy(self.base_context))
-        Py_INCREF(r)
-        native.suspend(self.loop, c, <void *>r)
-        return 0
-
-    cdef int enter(self, object context) except -1:
-        PyContext_Exit(self.context)
-        self.context = context
-        PyContext_Enter(context)
-        return 0
-
-    # ---- housekeeping ----
-
-    cdef int release_spent(self) except -1:
-        cdef void *owner = native.spent(self.loop)
-        while owner != NULL:
-            Py_DECREF(<object>owner)
-            owner = native.spent(self.loop)
-        return 0
-
-    cdef int say_notices(self) except -1:
-        cdef unsigned notices = native.loop_notices(self.loop)
-        if notices & FW_NOTICE_DESCRIPTORS:
-            self.shared.report(logging.ERROR, "Out of file descriptors or socket memory: accepting is paused until"
-                               " connections close; raise the limit (ulimit -n) or lower worker_connections", None)
-        if notices & FW_NOTICE_CONNECTIONS:
-            self.shared.report(logging.WARNING, "worker_connections reached: new connections wait or are refused, as"
-                               " the setting overload says", None)
-        return 0
-
-    cdef int end_all(self) except -1:
-        """Closes every connection; suspended responses have their iterables closed."""
-        cdef fw_conn *c
-        cdef Response r
-        native.loop_abandon(self.loop)
-        c = native.pull(self.loop)
-        while c != NULL:
-            if c.turn != FW_TURN_REQUEST:
-                r = <Response>c.user
-                Py_DECREF(r)
-                c.user = NULL
-                self.enter(r.context)
-                r.abandon()
-                self.end_request(r, c)
-            native.finish(self.loop, c, False, True)
-            c = native.pull(self.loop)
-        native.reap(self.loop)
-        native.forget_heads(self.loop)
-        return self.release_spent()

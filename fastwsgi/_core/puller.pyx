@@ -1,0 +1,217 @@
+# puller.pyx - one application thread: it pulls turns from the loop and runs them.
+#
+# One turn: take a connection that has a complete request from the C core, build its environ, run the application, queue
+# the response, hand the connection back. The core never calls into Python; this thread asks it for work.
+#
+# References that cross into C: conn.user (a parked Response, one reference while the connection is suspended),
+# conn.peer (a tuple, one reference until the connection is buried), memo users, owners in the output queue. All come
+# back through a turn or native.spent and are dropped here, with the interpreter lock held. What is said of "this thread"
+# below is never touched by another one: each application thread has a Puller of its own.
+
+from cpython.contextvars cimport PyContext_Copy, PyContext_CopyCurrent, PyContext_Enter, PyContext_Exit
+from cpython.exc cimport PyErr_CheckSignals
+from cpython.object cimport PyObject_Size
+from cpython.ref cimport Py_DECREF, Py_INCREF
+
+from fastwsgi._core cimport native
+from fastwsgi._core.csrc cimport (
+    FW_FRAMING_NONE, FW_NEXT_DONE, FW_NEXT_TURN, FW_NEXT_WAKE, FW_NOTICE_CONNECTIONS, FW_NOTICE_DESCRIPTORS,
+    FW_STOP_QUICK, FW_TURN_GONE, FW_TURN_REQUEST, fw_conn, fw_thread,
+)
+from fastwsgi._core.environ cimport EnvironBuilder
+from fastwsgi._core.input cimport Input, input_over
+from fastwsgi._core.response cimport DONE, PARKED, Outcome, Response
+from fastwsgi._core.shared cimport Shared
+
+import logging
+import os
+
+
+cdef class Puller:
+    """The pull loop of one application thread and what it keeps between two requests."""
+
+    def __init__(self, object application, Shared shared, EnvironBuilder environs, Input no_body):
+        self.application = application
+        self.shared = shared
+        self.environs = environs
+        self.no_body = no_body
+
+    cdef int run(self) except -1:
+        """Serves until the loop is over; raises OSError if that fails, and whatever a signal handler raises."""
+        native.thread_attach(self.shared.thread)
+        self.base_context = PyContext_CopyCurrent()
+        self.pristine = PyObject_Size(self.base_context) == 0
+        self.context = PyContext_Copy(self.base_context)
+        PyContext_Enter(self.context)
+        try:
+            return self.pull()
+        except BaseException:
+            native.loop_stop(self.shared.thread.loop, FW_STOP_QUICK)
+            self.wind_up()
+            raise
+        finally:
+            PyContext_Exit(self.context)
+
+    cdef int pull(self) except -1:
+        cdef fw_thread *t = self.shared.thread
+        cdef fw_conn *c = NULL
+        cdef Response r = None
+        cdef int rc
+        while True:
+            if c == NULL:
+                rc = native.next_turn(t, NULL, False, False, &self.streak, &c)
+            else:
+                rc = native.next_turn(t, c, r.keep, r.cut, &self.streak, &c)
+            if r is not None:
+                r = self.put_away(r)
+            self.release_spent()
+            if rc == FW_NEXT_TURN:
+                r = self.turn(c)
+                if r is None:
+                    c = NULL
+                if self.shared.interrupt is not None:
+                    self.leave(c, r)
+            else:
+                c = NULL
+                if rc == FW_NEXT_WAKE:
+                    self.look_around()
+                elif rc == FW_NEXT_DONE:
+                    return 0
+                else:
+                    raise OSError(-rc, os.strerror(-rc))
+
+    cdef int leave(self, fw_conn *c, Response r) except -1:
+        """Raises what interrupted the log, with the connection at hand handed back."""
+        cdef object interrupt = self.shared.interrupt
+        self.shared.interrupt = None
+        if c != NULL:
+            native.finish(self.shared.thread, c, r.keep, r.cut)
+        raise interrupt
+
+    cdef Response turn(self, fw_conn *c):
+        """Runs what the connection was pulled for. The finished response, or None if it is parked."""
+        cdef Response r
+        cdef Outcome outcome = DONE
+        if c.turn == FW_TURN_REQUEST:
+            r = self.take_response(c)
+            outcome = self.serve(r, c)
+        else:
+            r = self.unpark(c)
+            if c.turn == FW_TURN_GONE:
+                r.abandon()
+                outcome = DONE
+            else:
+                outcome = r.resume()
+        if outcome == PARKED:
+            self.park(r, c)
+            return None
+        self.end_request(r, c)
+        return r
+
+    cdef Outcome serve(self, Response r, fw_conn *c):
+        cdef Input body = self.no_body
+        cdef Outcome outcome
+        if c.broken:
+            r.abandon()
+            return DONE
+        if c.req.framing != FW_FRAMING_NONE:
+            body = input_over(&c.req.body)
+        try:
+            environ = self.environs.build(c, body)
+        except MemoryError as error:
+            r.fail(error)
+            return DONE
+        outcome = r.run(self.application, environ)
+        if outcome == DONE:
+            body.body = NULL
+        else:
+            r.input = body
+        return outcome
+
+    cdef int end_request(self, Response r, fw_conn *c) except -1:
+        """Nothing of the application may reach the connection any more."""
+        if r.input is not None:
+            (<Input>r.input).body = NULL
+            r.input = None
+        r.end()
+        if not self.pristine or PyObject_Size(self.context) != 0:  # what it has set is not for the next request
+            self.enter(PyContext_Copy(self.base_context))
+        return 0
+
+    # ---- responses at rest ----
+
+    cdef Response take_response(self, fw_conn *c):
+        cdef Response r = self.spare
+        if r is None:
+            r = Response.__new__(Response, self.shared)
+        else:
+            self.spare = None
+        r.begin(c)
+        return r
+
+    cdef Response put_away(self, Response r):
+        if r.reusable():
+            self.spare = r
+        return None
+
+    cdef int park(self, Response r, fw_conn *c) except -1:
+        """The response waits for its client in the context it ran in; this thread goes on in a fresh one."""
+        r.context = self.context
+        self.enter(PyContext_Copy(self.base_context))
+        Py_INCREF(r)
+        native.suspend(self.shared.thread, c, <void *>r)
+        return 0
+
+    cdef Response unpark(self, fw_conn *c):
+        cdef Response r = <Response>c.user
+        Py_DECREF(r)  # the connection's reference becomes ours
+        c.user = NULL
+        self.enter(r.context)
+        return r
+
+    cdef int enter(self, object context) except -1:
+        PyContext_Exit(self.context)
+        self.context = context
+        PyContext_Enter(context)
+        return 0
+
+    # ---- housekeeping ----
+
+    cdef int release_spent(self) except -1:
+        cdef void *owner = native.spent(self.shared.thread)
+        while owner != NULL:
+            Py_DECREF(<object>owner)
+            owner = native.spent(self.shared.thread)
+        return 0
+
+    cdef int look_around(self) except -1:
+        """A signal has come, or the core has something to say."""
+        cdef unsigned notices
+        PyErr_CheckSignals()
+        notices = native.loop_notices(self.shared.thread.loop)
+        if notices & FW_NOTICE_DESCRIPTORS:
+            self.shared.report(logging.ERROR, "Out of file descriptors or socket memory: accepting is paused until"
+                               " connections close; raise the limit (ulimit -n) or lower worker_connections", None)
+        if notices & FW_NOTICE_CONNECTIONS:
+            self.shared.report(logging.WARNING, "worker_connections reached: new connections wait or are refused, as"
+                               " the setting overload says", None)
+        return 0
+
+    cdef int wind_up(self) except -1:
+        """Lets the loop come to its end without running any application: iterables are closed, connections cut."""
+        cdef fw_thread *t = self.shared.thread
+        cdef fw_conn *c = NULL
+        cdef Response r
+        cdef int rc
+        while True:
+            rc = native.next_turn(t, c, False, True, &self.streak, &c)
+            self.release_spent()
+            if rc == FW_NEXT_TURN:
+                if c.turn != FW_TURN_REQUEST:
+                    r = self.unpark(c)
+                    r.abandon()
+                    self.end_request(r, c)
+            elif rc == FW_NEXT_WAKE:
+                c = NULL
+            else:
+                return 0
