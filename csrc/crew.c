@@ -41,6 +41,7 @@ void fw_idle_call(fw_loop *l, fw_thread *t)
 void fw_idle_wait(fw_loop *l, fw_thread *t)
 {
     push_idle(&l->crew, t);
+    fw_loop_remind(l);
     while (t->idle)
         pthread_cond_wait(&t->wake, &l->lock);
     if (t->sent_for) {

@@ -121,10 +121,18 @@ int fw_loop_listen(fw_loop *l, int fd, bool tcp)
     return (int)l->nlisteners++;
 }
 
+/* True if it will wake; a full pipe means that it is awake anyway. */
+static bool wake(fw_loop *l)
+{
+    for (int tries = 0; tries < 3; tries++)
+        if (write(l->wake_write, "", 1) == 1 || errno == EAGAIN)
+            return true;
+    return false;
+}
+
 void fw_loop_wake(fw_loop *l)
 {
-    ssize_t n = write(l->wake_write, "", 1); /* full means that it is awake anyway */
-    (void)n;
+    wake(l);
 }
 
 void fw_loop_stop(fw_loop *l, enum fw_stop how)
@@ -267,6 +275,15 @@ void fw_loop_abandon(fw_loop *l)
     fw_hub_again(&l->hub); /* nobody reads any more: those closed while they waited to are handed to the reaper */
 }
 
+void fw_loop_reopen(fw_loop *l)
+{
+    atomic_store(&l->stop, FW_STOP_NONE);
+    l->stopped = FW_STOP_NONE;
+    l->hub.stopping = l->over = false;
+    l->crew.lead = FW_LEAD_NOBODY;
+    l->crew.leader = l->crew.claimant = NULL;
+}
+
 static void begin_stop(fw_loop *l, int how)
 {
     l->stopped = how;
@@ -322,7 +339,7 @@ static int sooner(int a, uint64_t when, uint64_t now)
 
 static int patience(const fw_loop *l, bool again)
 {
-    if (again)
+    if (again || l->hub.called || (l->hub.ready_head != NULL && l->crew.lead != FW_LEAD_STANDBY))
         return 0;
     int t = fw_deadline_wait(&l->hub.deadlines, l->hub.now);
     if (l->patience >= 0 && (t < 0 || t > l->patience))
@@ -421,16 +438,19 @@ static bool restless(const fw_loop *l)
 
 void fw_loop_kick(fw_loop *l)
 {
-    if (l->kicked || !l->polling)
-        return;
-    l->kicked = true;
-    fw_loop_wake(l);
+    if (!l->kicked && l->polling)
+        l->kicked = wake(l);
+}
+
+void fw_loop_remind(fw_loop *l)
+{
+    if (fw_unlikely(l->polling) && !l->kicked && restless(l))
+        fw_loop_kick(l);
 }
 
 void fw_loop_unlock(fw_loop *l)
 {
-    if (fw_unlikely(l->polling) && !l->kicked && restless(l))
-        fw_loop_kick(l);
+    fw_loop_remind(l);
     pthread_mutex_unlock(&l->lock);
 }
 

@@ -114,7 +114,8 @@ static inline void fw_loop_lock(fw_loop *l)
     atomic_fetch_sub(&l->callers, 1);
 }
 
-/* Gives up the lock; the polling leader is kicked if what it waits for has changed. */
+/* Kicks the polling leader if what it waits for has changed; whoever gives up the lock, to wait too, does so. */
+void fw_loop_remind(fw_loop *l);
 void fw_loop_unlock(fw_loop *l);
 
 /* Lets those in who wait for the lock. */
@@ -126,6 +127,9 @@ void fw_loop_kick(fw_loop *l);
 /* From any thread, and from signal handlers. */
 void fw_loop_wake(fw_loop *l);
 void fw_loop_stop(fw_loop *l, enum fw_stop how);
+
+/* Takes back a stop that has run its course: the loop can be run again. No thread may be inside. */
+void fw_loop_reopen(fw_loop *l);
 
 /* Returns and clears the set of enum fw_notice. */
 unsigned fw_loop_notices(fw_loop *l);

@@ -305,6 +305,7 @@ int fw_thread_wait(fw_thread *t, fw_conn *c)
     if (!c->broken) {
         fw_lead_give_up(l, t);
         fw_conn_wait(&l->hub, c);
+        fw_loop_remind(l);
         while (c->state == FW_STATE_SUSPENDED && !t->poked)
             pthread_cond_wait(&t->wake, &l->lock);
     }

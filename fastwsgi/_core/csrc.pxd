@@ -216,6 +216,7 @@ cdef extern from "loop.h" nogil:
     void fw_loop_free(fw_loop *)
     int fw_loop_listen(fw_loop *, int fd, bint tcp)
     void fw_loop_stop(fw_loop *, fw_stop)
+    void fw_loop_reopen(fw_loop *)
     unsigned fw_loop_notices(fw_loop *)
 
 

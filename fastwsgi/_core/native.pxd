@@ -56,6 +56,7 @@ cdef void thread_attach(fw_thread *t) noexcept
 cdef int standby_start(fw_loop *loop) noexcept
 cdef void standby_stop(fw_loop *loop) noexcept       # drops the lock
 cdef void loop_stop(fw_loop *loop, fw_stop how) noexcept
+cdef void loop_reopen(fw_loop *loop) noexcept
 cdef unsigned loop_notices(fw_loop *loop) noexcept
 cdef void clear_up(fw_thread *t) noexcept            # these two: when no thread is inside any more
 cdef void loop_free(fw_loop *loop) noexcept

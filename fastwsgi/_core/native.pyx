@@ -246,6 +246,10 @@ cdef void loop_stop(fw_loop *loop, fw_stop how) noexcept:
     csrc.fw_loop_stop(loop, how)
 
 
+cdef void loop_reopen(fw_loop *loop) noexcept:
+    csrc.fw_loop_reopen(loop)
+
+
 cdef unsigned loop_notices(fw_loop *loop) noexcept:
     return csrc.fw_loop_notices(loop)
 

@@ -96,6 +96,7 @@ cdef class Worker:
     cdef object failure    # what ended one of the other threads
     cdef int process       # in which the standby runs
     cdef bint running
+    cdef bint interrupted  # the last run has ended by an exception: it may be run again
 
     def __cinit__(self, application, listeners, settings, *, log, errors, bint multiprocess=False):
         cdef fw_config cfg
@@ -190,13 +191,16 @@ cdef class Worker:
         """Counters since the start: connections, requests, refusals, errors, bytes."""
         cdef dict counters = self.loop.hub.stats
         cdef Puller puller
-        counters["app_errors"] = sum(puller.shared.app_errors for puller in self.pullers)
+        counters["app_errors"] = 0
+        for puller in self.pullers:
+            counters["app_errors"] += puller.shared.app_errors
         return counters
 
     # ---- serving ----
 
     def run(self):
-        """Serve until stopped. Raises OSError if the loop itself fails, and whatever a signal handler raises.
+        """Serve until stopped. Raises OSError if the loop itself fails, and whatever a signal handler raises: then it
+        may be run again.
 
         Threads whose application call does not end are left behind when the time for a graceful stop is over.
         """
@@ -205,6 +209,9 @@ cdef class Worker:
         cdef int rc
         if self.running:
             raise RuntimeError("this worker is running already")
+        if self.interrupted:
+            native.loop_reopen(self.loop)
+            self.interrupted = False
         rc = native.standby_start(self.loop)
         if rc < 0:
             raise OSError(-rc, os.strerror(-rc))
@@ -218,6 +225,7 @@ cdef class Worker:
             first.run()
         except BaseException:
             self.stop(graceful=False)
+            self.interrupted = True
             raise
         finally:
             self.leave(threads)
