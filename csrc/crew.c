@@ -35,7 +35,7 @@ void fw_idle_call(fw_loop *l, fw_thread *t)
 {
     if (t->idle)
         remove_idle(&l->crew, t);
-    pthread_cond_signal(&t->wake);
+    fw_loop_signal(l, &t->wake);
 }
 
 void fw_idle_wait(fw_loop *l, fw_thread *t)
@@ -43,7 +43,7 @@ void fw_idle_wait(fw_loop *l, fw_thread *t)
     push_idle(&l->crew, t);
     fw_loop_remind(l);
     while (t->idle)
-        pthread_cond_wait(&t->wake, &l->lock);
+        fw_loop_wait(l, &t->wake);
     if (t->sent_for) {
         t->sent_for = false;
         l->crew.coming--;
@@ -57,7 +57,7 @@ void fw_crew_wake_standby(fw_loop *l)
     fw_crew *w = &l->crew;
     const int resting = atomic_load(&w->resting);
     if (resting == FW_REST_ASLEEP)
-        pthread_cond_signal(&w->wake);
+        fw_loop_signal(l, &w->wake);
     else if (resting == FW_REST_POLLING)
         fw_loop_kick(l);
 }
@@ -161,7 +161,7 @@ void fw_lead_leave(fw_loop *l, fw_thread *t)
     w->attended = false;
     w->calls++;
     if (fw_unlikely(atomic_load_explicit(&w->resting, memory_order_relaxed) == FW_REST_ASLEEP))
-        pthread_cond_signal(&w->wake);
+        fw_loop_signal(l, &w->wake);
 }
 
 void fw_lead_depart(fw_loop *l, fw_thread *t)
@@ -178,6 +178,7 @@ void fw_lead_depart(fw_loop *l, fw_thread *t)
     if (w->lead == FW_LEAD_NOBODY)
         fw_lead_to(l, t);
     t->more |= w->leader == t && fw_loop_pending(l);
+    t->more &= t->parked == 0;
     fw_lead_leave(l, t);
 }
 
@@ -188,6 +189,31 @@ void fw_lead_give_up(fw_loop *l, fw_thread *t)
         return;
     w->away = NULL; /* it waits for the loop: really blocked */
     fw_lead_to_standby(l);
+}
+
+/* The idle thread to take next: the latest of those without suspended responses, or the latest of all. */
+fw_thread *fw_idle_best(const fw_loop *l)
+{
+    for (fw_thread *t = l->crew.idle; t != NULL; t = t->below)
+        if (t->parked == 0)
+            return t;
+    return l->crew.idle;
+}
+
+bool fw_lead_pass_on(fw_loop *l, fw_thread *t)
+{
+    fw_thread *other = fw_idle_best(l);
+    if (other == NULL || other->parked != 0 || t->owner.head != NULL || t->poked || l->over)
+        return false;
+    if (l->crew.leader == t) {
+        fw_lead_to(l, other);
+        fw_idle_call(l, other);
+    } else if (fw_in_pool(l)) {
+        fw_lead_call(l);
+    } else if (l->crew.lead != FW_LEAD_THREAD) {
+        return false;
+    }
+    return true;
 }
 
 bool fw_lead_poke_main(fw_loop *l, fw_thread *t)
@@ -213,7 +239,7 @@ void fw_lead_end(fw_loop *l, int rc)
 static void send_somebody(fw_loop *l)
 {
     fw_crew *w = &l->crew;
-    fw_thread *t = w->idle;
+    fw_thread *t = fw_idle_best(l);
     if (t == NULL || atomic_load(&l->hub.nready) == 0 || w->coming + atomic_load(&w->door) != 0)
         return;
     t->sent_for = true;

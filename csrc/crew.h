@@ -57,6 +57,13 @@ void fw_crew_wake_standby(fw_loop *l);
 /* Puts `t` among the idle until somebody calls it. */
 void fw_idle_wait(fw_loop *l, fw_thread *t);
 
+/* `t` has suspended responses, whose thread-local objects (a database cursor) new requests might spoil: if another thread
+ * is idle that has none, it serves instead. True if `t` is to wait among the idle. */
+bool fw_lead_pass_on(fw_loop *l, fw_thread *t);
+
+/* The idle thread that is to take the next request, or NULL. */
+fw_thread *fw_idle_best(const fw_loop *l);
+
 /* Calls `t` if it is idle. */
 void fw_idle_call(fw_loop *l, fw_thread *t);
 

@@ -16,6 +16,7 @@
 #define RETRY_MS 100      /* until accepting is tried again after the system ran short */
 #define NOTICE_MS 60000   /* the same notice at most once in this time */
 #define ASIDE 20          /* times to let others go first */
+#define NAP_MS 1000       /* the standby's longest poll while there are connections */
 #define FORCE_MS 1000     /* beyond the end of a stop: then calls that do not end are left behind */
 #define REFUSE_SURPLUS 64 /* connections above the limit that may be open to be told 503 */
 
@@ -344,6 +345,8 @@ static int patience(const fw_loop *l, bool again)
     int t = fw_deadline_wait(&l->hub.deadlines, l->hub.now);
     if (l->patience >= 0 && (t < 0 || t > l->patience))
         t = l->patience;
+    if (l->crew.lead == FW_LEAD_STANDBY && l->hub.stats.connections != 0 && (t < 0 || t > NAP_MS))
+        t = NAP_MS; /* threads set deadlines meanwhile: few of them are so near that the leader must be kicked */
     if (l->retry_at != 0 && !full(l))
         t = sooner(t, l->retry_at, l->hub.now);
     if (l->stopped != FW_STOP_NONE)
@@ -373,13 +376,25 @@ static int safe_point(fw_loop *l)
     return FW_LOOP_ON;
 }
 
+static void give_up_lock(fw_loop *l)
+{
+    pthread_cond_t *out[sizeof l->crew.calls_out / sizeof *l->crew.calls_out];
+    const unsigned n = l->crew.ncalls_out;
+    for (unsigned i = 0; i < n; i++)
+        out[i] = l->crew.calls_out[i];
+    l->crew.ncalls_out = 0;
+    pthread_mutex_unlock(&l->lock);
+    for (unsigned i = 0; i < n; i++)
+        pthread_cond_signal(out[i]);
+}
+
 static int wait_for_events(fw_loop *l, int ms)
 {
     if (ms == 0)
         return fw_poller_wait(&l->hub.poller, l->events, 0);
     l->wakes_at = ms < 0 ? UINT64_MAX : l->hub.now + (uint64_t)ms;
     l->polling = true;
-    pthread_mutex_unlock(&l->lock);
+    give_up_lock(l);
     int rc = fw_poller_wait(&l->hub.poller, l->events, ms);
     fw_loop_lock(l);
     l->polling = false;
@@ -451,14 +466,35 @@ void fw_loop_remind(fw_loop *l)
 void fw_loop_unlock(fw_loop *l)
 {
     fw_loop_remind(l);
-    pthread_mutex_unlock(&l->lock);
+    give_up_lock(l);
+}
+
+void fw_loop_signal(fw_loop *l, pthread_cond_t *c)
+{
+    fw_crew *w = &l->crew;
+    if (w->ncalls_out < sizeof w->calls_out / sizeof *w->calls_out)
+        w->calls_out[w->ncalls_out++] = c;
+    else
+        pthread_cond_signal(c);
+}
+
+void fw_loop_signal_all(fw_loop *l)
+{
+    while (l->crew.ncalls_out > 0)
+        pthread_cond_signal(l->crew.calls_out[--l->crew.ncalls_out]);
+}
+
+void fw_loop_wait(fw_loop *l, pthread_cond_t *c)
+{
+    fw_loop_signal_all(l);
+    pthread_cond_wait(c, &l->lock);
 }
 
 void fw_loop_step_aside(fw_loop *l)
 {
     if (fw_likely(atomic_load_explicit(&l->callers, memory_order_relaxed) == 0))
         return;
-    pthread_mutex_unlock(&l->lock);
+    give_up_lock(l);
     for (int i = 0; i < ASIDE && atomic_load_explicit(&l->callers, memory_order_relaxed) != 0; i++)
         sched_yield();
     pthread_mutex_lock(&l->lock);

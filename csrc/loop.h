@@ -43,6 +43,9 @@ typedef struct fw_crew {
     uint32_t average_us; /* of timed calls */
     struct fw_thread *away; /* from whom the standby took the lead */
     uint64_t away_since;    /* us */
+    /* signalled once the lock has been given up: a thread that wakes while it is held would only sleep again */
+    pthread_cond_t *calls_out[8];
+    unsigned ncalls_out;
     /* the standby */
     pthread_t standby;
     pthread_cond_t wake;
@@ -117,6 +120,13 @@ static inline void fw_loop_lock(fw_loop *l)
 /* Kicks the polling leader if what it waits for has changed; whoever gives up the lock, to wait too, does so. */
 void fw_loop_remind(fw_loop *l);
 void fw_loop_unlock(fw_loop *l);
+
+/* Signals `c` when the lock is given up. */
+void fw_loop_signal(fw_loop *l, pthread_cond_t *c);
+
+/* Waits on `c`; who waits otherwise calls fw_loop_signal_all before. */
+void fw_loop_wait(fw_loop *l, pthread_cond_t *c);
+void fw_loop_signal_all(fw_loop *l);
 
 /* Lets those in who wait for the lock. */
 void fw_loop_step_aside(fw_loop *l);

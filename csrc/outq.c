@@ -29,6 +29,7 @@ struct fw_piece {
     const char *at; /* first unsent byte (chunk, ref) */
     size_t left;    /* unsent bytes */
     size_t room;    /* chunk: writable bytes behind them */
+    size_t whole;   /* ref: bytes that it began with */
     off_t offset;   /* file: where the unsent bytes start */
     void *owner;
     int fd;
@@ -153,7 +154,7 @@ int fw_outq_ref(fw_outq *q, fw_pool *pool, const void *data, size_t n, void *own
     if (p == NULL)
         return -ENOMEM;
     p->at = data;
-    p->left = n;
+    p->left = p->whole = n;
     p->owner = owner;
     append(q, p);
     q->bytes += n;
@@ -169,6 +170,12 @@ int fw_outq_file(fw_outq *q, fw_pool *pool, int fd, off_t offset, size_t n, void
         q->tail->offset = offset;
     }
     return rc;
+}
+
+size_t fw_outq_held(const fw_outq *q)
+{
+    const fw_piece *p = q->head;
+    return q->bytes + (p != NULL && p->kind == PIECE_REF ? p->whole - p->left : 0);
 }
 
 fw_outq_mark fw_outq_here(const fw_outq *q)

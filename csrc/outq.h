@@ -28,6 +28,9 @@ typedef struct fw_outq {
     size_t bytes; /* queued and not yet sent */
 } fw_outq;
 
+/* Bytes of memory that the queue keeps: a block of which some has been sent is kept whole. */
+size_t fw_outq_held(const fw_outq *q);
+
 /* A place in the queue to return to; see fw_outq_rollback. */
 typedef struct fw_outq_mark {
     fw_piece *tail;

@@ -37,10 +37,10 @@ static void send_for(fw_loop *l, fw_thread *t)
 /* Gives up the lock meanwhile: the threads live as long as the standby. */
 static void send_gathered(fw_loop *l)
 {
-    pthread_mutex_unlock(&l->lock);
+    fw_loop_unlock(l);
     for (fw_thread *t = l->crew.threads; t != NULL; t = t->next)
         send_for(l, t);
-    pthread_mutex_lock(&l->lock);
+    fw_loop_lock(l);
 }
 
 /* ---- the standby leads ----------------------------------------------------------------------------------------- */
@@ -78,7 +78,7 @@ static bool hand_over(fw_loop *l)
         return false;
     fw_thread *t = w->claimant;
     if (t == NULL) {
-        t = w->idle;
+        t = fw_idle_best(l);
         if (t == NULL || l->hub.ready_head == NULL || !may_replace(w))
             return false;
     }
@@ -195,13 +195,14 @@ static void doze(fw_loop *l)
     if (w->quiet >= QUIET_TICKS && atomic_load(&w->pending) == 0) {
         atomic_store(&w->resting, FW_REST_ASLEEP);
         if (atomic_load(&w->pending) == 0)
-            pthread_cond_wait(&w->wake, &l->lock);
+            fw_loop_wait(l, &w->wake);
         atomic_store(&w->resting, FW_REST_NONE);
         w->quiet = 0;
         w->seen = w->calls - 1; /* the call that has woken us has just begun */
         if (w->lead == FW_LEAD_STANDBY || w->quit)
             return;
     }
+    fw_loop_signal_all(l);
     wait_tick(&w->wake, &l->lock);
 }
 

@@ -161,6 +161,7 @@ static bool pull(fw_thread *t, fw_conn **out)
     fw_conn *c = fw_conn_pull(&l->hub, &t->owner, fw_lead_allows(l, t));
     if (c == NULL)
         return false;
+    t->parked -= c->turn != FW_TURN_REQUEST;
     *out = c;
     if (fw_unlikely(c->out.head != NULL)) { /* a pipelined response waits to share a send: not for long */
         atomic_store(&t->gathering, c);
@@ -194,6 +195,10 @@ static int take_turn(fw_thread *t, bool hasty, fw_conn **out)
     fw_loop *l = t->loop;
     int rc;
     for (;;) {
+        if (fw_unlikely(t->parked != 0) && !hasty && fw_lead_pass_on(l, t)) {
+            fw_idle_wait(l, t);
+            continue;
+        }
         if (pull(t, out))
             return FW_NEXT_TURN;
         if (fw_unlikely(t->poked)) {
@@ -291,6 +296,7 @@ void fw_thread_suspend(fw_thread *t, fw_conn *c, void *user)
     fw_loop *l = t->loop;
     end_gathering(t);
     fw_loop_lock(l);
+    t->parked++;
     fw_conn_suspend(&l->hub, c, user);
     if (l->hub.called)
         fw_lead_call(l);
@@ -307,7 +313,7 @@ int fw_thread_wait(fw_thread *t, fw_conn *c)
         fw_conn_wait(&l->hub, c);
         fw_loop_remind(l);
         while (c->state == FW_STATE_SUSPENDED && !t->poked)
-            pthread_cond_wait(&t->wake, &l->lock);
+            fw_loop_wait(l, &t->wake);
     }
     int rc = c->broken ? -EPIPE : FW_OK;
     if (c->state == FW_STATE_SUSPENDED) {

@@ -32,6 +32,7 @@ typedef struct fw_thread {
     bool main;       /* the thread that handles signals */
     bool more;       /* when it pulled its last turn, another was to be had without waiting */
     bool away;       /* in a call */
+    unsigned parked; /* suspended responses that only it can resume */
     bool timed;      /* ... that counts for the average */
     bool at_door;    /* it has a turn and waits for the interpreter lock */
     /* waiting for something to do */

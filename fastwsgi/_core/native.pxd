@@ -37,8 +37,6 @@ cdef int ref(fw_thread *t, fw_conn *c, const void *data, size_t n, void *owner) 
 cdef int file(fw_thread *t, fw_conn *c, int fd, int64_t offset, size_t n, void *owner) noexcept
 cdef fw_outq_mark here(fw_conn *c) noexcept
 cdef void rollback(fw_thread *t, fw_conn *c, fw_outq_mark mark) noexcept
-cdef void open_gate(fw_thread *t) noexcept
-cdef void close_gate(fw_thread *t) noexcept
 
 # connection and loop
 cdef int send(fw_thread *t, fw_conn *c) noexcept     # drops the lock

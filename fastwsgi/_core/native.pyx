@@ -157,18 +157,10 @@ cdef int pass_on(fw_thread *t, fw_conn *c) noexcept:
     with nogil:
         csrc.fw_thread_open_gate(t)
         rc = csrc.fw_thread_send(t, c)
-        if rc == FW_RETRY and c.out.bytes <= t.loop.hub.cfg.high_water:
+        if rc == FW_RETRY and csrc.fw_outq_held(&c.out) < t.loop.hub.cfg.high_water:
             rc = FW_OK
         csrc.fw_thread_close_gate(t)
     return rc
-
-
-cdef void open_gate(fw_thread *t) noexcept:
-    csrc.fw_thread_open_gate(t)
-
-
-cdef void close_gate(fw_thread *t) noexcept:
-    csrc.fw_thread_close_gate(t)
 
 
 cdef int wait(fw_thread *t, fw_conn *c) noexcept:

@@ -15,7 +15,9 @@ from libc.stdint cimport int64_t
 from libc.string cimport memcpy
 
 from fastwsgi._core cimport native
-from fastwsgi._core.csrc cimport FW_METHOD_HEAD, FW_OK, FW_RETRY, fw_conn, fw_outq_mark, fw_request
+from fastwsgi._core.csrc cimport (
+    FW_METHOD_HEAD, FW_OK, FW_RETRY, fw_conn, fw_outq_mark, fw_request, fw_thread_close_gate, fw_thread_open_gate,
+)
 from fastwsgi._core.environ cimport request_line
 from fastwsgi._core.filewrapper cimport FileWrapper
 from fastwsgi._core.head cimport HeadFacts, put_fields, put_missing, put_status, status_code
@@ -197,36 +199,36 @@ cdef class Response:
     # Each of the next four is one stay between the gates: what it queues is whole when somebody else sends it.
 
     cdef int put_all(self, object blocks) except -1:
-        native.open_gate(self.shared.thread)
+        fw_thread_open_gate(self.shared.thread)
         try:
             return self.queue_all(blocks)
         finally:
-            native.close_gate(self.shared.thread)
+            fw_thread_close_gate(self.shared.thread)
 
     cdef int put_file(self, FileWrapper wrapper) except -1:
-        native.open_gate(self.shared.thread)
+        fw_thread_open_gate(self.shared.thread)
         try:
             return self.queue_file(wrapper)
         finally:
-            native.close_gate(self.shared.thread)
+            fw_thread_close_gate(self.shared.thread)
 
     cdef int put_block(self, object block) except -1:
-        native.open_gate(self.shared.thread)
+        fw_thread_open_gate(self.shared.thread)
         try:
             if not self.head_sent:
                 self.head(-1)
             return self.put(block)
         finally:
-            native.close_gate(self.shared.thread)
+            fw_thread_close_gate(self.shared.thread)
 
     cdef int put_end(self) except -1:
-        native.open_gate(self.shared.thread)
+        fw_thread_open_gate(self.shared.thread)
         try:
             if not self.head_sent:
                 self.head(-1 if self.wrote else 0)
             return self.complete()
         finally:
-            native.close_gate(self.shared.thread)
+            fw_thread_close_gate(self.shared.thread)
 
     cdef int queue_all(self, object blocks) except -1:
         cdef int64_t total = 0
