@@ -75,7 +75,7 @@ class Gate:
         with side.makefile("r") as lines:
             return lines.readline().rstrip("\n")
 
-    def let_go(self) -> None:
-        """Let the call go on that has waited longest."""
-        with self._waiting.pop(0) as side:
+    def let_go(self, number: int = 0) -> None:
+        """Let a call go on: of those that wait the first, or the one with that number."""
+        with self._waiting.pop(number) as side:
             side.sendall(b"g")
