@@ -12,7 +12,6 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from apps.client import TIMEOUT, Client, request
-
 from fastwsgi.testing import Server, serve
 
 if TYPE_CHECKING:
