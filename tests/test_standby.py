@@ -99,7 +99,7 @@ def test_closes_idle_connections_meanwhile(held: Held, path: str) -> None:
     """Both kinds: one that was answered before, and one that never says a word."""
     with held.served(**LIMITS) as server:
         answered, silent = Client(server.address), Client(server.address)
-        with held.standing(server, "/hold/first"):
+        with held.standing(server):
             pass
         assert answered.fetch().status == 200
         with held.standing(server, path):
@@ -154,7 +154,7 @@ def test_sends_on_what_waits_for_its_client_meanwhile(path: str) -> None:
             with held.standing(server, path):
                 assert client.exactly(len(body)) == body
         finally:
-            held.let_go(100)
+            held.end()
 
 
 @pytest.mark.parametrize("ahead", [1, 7])
@@ -193,7 +193,7 @@ def test_goes_in_and_out_of_long_calls_without_losing_a_request(held: Held) -> N
     """Pipelines of quick and held requests: each held one is met by others that wait."""
     with held.served(health_path=HEALTH) as server, Client(server.address) as other:
         for number in range(50):
-            with held.standing(server, f"/hold/{number}"):
+            with held.standing(server):
                 assert other.fetch(HEALTH).status == 200
                 other.send(request(f"/quick/{number}"))
             assert other.response().body == f"/quick/{number}".encode()
