@@ -1,0 +1,36 @@
+"""Flask's stream_with_context: the request is asked for its argument at every block.
+
+GET /rows?name=NAME   $STREAM_ROWS lines that begin with NAME
+GET /quick            `quick`
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+from flask import Flask, Response, g, request, stream_with_context
+
+ROWS = int(os.environ["STREAM_ROWS"])
+STEP = 500
+
+app = Flask(__name__)
+
+
+@app.get("/quick")
+def quick() -> str:
+    return "quick"
+
+
+@app.get("/rows")
+def rows() -> Response:
+    g.name = request.args["name"]
+
+    def blocks() -> Iterator[str]:
+        for start in range(0, ROWS, STEP):
+            name = request.args["name"]
+            if name != g.name:
+                raise RuntimeError(f"{name} in the context of {g.name}")
+            yield "".join(f"{name} {n:07} {'-' * 80}\n" for n in range(start, start + STEP))
+
+    return Response(stream_with_context(blocks()), content_type="text/plain")
