@@ -1,9 +1,9 @@
 """Responses whose clients read slowly are set aside, and go on where they began.
 
-Rule: a client proves that it is slow by not reading.  Bodies are larger than what sockets and the
-server take, so when the heads of more responses have arrived than there are threads, and nobody has
-read on, all of them are set aside.  Then they are read, and each block was made in the thread and
-in the context that the response began in.
+Rule: a client proves that it is slow by not reading.  Bodies are larger than what the socket and
+the server take (a unix socket, whose buffers do not grow), so when the heads of more responses have
+arrived than there are threads, and nobody has read on, all of them are set aside.  Then they are
+read, and each block was made in the thread and in the context that the response began in.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ TESTS = Path(__file__).parent
 SOON = 0.3
 LATER = 60.0
 BLOCK = 65536
-BLOCKS = 128  # 8 MiB, more than sockets and the server's queue take together
+BLOCKS = 32  # 2 MiB, more than a unix socket and the server's queue take together
 READERS = 12
 
 NAME: ContextVar[str] = ContextVar("NAME", default="nobody's")
@@ -87,7 +87,7 @@ class Streaming:
 
 def slow(stack: ExitStack, address: Address, name: str) -> Client:
     """A client that has the head of a large response and reads no further."""
-    client = stack.enter_context(Client(address, receive_buffer=4096))
+    client = stack.enter_context(Client(address))
     client.send(request(f"/large/{name}"))
     assert client.head().status == 200
     return client
@@ -97,14 +97,20 @@ def readers(stack: ExitStack, address: Address, count: int = READERS) -> dict[st
     return {f"reader-{n}": slow(stack, address, f"reader-{n}") for n in range(count)}
 
 
+@pytest.fixture
+def place(tmp_path: Path) -> str:
+    """The address to listen on."""
+    return f"unix:{tmp_path}/socket"
+
+
 @pytest.fixture(params=[1, 4], ids=["one thread", "four threads"])
 def threads(request: pytest.FixtureRequest) -> int:
     return int(request.param)
 
 
-def test_goes_on_in_the_thread_and_in_the_context_it_began_in(threads: int) -> None:
+def test_goes_on_in_the_thread_and_in_the_context_it_began_in(place: str, threads: int) -> None:
     app = Streaming()
-    with serve(app, threads=threads) as server, ExitStack() as stack:
+    with serve(app, bind=place, threads=threads) as server, ExitStack() as stack:
         clients = readers(stack, server.address)
         assert all(body.left for body in app.bodies.values())
         for _ in range(BLOCKS):  # in turn, so that all of them are resumed many times
@@ -118,9 +124,9 @@ def test_goes_on_in_the_thread_and_in_the_context_it_began_in(threads: int) -> N
         assert body.stayed_where_it_began(), body.seen
 
 
-def test_holds_no_thread_and_shows_its_context_to_no_other(threads: int) -> None:
+def test_holds_no_thread_and_shows_its_context_to_no_other(place: str, threads: int) -> None:
     app = Streaming()
-    with serve(app, threads=threads) as server, ExitStack() as stack:
+    with serve(app, bind=place, threads=threads) as server, ExitStack() as stack:
         clients = readers(stack, server.address)
         for _ in range(20):
             assert fetch(server.address, "/context").body == b"nobody's"
@@ -129,9 +135,9 @@ def test_holds_no_thread_and_shows_its_context_to_no_other(threads: int) -> None
             assert fetch(server.address, "/context").body == b"nobody's"
 
 
-def test_is_closed_where_it_began_when_its_client_leaves(threads: int) -> None:
+def test_is_closed_where_it_began_when_its_client_leaves(place: str, threads: int) -> None:
     app = Streaming()
-    with serve(app, threads=threads) as server, ExitStack() as stack:
+    with serve(app, bind=place, threads=threads) as server, ExitStack() as stack:
         clients = readers(stack, server.address)
         for client in clients.values():
             client.reset()
@@ -144,10 +150,10 @@ def test_is_closed_where_it_began_when_its_client_leaves(threads: int) -> None:
         assert body.stayed_where_it_began(), body.seen
 
 
-def test_is_closed_where_it_began_when_nobody_reads_it(threads: int) -> None:
+def test_is_closed_where_it_began_when_nobody_reads_it(place: str, threads: int) -> None:
     app = Streaming()
     with (
-        serve(app, threads=threads, write_timeout=SOON, keepalive=LATER) as server,
+        serve(app, bind=place, threads=threads, write_timeout=SOON, keepalive=LATER) as server,
         ExitStack() as stack,
     ):
         clients = readers(stack, server.address)
@@ -163,11 +169,11 @@ def test_is_closed_where_it_began_when_nobody_reads_it(threads: int) -> None:
         assert body.stayed_where_it_began(), body.seen
 
 
-def test_is_closed_where_it_began_when_the_server_stops(threads: int) -> None:
+def test_is_closed_where_it_began_when_the_server_stops(place: str, threads: int) -> None:
     """Past graceful_timeout nobody waits for readers that do not read."""
     app = Streaming()
     with ExitStack() as stack:
-        with serve(app, threads=threads, graceful_timeout=SOON) as server:
+        with serve(app, bind=place, threads=threads, graceful_timeout=SOON) as server:
             readers(stack, server.address)
         for body in app.bodies.values():
             assert body.closes == 1
@@ -175,11 +181,12 @@ def test_is_closed_where_it_began_when_the_server_stops(threads: int) -> None:
             assert body.stayed_where_it_began(), body.seen
 
 
-def test_a_graceful_stop_sends_it_to_its_end(threads: int) -> None:
+def test_a_graceful_stop_sends_it_to_its_end(place: str, threads: int) -> None:
     """One client reads on while the server stops; the stop ends when it has all of it."""
     app = Streaming()
     with ExitStack() as stack, ExitStack() as serving:
-        server = serving.enter_context(serve(app, threads=threads, graceful_timeout=TIMEOUT))
+        patient = serve(app, bind=place, threads=threads, graceful_timeout=TIMEOUT)
+        server = serving.enter_context(patient)
         idle = stack.enter_context(Client(server.address))
         assert idle.fetch("/context").status == 200
         clients = readers(stack, server.address)
@@ -189,6 +196,7 @@ def test_a_graceful_stop_sends_it_to_its_end(threads: int) -> None:
         for name, client in clients.items():
             assert b"".join(client.chunks()) == name.encode().ljust(BLOCK, b".") * BLOCKS
             assert client.ended()
+            client.close()
         stopping.join(TIMEOUT)
         assert not stopping.is_alive()
     for body in app.bodies.values():
@@ -196,7 +204,7 @@ def test_a_graceful_stop_sends_it_to_its_end(threads: int) -> None:
         assert body.stayed_where_it_began(), body.seen
 
 
-def test_a_thread_in_a_long_call_delays_its_own_responses_only() -> None:
+def test_a_thread_in_a_long_call_delays_its_own_responses_only(place: str) -> None:
     """Two threads, one response set aside on each at least; then one of the two is held."""
     held = Held()
     streaming = Streaming()
@@ -205,7 +213,7 @@ def test_a_thread_in_a_long_call_delays_its_own_responses_only() -> None:
         started = environ["PATH_INFO"].startswith("/large")
         return (streaming if started else held)(environ, start_response)
 
-    with serve(app, threads=2) as server, ExitStack() as stack:
+    with serve(app, bind=place, threads=2) as server, ExitStack() as stack:
         clients = readers(stack, server.address)
         try:
             with held.standing(server):
@@ -232,8 +240,8 @@ def writing(environ: WSGIEnvironment, start_response: StartResponse) -> list[byt
     return [b"end"]
 
 
-def test_a_write_that_waits_for_its_client_holds_one_thread_and_nothing_else() -> None:
-    with serve(writing, threads=2) as server, Client(server.address, receive_buffer=4096) as client:
+def test_a_write_that_waits_for_its_client_holds_one_thread_and_nothing_else(place: str) -> None:
+    with serve(writing, bind=place, threads=2) as server, Client(server.address) as client:
         client.send(request("/large"))
         assert client.head().status == 200
         for _ in range(20):
@@ -241,10 +249,10 @@ def test_a_write_that_waits_for_its_client_holds_one_thread_and_nothing_else() -
         assert b"".join(client.chunks()) == b"w" * BLOCK * BLOCKS + b"end"
 
 
-def test_a_write_that_waits_in_the_only_thread_leaves_the_connections_alive() -> None:
+def test_a_write_that_waits_in_the_only_thread_leaves_the_connections_alive(place: str) -> None:
     with (
-        serve(writing, health_path="/healthz", header_timeout=SOON) as server,
-        Client(server.address, receive_buffer=4096) as client,
+        serve(writing, bind=place, health_path="/healthz", header_timeout=SOON) as server,
+        Client(server.address) as client,
         Client(server.address) as other,
     ):
         client.send(request("/large"))
@@ -262,6 +270,7 @@ def test_a_write_that_waits_in_the_only_thread_leaves_the_connections_alive() ->
 # -- frameworks that notice --------------------------------------------------------------------
 
 FRAMEWORK_READERS = 50
+ROWS = 12_000
 
 
 def lines(name: str, count: int) -> bytes:
@@ -270,20 +279,22 @@ def lines(name: str, count: int) -> bytes:
 
 
 @pytest.mark.parametrize("app", ["django_stream", "flask_stream"])
-def test_serves_many_slow_readers_of(app: str, threads: int, tmp_path: Path) -> None:
+def test_serves_many_slow_readers_of(
+    app: str, place: str, threads: int, tmp_path: Path
+) -> None:
     """Django refuses its connection in another thread; Flask's request needs its own context."""
-    environ = {"STREAM_PLACE": str(tmp_path), "STREAM_ROWS": "20000"}
-    command = ("--threads", str(threads), f"apps.{app}:app")
+    environ = {"STREAM_PLACE": str(tmp_path), "STREAM_ROWS": str(ROWS)}
+    command = ("--bind", place, "--threads", str(threads), f"apps.{app}:app")
     with spawn(*command, cwd=TESTS, env=environ) as server, ExitStack() as stack:
         clients = {}
         for number in range(FRAMEWORK_READERS):
-            client = stack.enter_context(Client(server.address, receive_buffer=4096))
+            client = stack.enter_context(Client(server.address))
             client.send(request(f"/rows?name=reader-{number}"))
             assert client.head().status == 200
             clients[f"reader-{number}"] = client
-        assert fetch(server.address, "/quick").body == b"quick"
+        assert fetch(server.address, "/open").body == str(FRAMEWORK_READERS).encode()
         for name, client in clients.items():
-            assert b"".join(client.chunks()) == lines(name, 20000)
-        assert fetch(server.address, "/quick").body == b"quick"
+            assert b"".join(client.chunks()) == lines(name, ROWS)
+        assert fetch(server.address, "/open").body == b"0"
         assert server.terminate() == 0
     assert "Traceback" not in server.output()

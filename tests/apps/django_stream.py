@@ -4,7 +4,7 @@ Django hands a thread its own connection, and raises when that is used in anothe
 connection is used anew for each block.
 
 GET /rows?name=NAME   $STREAM_ROWS lines that begin with NAME
-GET /quick            `quick`
+GET /open             how many of these are on their way
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ settings.configure(
             "ENGINE": "django.db.backends.sqlite3",
             "NAME": str(PLACE),
             "CONN_MAX_AGE": None,
+
         }
     },
     LOGGING_CONFIG=None,
@@ -49,13 +50,18 @@ settings.configure(
 django.setup()
 
 
-def quick(request: HttpRequest) -> HttpResponse:
-    return HttpResponse("quick", content_type="text/plain")
+streams: set[object] = set()
+
+
+def count(request: HttpRequest) -> HttpResponse:
+    return HttpResponse(str(len(streams)), content_type="text/plain")
 
 
 def blocks(name: str) -> Iterator[str]:
     """Two cursors: one stays open for the whole response, one is made for each block."""
     connection = connections["default"]
+    mark = object()
+    streams.add(mark)
     with connection.cursor() as cursor:
         cursor.execute("SELECT number, text FROM line ORDER BY number")
         while rows := cursor.fetchmany(STEP):
@@ -64,12 +70,13 @@ def blocks(name: str) -> Iterator[str]:
                 if counting.fetchone() != (rows[-1][0] + 1,):
                     raise RuntimeError(f"lines are missing before {rows[-1]}")
             yield "".join(f"{name} {number:07} {text}\n" for number, text in rows)
+    streams.discard(mark)
 
 
 def stream(request: HttpRequest) -> HttpResponseBase:
     return StreamingHttpResponse(blocks(request.GET["name"]), content_type="text/plain")
 
 
-urlpatterns = [path("quick", quick), path("rows", stream)]
+urlpatterns = [path("open", count), path("rows", stream)]
 
 app = get_wsgi_application()
