@@ -21,6 +21,7 @@ StartResponse = Callable[..., Any]
 HELLO = b"Hello, World!"
 BLOCK = b"s" * 1024
 BLOCKS = 10
+DRIP = 0.200  #: seconds between the blocks of a slow stream
 MEGABYTE = b"m" * (1 << 20)
 _MEGABYTE_FILE = os.path.join(tempfile.gettempdir(), f"fastwsgi-bench-{os.getuid()}.bin")
 
@@ -105,10 +106,10 @@ def fifty(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
 
 
 def _drip() -> Iterator[bytes]:
-    """Three blocks with 150 ms between them."""
+    """Three blocks with 200 ms between them."""
     for number in range(3):
         if number:
-            time.sleep(0.150)
+            time.sleep(DRIP)
         yield b"drip"
 
 
