@@ -1,11 +1,11 @@
 """What slow clients do to the others: `python -m bench.slow [--servers ...] [--phases ...]`.
 
 A crowd of slow clients hangs on one worker: 5,000 that send one byte a second in the head ("head")
-or in the body ("body") of a request or take one byte a second of a response ("read"), or 1,000 that
-read 50 MB of generated response at 10 KB/s ("generated"). Beside them a well-behaved client asks
-for hello, first without the crowd, then with it. The figures are the change of its latency and the
-growth of the server's resident memory. The crowd lives in a process of its own; the server has one
-core, the clients another.
+or in the body ("body") of a request or take one byte a second of a page of 100 KB ("read"), or
+1,000 that read 50 MB of generated response at 10 KB/s ("generated"). Beside them a well-behaved
+client asks for hello, first without the crowd, then with it. The figures are the change of its
+latency and the growth of the server's resident memory. The crowd lives in a process of its own; the
+server has one core, the clients another.
 """
 
 from __future__ import annotations
@@ -24,13 +24,14 @@ from bench.scenarios import SCENARIOS
 
 HEAD = b"GET /slow HTTP/1.1\r\nHost: localhost\r\nX-Padding: "
 BODY = b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\n"
+PAGE = b"GET /page HTTP/1.1\r\nHost: localhost\r\n\r\n"
 GENERATED = b"GET /generated HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 #: phase -> (what is sent at once, sent each second, taken each second, clients)
 PHASES = {
     "head": (HEAD, b"p", 0, 5000),
     "body": (BODY, b"p", 0, 5000),
-    "read": (GENERATED, b"", 1, 5000),
+    "read": (PAGE, b"", 1, 5000),
     "generated": (GENERATED, b"", 10_000, 1000),
 }
 TURNS = 100  #: the crowd is fed in so many parts of a second, for its clients are no chorus

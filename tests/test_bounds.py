@@ -195,7 +195,7 @@ def test_serves_on_without_descriptors_for_new_connections(threads: str) -> None
 
 # -- data rates --------------------------------------------------------------------------------
 
-RATE = 1000
+RATE = 10_000
 GRACE = 0.2
 HEAD = b"GET /slow HTTP/1.1\r\nHost: test\r\nX-Slow: "
 BODY = request("/slow", "Content-Length: 100000", method="POST")
@@ -249,7 +249,7 @@ def too_slow(held: Held) -> Iterator[tuple[str, int]]:
 
 def test_fast_enough_on_average_is_fast_enough(too_slow: tuple[str, int]) -> None:
     """Half of a body came at once; when others have been told 408 its pause is still paid for."""
-    body = b"b" * 200_000  # good for 100 s at that rate
+    body = b"b" * 200_000  # half of it is good for 10 s at that rate
     with Client(too_slow) as client:
         client.send(request("/fast", method="POST", body=body)[:-100_000])
         with Client(too_slow) as witness:

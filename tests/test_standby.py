@@ -26,12 +26,7 @@ TESTS = Path(__file__).parent
 SOON = 0.3
 HEALTH = "/healthz"
 
-LIMITS = {
-    "header_timeout": SOON,
-    "body_timeout": SOON,
-    "keepalive": SOON,
-    "limit_request_body": 16 << 20,
-}
+IMPATIENT = {"header_timeout": SOON, "body_timeout": SOON, "keepalive": SOON}
 
 
 @pytest.fixture(params=["/hold", "/compute"], ids=["waiting", "computing"])
@@ -48,7 +43,8 @@ def held() -> Held:
 @pytest.fixture
 def server(held: Held, path: str) -> Iterator[Server]:
     """A server whose one application thread stands inside a call."""
-    with held.served(**LIMITS, health_path=HEALTH) as running, held.standing(running, path):
+    settings = {"limit_request_body": 1 << 20, "health_path": HEALTH}
+    with held.served(**settings) as running, held.standing(running, path):
         yield running
 
 
@@ -88,8 +84,12 @@ TOO_SLOW = {
 
 
 @pytest.mark.parametrize("begun", TOO_SLOW.values(), ids=TOO_SLOW.keys())
-def test_times_out_meanwhile(server: Server, begun: bytes) -> None:
-    with Client(server.address) as client:
+def test_times_out_meanwhile(held: Held, path: str, begun: bytes) -> None:
+    with (
+        held.served(**IMPATIENT) as server,
+        held.standing(server, path),
+        Client(server.address) as client,
+    ):
         client.send(begun)
         assert client.response().status == 408
         assert client.ended()
@@ -97,16 +97,11 @@ def test_times_out_meanwhile(server: Server, begun: bytes) -> None:
 
 def test_closes_idle_connections_meanwhile(held: Held, path: str) -> None:
     """Both kinds: one that was answered before, and one that never says a word."""
-    with held.served(**LIMITS) as server:
-        answered, silent = Client(server.address), Client(server.address)
-        with held.standing(server):
-            pass
+    with held.served(**IMPATIENT) as server, Client(server.address) as answered:
         assert answered.fetch().status == 200
-        with held.standing(server, path):
+        with held.standing(server, path), Client(server.address) as silent:
             assert answered.rest() == b""
             assert silent.rest() == b""
-        answered.close()
-        silent.close()
 
 
 def test_takes_a_whole_body_in_meanwhile(held: Held, path: str) -> None:

@@ -93,8 +93,10 @@ def slow(stack: ExitStack, address: Address, name: str) -> Client:
     return client
 
 
-def readers(stack: ExitStack, address: Address, count: int = READERS) -> dict[str, Client]:
-    return {f"reader-{n}": slow(stack, address, f"reader-{n}") for n in range(count)}
+def readers(
+    stack: ExitStack, address: Address, count: int = READERS, kind: str = "reader"
+) -> dict[str, Client]:
+    return {f"{kind}-{n}": slow(stack, address, f"{kind}-{n}") for n in range(count)}
 
 
 @pytest.fixture
@@ -205,27 +207,35 @@ def test_a_graceful_stop_sends_it_to_its_end(place: str, threads: int) -> None:
 
 
 def test_a_thread_in_a_long_call_delays_its_own_responses_only(place: str) -> None:
-    """Two threads, one response set aside on each at least; then one of the two is held."""
+    """Each of two threads begins responses while the other is held; then one is held again."""
     held = Held()
     streaming = Streaming()
 
     def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        started = environ["PATH_INFO"].startswith("/large")
-        return (streaming if started else held)(environ, start_response)
+        begins = environ["PATH_INFO"].startswith("/large")
+        return (streaming if begins else held)(environ, start_response)
+
+    def took(kind: str) -> set[int]:
+        return {body.seen[0][0] for name, body in streaming.bodies.items() if kind in name}
 
     with serve(app, bind=place, threads=2) as server, ExitStack() as stack:
-        clients = readers(stack, server.address)
-        try:
-            with held.standing(server):
-                (busy,) = held.threads
-                free = {n: c for n, c in clients.items() if streaming.bodies[n].seen[0][0] != busy}
-                for client in free.values():
-                    assert sum(map(len, client.chunks())) == BLOCK * BLOCKS
-                assert fetch(server.address, "/quick").body == b"/quick"
-            for name in clients.keys() - free.keys():
-                assert sum(map(len, clients[name].chunks())) == BLOCK * BLOCKS
-        finally:
-            held.end()
+        stack.callback(held.end)
+        first, second = ExitStack(), ExitStack()
+        first.enter_context(held.standing(server))
+        second.enter_context(held.standing(server))
+        first.close()
+        delayed = readers(stack, server.address, 4, "delayed")
+        first.enter_context(held.standing(server))
+        second.close()
+        free = readers(stack, server.address, 4, "free")
+        for client in free.values():
+            assert sum(map(len, client.chunks())) == BLOCK * BLOCKS
+        assert any(streaming.bodies[name].left for name in delayed)
+        first.close()
+        for client in delayed.values():
+            assert sum(map(len, client.chunks())) == BLOCK * BLOCKS
+    assert len(took("delayed")) == len(took("free")) == 1
+    assert took("delayed") != took("free")
     assert all(body.stayed_where_it_began() for body in streaming.bodies.values())
 
 
