@@ -201,6 +201,30 @@ def test_threads_share_out_pipelines_and_mix_nothing_up() -> None:
     assert failures == []
 
 
+def test_each_call_has_an_environ_of_its_own() -> None:
+    """All requests are the same bytes; each call changes its environ while the others run."""
+    threads = 4
+    barrier = threading.Barrier(threads)
+
+    def app(environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
+        clean = [environ["HTTP_X_SAME"], environ["PATH_INFO"], environ.get("mine")]
+        mark = object()
+        environ["HTTP_X_SAME"] = environ["PATH_INFO"] = "changed"
+        environ["mine"] = mark
+        barrier.wait(TIMEOUT)
+        own = environ.pop("mine") is mark
+        start_response("200 OK", TEXT)
+        return [repr((clean, own)).encode()]
+
+    with serve(app, threads=threads) as server, ExitStack() as stack:
+        clients = [stack.enter_context(Client(server.address)) for _ in range(threads)]
+        for _ in range(10):
+            for client in clients:
+                client.send(request("/same", "X-Same: same"))
+            for client in clients:
+                assert client.response().body == repr((["same", "/same", None], True)).encode()
+
+
 def test_goes_from_quick_to_slow_and_back_without_losing_a_request(held: Held) -> None:
     """Bursts of quick calls, then bursts that all stand still, over the same connections."""
     with held.served(threads=4) as server, ExitStack() as stack:
