@@ -21,6 +21,8 @@ StartResponse = Callable[..., Any]
 HELLO = b"Hello, World!"
 BLOCK = b"s" * 1024
 BLOCKS = 10
+PAGE = 100_000
+DRIP = 0.200  #: seconds between the blocks of a slow stream
 MEGABYTE = b"m" * (1 << 20)
 _MEGABYTE_FILE = os.path.join(tempfile.gettempdir(), f"fastwsgi-bench-{os.getuid()}.bin")
 
@@ -97,18 +99,19 @@ def mix(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
 
 
 def fifty(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-    """50 MB in blocks of 64 KiB for /generated, hello for every other path."""
-    if environ["PATH_INFO"] != "/generated":
+    """50 MB in blocks of 64 KiB for /generated, 100 KB made anew for /page, else hello."""
+    path = environ["PATH_INFO"]
+    if path not in ("/generated", "/page"):
         return hello(environ, start_response)
     start_response("200 OK", [("Content-Type", "application/octet-stream")])
-    return (b"g" * 65536 for _ in range(800))
+    return [b"p" * PAGE] if path == "/page" else (b"g" * 65536 for _ in range(800))
 
 
 def _drip() -> Iterator[bytes]:
-    """Three blocks with 150 ms between them."""
+    """Three blocks with 200 ms between them."""
     for number in range(3):
         if number:
-            time.sleep(0.150)
+            time.sleep(DRIP)
         yield b"drip"
 
 

@@ -80,6 +80,11 @@ def cores() -> tuple[set[int], set[int]]:
     return {allowed[0]}, {allowed[-1]}
 
 
+def pin(cpus: set[int]) -> None:
+    """Keep this process, and the children it starts from now on, on these cores."""
+    os.sched_setaffinity(0, cpus)
+
+
 def parse_cores(text: str) -> set[int]:
     """`0,2-3` -> {0, 2, 3}."""
     found: set[int] = set()

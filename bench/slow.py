@@ -1,10 +1,11 @@
 """What slow clients do to the others: `python -m bench.slow [--servers ...] [--phases ...]`.
 
 A crowd of slow clients hangs on one worker: 5,000 that send one byte a second in the head ("head")
-or in the body ("body") of a request or take one byte a second of a response ("read"), or 1,000 that
-read 50 MB of generated response at 10 KB/s ("generated"). Beside them a well-behaved client asks
-for hello, first without the crowd, then with it. The figures are the change of its latency and the
-growth of the server's resident memory. The crowd lives in a process of its own.
+or in the body ("body") of a request or take one byte a second of a page of 100 KB ("read"), or
+1,000 that read 50 MB of generated response at 10 KB/s ("generated"). Beside them a well-behaved
+client asks for hello, first without the crowd, then with it. The figures are the change of its
+latency and the growth of the server's resident memory. The crowd lives in a process of its own; the
+server has one core, the clients another.
 """
 
 from __future__ import annotations
@@ -23,20 +24,22 @@ from bench.scenarios import SCENARIOS
 
 HEAD = b"GET /slow HTTP/1.1\r\nHost: localhost\r\nX-Padding: "
 BODY = b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\n"
+PAGE = b"GET /page HTTP/1.1\r\nHost: localhost\r\n\r\n"
 GENERATED = b"GET /generated HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 #: phase -> (what is sent at once, sent each second, taken each second, clients)
 PHASES = {
     "head": (HEAD, b"p", 0, 5000),
     "body": (BODY, b"p", 0, 5000),
-    "read": (GENERATED, b"", 1, 5000),
+    "read": (PAGE, b"", 1, 5000),
     "generated": (GENERATED, b"", 10_000, 1000),
 }
+TURNS = 100  #: the crowd is fed in so many parts of a second, for its clients are no chorus
 ASKED, PAUSE = 1000, 0.005  #: requests of the well-behaved client, seconds between two
 
 
 def crowd(phase: str, port: int, count: int) -> None:
-    """Open the slow clients, say so, then feed each once a second until the process is ended."""
+    """Open the slow clients, say so, then feed each once a second until the parent ends."""
     machine.raise_descriptor_limit()
     first, fed, taken, _ = PHASES[phase]
     clients = []
@@ -49,25 +52,31 @@ def crowd(phase: str, port: int, count: int) -> None:
         client.setblocking(False)
         clients.append(client)
     print("ready", flush=True)
-    parent = os.getppid()
+    parent, turn = os.getppid(), 0
+    begin = time.monotonic()
     while os.getppid() == parent:
-        begin, gone = time.monotonic(), []
-        for client in clients:
-            try:
-                if fed:
-                    client.send(fed)
-                elif client.recv(taken) == b"":
-                    gone.append(client)
-            except BlockingIOError:
-                continue
-            except OSError:
-                gone.append(client)
+        gone = [client for client in clients[turn::TURNS] if not feed(client, fed, taken)]
         for client in gone:
             clients.remove(client)
             client.close()
         if gone:
             print(f"gone {len(gone)}", flush=True)
-        time.sleep(max(0.0, 1.0 - (time.monotonic() - begin)))
+        turn = (turn + 1) % TURNS
+        begin += 1 / TURNS
+        time.sleep(max(0.0, begin - time.monotonic()))
+
+
+def feed(client: socket.socket, fed: bytes, taken: int) -> bool:
+    """A second's worth for one slow client; False when the server has ended its connection."""
+    try:
+        if fed:
+            client.send(fed)
+            return True
+        return client.recv(taken) != b""
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
 
 
 def polite(server: Server) -> tuple[float, float]:
@@ -96,7 +105,8 @@ def measure(server: Server, phase: str, count: int) -> dict[str, float]:
             if feeding.stdout.readline().strip() != "ready":
                 raise NotStarted("the crowd could not connect")
             found |= dict(zip(("p50_with", "p99_with"), polite(server), strict=True))
-            found["growth_mb"] = (server.rss() - before) / 1e6
+            found["rss_mb"] = server.rss() / 1e6
+            found["growth_mb"] = found["rss_mb"] - before / 1e6
         finally:
             feeding.terminate()
         gone = [int(line.split()[1]) for line in feeding.stdout if line.startswith("gone")]
@@ -120,6 +130,8 @@ def main() -> None:
     machine.raise_descriptor_limit()
     chosen = peers.select(arguments.servers)
     failed = peers.install_all(chosen)
+    server_cpus, client_cpus = machine.cores()
+    machine.pin(client_cpus)
     print(
         "| server | phase | clients | p50, ms | p50 with them | p99, ms | p99 with them "
         "| RSS growth, MB | ended by the server |"
@@ -131,7 +143,9 @@ def main() -> None:
                 continue
             count = arguments.clients or PHASES[phase][3]
             try:
-                with serve(peer, "bench.apps:fifty", threads=arguments.threads) as server:
+                with serve(
+                    peer, "bench.apps:fifty", threads=arguments.threads, cpus=server_cpus
+                ) as server:
                     one = measure(server, phase, count)
             except (NotStarted, Malformed, OSError) as error:
                 print(f"| {peer.title} | {phase} | {count} | {error} | | | | | |", flush=True)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from apps.faults import compiled
 
 from fastwsgi import testing
 from fastwsgi.config import SETTINGS
@@ -48,3 +49,9 @@ def command(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
             text=True, timeout=60, env=testing.environment(env or {}))
 
     return run
+
+
+@pytest.fixture(scope="session")
+def shims(tmp_path_factory: pytest.TempPathFactory) -> dict[bool, Path]:
+    """The compiled shim of apps/faults.py, without and with its hold on memory."""
+    return compiled(tmp_path_factory.mktemp("shim"))

@@ -1,6 +1,6 @@
 """A real server process whose system calls fail by schedule, and a client that checks every byte.
 
-tests/injection/shim.c is compiled here and preloaded into the server. What a careful program has
+tests/injection/shim.c is preloaded into the server. What a careful program has
 to bear without anybody noticing (interruptions, short reads and writes, "not now") may cost no
 response at all. What takes a connection away may cost that connection, and nothing else: whatever
 arrives is right as far as it goes, and the server, the same process, serves on when it is over.
@@ -10,30 +10,20 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import socket
-import struct
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from apps.client import Client, chunked, request
+from apps.faults import Injected, needs_injection
 from apps.injected import SECRET, SWAPPED, pattern, proof
 
 from fastwsgi import testing
 
-COMPILER = shutil.which("cc")
-GLIBC = sys.platform.startswith("linux") and hasattr(os, "confstr") and "CS_GNU_LIBC_VERSION" in (
-    os.confstr_names
-)  # fmt: skip
-pytestmark = pytest.mark.skipif(
-    not GLIBC or COMPILER is None, reason="needs Linux with glibc and a C compiler"
-)
+pytestmark = needs_injection
 
 TESTS = Path(__file__).parent
-RULES = 32
 
 # Nobody may notice these.
 BEARABLE = {
@@ -86,55 +76,6 @@ def exchanges(rounds: int) -> Iterator[Exchange]:
         for kind in ("list", "blocks", "write", "file"):
             for size in (5, 30_000, 900_000):
                 yield "GET", request(f"/{kind}/{size + number}"), pattern(size + number)
-
-
-@pytest.fixture(scope="session")
-def shims(tmp_path_factory: pytest.TempPathFactory) -> dict[bool, Path]:
-    """The compiled shim, without and with its hold on memory."""
-    place = tmp_path_factory.mktemp("shim")
-    made = {}
-    for with_memory in (False, True):
-        made[with_memory] = place / f"shim{with_memory:d}.so"
-        subprocess.run(
-            [str(COMPILER), "-std=gnu11", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-shared",
-             "-fPIC", "-fno-builtin", *(["-DWITH_MEMORY"] if with_memory else []),
-             str(TESTS / "injection" / "shim.c"), "-o", str(made[with_memory]), "-ldl"],
-            check=True, timeout=120,
-        )  # fmt: skip
-    return made
-
-
-class Injected:
-    """The environment of a server with a schedule, and what became of the schedule."""
-
-    def __init__(self, place: Path, shims: dict[bool, Path], schedule: str) -> None:
-        self.schedule = schedule.split(",")
-        self.counts = place / "counts"
-        self.stop_file = place / "stop"
-        shim = shims["malloc" in schedule]
-        before = os.environ.get("LD_PRELOAD", "")
-        self.environ = {
-            "LD_PRELOAD": f"{shim} {before}".strip(),
-            "INJECT": schedule,
-            "INJECT_COUNTS": str(self.counts),
-            "INJECT_STOP": str(self.stop_file),
-            "ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "") + ":verify_asan_link_order=0",
-        }
-
-    def hold(self, place: Path) -> Path:
-        """Let no call count before the path that is returned exists."""
-        start = place / "start"
-        self.environ["INJECT_START"] = str(start)
-        return start
-
-    def stop(self) -> None:
-        """From now on no call is touched."""
-        self.stop_file.touch()
-
-    def unused(self) -> list[str]:
-        """The rules that no call fell under."""
-        counts = struct.unpack(f"{RULES}Q", self.counts.read_bytes())
-        return [rule for rule, count in zip(self.schedule, counts, strict=False) if count == 0]
 
 
 def check_all(client: Client, rounds: int) -> None:

@@ -1,10 +1,10 @@
 /* shim.c - preloaded into a server, makes system calls of the core fail by schedule.
  *
  * INJECT holds rules, separated by commas: `call=what/period` lets every period-th call of that name fail with an
- * error (`recv=EINTR/3`), or move at most so many bytes (`recv=1/2`). Only calls made by the core's own module are
- * counted, so the interpreter and the application never notice. INJECT_START, if it is there, names a file before
- * whose existence no call counts; INJECT_STOP one whose existence ends all injection; INJECT_COUNTS a file of one 64-bit
- * counter for each rule.
+ * error (`recv=EINTR/3`), or move at most so many bytes (`recv=1/2`); `store` is a write to a regular file. Only calls
+ * made by the core's own module are counted, so the interpreter and the application never notice. INJECT_START, if it
+ * is there, names a file before whose existence no call counts; INJECT_STOP one whose existence ends all injection;
+ * INJECT_COUNTS a file of one 64-bit counter for each rule.
  *
  * An edge-triggered poller tells of each edge once. A real EAGAIN, or a short read, is followed by an edge when things
  * change; after one of ours the registration is renewed, which makes the poller look again.
@@ -23,6 +23,7 @@
 #include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -256,6 +257,9 @@ ssize_t write(int fd, const void *from, size_t n)
 {
     NEXT(write);
     const rule *r = meets("write", RETURN_ADDRESS);
+    struct stat at;
+    if (r == NULL && fstat(fd, &at) == 0 && S_ISREG(at.st_mode))
+        r = meets("store", RETURN_ADDRESS);
     if (r == NULL)
         return next(fd, from, n);
     if (r->error != 0)
