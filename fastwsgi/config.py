@@ -165,8 +165,13 @@ _TABLE = (
     Setting(
         "min_rate", "limits", ("--min-rate",), 0, values.whole(0, 1_000_000_000),
         "bytes per second that a request head or body must arrive with on average, once it has "
-        "taken 5 seconds; a slower one is answered 408. 0 for none: the timeouts alone decide",
+        "taken --min-rate-grace; a slower one is answered 408. 0 for none: the timeouts alone "
+        "decide, and a byte now and then satisfies those",
         metavar="BYTES", core=True),
+    Setting(
+        "min_rate_grace", "limits", ("--min-rate-grace",), 5.0, values.seconds,
+        "how long a request head or body may take before --min-rate is asked of it",
+        metavar="SECONDS", core=True),
     Setting(
         "overload", "limits", ("--overload",), "wait", values.choice("wait", "503"),
         "what meets a connection beyond --worker-connections, or a request beyond --queue: 'wait' "

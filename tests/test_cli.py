@@ -88,9 +88,11 @@ def test_print_config_shows_values_with_their_origins(
     (["app:app", "--bind"], "argument -b/--bind: expected one argument"),
     (["app:app", "-w", "x"], "workers must be a whole number from 0 to 4096 or 'auto', not 'x' "
                              "(from command line --workers)"),
-    (["app:app", "--threads", "8"],
-     "threads must be 1, not '8': this version runs one application thread per worker, so use "
-     "more workers (from command line --threads)"),
+    (["app:app", "--threads", "0"],
+     "threads must be a whole number from 1 to 1024, not '0' (from command line --threads)"),
+    (["app:app", "--health-path", "healthz"],
+     "health_path must be empty or a path that begins with '/', not 'healthz' (from command line "
+     "--health-path)"),
     (["app:app", "-k", "eventlet"],
      "worker_class must be sync or gthread, not 'eventlet': green threads are not needed to hold "
      "many connections here, so drop the option (from command line --worker-class)"),

@@ -83,8 +83,12 @@ def test_reads_a_umask_as_octal(given: object, mask: int | None) -> None:
     ("workers", -1, "a whole number from 0 to 4096 or 'auto'"),
     ("workers", True, "a whole number"),
     ("workers", 1.5, "a whole number"),
-    ("threads", 2, "one application thread per worker"),
-    ("threads", 0, "at least 1"),
+    ("threads", 0, "from 1 to 1024"),
+    ("threads", 1025, "from 1 to 1024"),
+    ("queue", -1, "from 0 to"),
+    ("min_rate", 1.5, "a whole number"),
+    ("health_path", "/health?full", "a path that begins with '/'"),
+    ("health_path", "/h\u00e9alth", "a path that begins with '/'"),
     ("backlog", 0, "from 1 to 65535"),
     ("keepalive", "soon", "a number of seconds"),
     ("keepalive", -1, "a number of seconds, 0 or more"),
@@ -142,7 +146,8 @@ def test_defaults_are_those_promised() -> None:
     config = from_keywords({})
     assert [str(address) for address in config.bind] == ["127.0.0.1:8000"]
     assert config.core() == {
-        "threads": 1, "worker_connections": 10000, "keepalive": 75.0, "header_timeout": 30.0,
+        "threads": 1, "queue": 0, "worker_connections": 10000, "min_rate": 0,
+        "min_rate_grace": 5.0, "health_path": "", "keepalive": 75.0, "header_timeout": 30.0,
         "body_timeout": 30.0, "write_timeout": 60.0, "graceful_timeout": 30.0,
         "limit_request_line": 8190, "limit_request_fields": 100,
         "limit_request_field_size": 8190, "limit_request_header": 65536,

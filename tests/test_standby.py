@@ -215,7 +215,7 @@ def test_answers_the_health_path_meanwhile(server: Server) -> None:
         for _ in range(3):
             response = client.fetch(HEALTH)
             assert (response.status, response.body) == (200, b"ok\n")
-            assert response.get("Content-Type") == "text/plain"
+            assert response.get("Content-Type") == "text/plain; charset=utf-8"
             assert response.get("Content-Length") == "3"
             assert response.get("Date")
             assert not response.closes

@@ -263,7 +263,6 @@ def test_a_write_that_waits_in_the_only_thread_leaves_the_connections_alive(plac
     with (
         serve(writing, bind=place, health_path="/healthz", header_timeout=SOON) as server,
         Client(server.address) as client,
-        Client(server.address) as other,
     ):
         client.send(request("/large"))
         assert client.head().status == 200
@@ -272,9 +271,10 @@ def test_a_write_that_waits_in_the_only_thread_leaves_the_connections_alive(plac
         with Client(server.address) as late:
             late.send(b"GET")
             assert late.response().status == 408
-        other.send(request("/small"))
-        assert b"".join(client.chunks()) == b"w" * BLOCK * BLOCKS + b"end"
-        assert other.response().body == b"end"
+        with Client(server.address) as other:
+            other.send(request("/small"))
+            assert b"".join(client.chunks()) == b"w" * BLOCK * BLOCKS + b"end"
+            assert other.response().body == b"end"
 
 
 # -- frameworks that notice --------------------------------------------------------------------
