@@ -209,7 +209,7 @@ cdef class Last:
 
 
 cdef class EnvironBuilder:
-    """Builds environs. One per application thread; *bases* holds, per listener, what all its requests have in common."""
+    """Builds environs. One per application thread; *bases*: per listener, what all its requests have in common."""
 
     def __init__(self, list bases, object no_body, str script_name, bint reuse):
         self.bases = bases

@@ -43,7 +43,8 @@ cdef int send(fw_thread *t, fw_conn *c) noexcept     # drops the lock
 cdef int pass_on(fw_thread *t, fw_conn *c) noexcept  # drops the lock if it sends; FW_RETRY: past the high-water mark
 cdef int wait(fw_thread *t, fw_conn *c) noexcept     # drops the lock
 cdef void suspend(fw_thread *t, fw_conn *c, void *user) noexcept  # drops the lock
-cdef int next_turn(fw_thread *t, fw_conn *done, bint keep, bint cut, unsigned *streak, fw_conn **out) noexcept  # drops it
+# drops the lock unless a turn is to be had without waiting
+cdef int next_turn(fw_thread *t, fw_conn *done, bint keep, bint cut, unsigned *streak, fw_conn **out) noexcept
 cdef void finish(fw_thread *t, fw_conn *done, bint keep, bint cut) noexcept  # drops the lock
 cdef void *spent(fw_thread *t) noexcept
 cdef void config_defaults(fw_config *cfg) noexcept

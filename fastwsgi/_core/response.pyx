@@ -2,7 +2,7 @@
 #
 # start_response and write are the application's side (PEP 3333 "The start_response() Callable"); run, resume and
 # abandon are the worker's. The head is validated and serialised in one pass, straight from the str objects; nothing of
-# an invalid head is ever queued. Everything here holds the interpreter lock, except inside native.send, pass_on and wait.
+# an invalid head is ever queued. Everything here holds the interpreter lock, except inside native.send, pass_on, wait.
 #
 # Ownership: between begin and end the connection is this thread's. Large blocks and files are queued by reference:
 # the queue then owns one reference to the object and gives it back through the pool's list of spent owners.
