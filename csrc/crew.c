@@ -147,11 +147,6 @@ bool fw_lead_take(fw_loop *l, fw_thread *t)
     return true;
 }
 
-bool fw_lead_allows(const fw_loop *l, const fw_thread *t)
-{
-    return l->crew.lead != FW_LEAD_THREAD || l->crew.leader == t;
-}
-
 void fw_lead_leave(fw_loop *l, fw_thread *t)
 {
     fw_crew *w = &l->crew;

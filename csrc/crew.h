@@ -11,7 +11,10 @@
 bool fw_lead_take(fw_loop *l, fw_thread *t);
 
 /* True if `t` may take a request from the queue. */
-bool fw_lead_allows(const fw_loop *l, const fw_thread *t);
+static inline bool fw_lead_allows(const fw_loop *l, const fw_thread *t)
+{
+    return l->crew.leader == t || l->crew.lead != FW_LEAD_THREAD;
+}
 
 /* Inline regime: takes the lead from the standby, or claims it. */
 void fw_lead_claim(fw_loop *l, fw_thread *t);

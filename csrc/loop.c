@@ -380,6 +380,10 @@ static void give_up_lock(fw_loop *l)
 {
     pthread_cond_t *out[sizeof l->crew.calls_out / sizeof *l->crew.calls_out];
     const unsigned n = l->crew.ncalls_out;
+    if (fw_likely(n == 0)) {
+        pthread_mutex_unlock(&l->lock);
+        return;
+    }
     for (unsigned i = 0; i < n; i++)
         out[i] = l->crew.calls_out[i];
     l->crew.ncalls_out = 0;

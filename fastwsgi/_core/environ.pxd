@@ -1,5 +1,6 @@
 # environ.pxd - builds the environ of PEP 3333 from a parsed request.
 
+cimport cython
 from libc.stdint cimport uint8_t, uint32_t
 
 from fastwsgi._core.csrc cimport FW_METHODS, FW_NAME_COUNT, fw_conn, fw_field, fw_request
@@ -9,6 +10,7 @@ cdef enum:
     SIMILAR_FIELDS = 48  # heads with more fields are built anew each time
 
 
+@cython.final
 cdef class Last:
     """The environ of an earlier request, to start from when the next one is much the same."""
     cdef dict environ                  # never handed out
@@ -27,6 +29,7 @@ cdef class Last:
     cdef int learn(self, const fw_conn *c, EnvironBuilder builder, dict environ, tuple peer) except -1
 
 
+@cython.final
 cdef class EnvironBuilder:
     cdef list bases      # per listener: the part of the environ that no request changes
     cdef list keys       # environ key per known field name (enum fw_name), None for the unknown

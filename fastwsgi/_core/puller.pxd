@@ -1,5 +1,6 @@
 # puller.pxd - one application thread.
 
+cimport cython
 from fastwsgi._core.csrc cimport fw_conn
 from fastwsgi._core.environ cimport EnvironBuilder
 from fastwsgi._core.input cimport Input
@@ -7,6 +8,7 @@ from fastwsgi._core.response cimport Outcome, Response
 from fastwsgi._core.shared cimport Shared
 
 
+@cython.final
 cdef class Puller:
     cdef object application
     cdef Shared shared

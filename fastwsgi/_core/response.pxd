@@ -1,5 +1,6 @@
 # response.pxd - start_response, write, head and body of one response.
 
+cimport cython
 from libc.stdint cimport int64_t
 
 from fastwsgi._core.csrc cimport fw_conn
@@ -12,6 +13,7 @@ cdef enum Outcome:
     PARKED  # the client is slow: suspend the connection, resume later
 
 
+@cython.final
 cdef class Response:
     cdef Shared shared
     cdef fw_conn *conn        # NULL outside of a request: the callables are dead then

@@ -1,8 +1,10 @@
 # shared.pxd - what the responses of one application thread have in common.
 
+cimport cython
 from fastwsgi._core.csrc cimport fw_hub, fw_thread
 
 
+@cython.final
 cdef class Shared:
     cdef fw_thread *thread
     cdef const fw_hub *hub

@@ -147,34 +147,39 @@ cdef class Worker:
 
         A unix socket has neither name nor port, and neither may be empty: it gets those of a local web server.
 
-        The keys that each request sets are here too, so that the copy has their places and never grows for them.
+        The keys that each request sets are here too, so that the copy has their places and never grows for them. It is
+        filled key by key: CPython lays out a dict of a size told beforehand for keys of any type, which takes half as
+        much memory again and longer to copy.
         """
         cdef str version = self.settings.get("version", "")
-        return {
-            "REQUEST_METHOD": "",
-            "SERVER_PROTOCOL": "",
-            "PATH_INFO": "",
-            "QUERY_STRING": "",
-            "RAW_URI": "",
-            "REQUEST_URI": "",
-            "REMOTE_ADDR": "",
-            "REMOTE_PORT": "",
-            "wsgi.input": self.no_body,
-            "SCRIPT_NAME": self.settings.get("script_name", ""),
-            "SERVER_NAME": server_name if server_port else "localhost",
-            "SERVER_PORT": server_port or "80",
-            "SERVER_SOFTWARE": f"fastwsgi/{version}" if version else "fastwsgi",
-            "GATEWAY_INTERFACE": "CGI/1.1",
-            "wsgi.version": (1, 0),
-            "wsgi.url_scheme": "http",
-            "wsgi.errors": errors,
-            "wsgi.multithread": self.settings.get("threads", 1) > 1,
-            "wsgi.multiprocess": bool(multiprocess),
-            "wsgi.run_once": False,
-            "wsgi.file_wrapper": FileWrapper,
-            "wsgi.input_terminated": True,
-            "fastwsgi.version": version,
-        }
+        cdef dict environ = {}
+        for key, value in (
+            ("REQUEST_METHOD", ""),
+            ("SERVER_PROTOCOL", ""),
+            ("PATH_INFO", ""),
+            ("QUERY_STRING", ""),
+            ("RAW_URI", ""),
+            ("REQUEST_URI", ""),
+            ("REMOTE_ADDR", ""),
+            ("REMOTE_PORT", ""),
+            ("wsgi.input", self.no_body),
+            ("SCRIPT_NAME", self.settings.get("script_name", "")),
+            ("SERVER_NAME", server_name if server_port else "localhost"),
+            ("SERVER_PORT", server_port or "80"),
+            ("SERVER_SOFTWARE", f"fastwsgi/{version}" if version else "fastwsgi"),
+            ("GATEWAY_INTERFACE", "CGI/1.1"),
+            ("wsgi.version", (1, 0)),
+            ("wsgi.url_scheme", "http"),
+            ("wsgi.errors", errors),
+            ("wsgi.multithread", self.settings.get("threads", 1) > 1),
+            ("wsgi.multiprocess", bool(multiprocess)),
+            ("wsgi.run_once", False),
+            ("wsgi.file_wrapper", FileWrapper),
+            ("wsgi.input_terminated", True),
+            ("fastwsgi.version", version),
+        ):
+            environ[key] = value
+        return environ
 
     # ---- control, from any thread or signal handler ----
 
