@@ -173,6 +173,7 @@ static void a_write_waits_until_the_client_has_read(void)
     fw_conn *c;
     app_state a = {0};
     stage_open(&s, &cfg);
+    stage_standby(&s);
     s.app = app_write;
     s.data = &a;
     const int client = stage_pair(&s, true, &c);
@@ -198,6 +199,7 @@ static void a_write_that_is_given_up_hands_the_connection_back(void)
         fw_conn *c;
         app_state a = {.client = -1, .give_up = true, .talks_on = talks_on != 0};
         stage_open(&s, &cfg);
+        stage_standby(&s);
         s.app = app_write;
         s.data = &a;
         const int client = stage_pair(&s, true, &c);
@@ -221,12 +223,13 @@ static void a_write_learns_that_its_client_is_gone(void)
         fw_conn *c;
         app_state a = {.client = -1};
         stage_open(&s, &cfg);
+        stage_standby(&s);
         s.app = app_write;
         s.data = &a;
         const int client = stage_pair(&s, true, &c);
         SAY(client, GET);
         fw_conn *pulled;
-        CHECK_INT(fw_loop_next(s.loop, &pulled), FW_NEXT_TURN);
+        CHECK_INT(stage_next(&s, &pulled), FW_NEXT_TURN);
         if (way == 0)
             close(client);
         else
@@ -249,13 +252,14 @@ static void a_waiting_write_does_not_spin_while_others_are_ready(void)
     fw_conn *c, *d, *pulled;
     app_state a = {.client = -1, .give_up = true};
     stage_open(&s, &cfg);
+    stage_standby(&s);
     s.app = app_write;
     s.data = &a;
     const int client = stage_pair(&s, true, &c);
     const int busy = stage_pair(&s, false, &d);
     stage_run(&s);
     SAY(client, GET);
-    CHECK_INT(fw_loop_next(s.loop, &pulled), FW_NEXT_TURN);
+    CHECK_INT(stage_next(&s, &pulled), FW_NEXT_TURN);
     CHECK(pulled == c);
     SAY(busy, GET);
     faults_clear();
