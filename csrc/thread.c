@@ -308,17 +308,17 @@ int fw_thread_wait(fw_thread *t, fw_conn *c)
     fw_loop *l = t->loop;
     end_gathering(t);
     fw_loop_lock(l);
-    if (!c->broken) {
+    if (!c->broken && !l->over) {
         fw_lead_give_up(l, t);
         fw_conn_wait(&l->hub, c);
         fw_loop_remind(l);
-        while (c->state == FW_STATE_SUSPENDED && !t->poked)
+        while (c->state == FW_STATE_SUSPENDED && !t->poked && !l->over)
             fw_loop_wait(l, &t->wake);
     }
-    int rc = c->broken ? -EPIPE : FW_OK;
+    int rc = c->broken || l->over ? -EPIPE : FW_OK; /* over: nobody polls any more */
     if (c->state == FW_STATE_SUSPENDED) {
         fw_conn_take_back(c);
-        rc = FW_RETRY;
+        rc = rc == FW_OK ? FW_RETRY : rc;
     }
     t->poked = false;
     fw_loop_unlock(l);

@@ -9,13 +9,13 @@ char app_bytes[APP_LARGE];
 /* As a worker without memory: nothing of the response is sent, or it breaks off. */
 static void break_off(stage *s, fw_conn *c)
 {
-    fw_conn_finish(&s->loop->hub, c, false, true);
+    stage_finish(s, c, false, true);
 }
 
 static bool queue(stage *s, fw_conn *c, const char *from, size_t n)
 {
     app_state *a = s->data;
-    if (fw_outq_ref(&c->out, &s->loop->hub.pool, from, n, &a->owned) != FW_OK)
+    if (fw_outq_ref(&c->out, &s->thread->pool, from, n, &a->owned) != FW_OK)
         return false;
     a->owned++;
     return true;
@@ -24,7 +24,7 @@ static bool queue(stage *s, fw_conn *c, const char *from, size_t n)
 void app_large(stage *s, fw_conn *c)
 {
     if (stage_head(s, c, APP_LARGE) && queue(s, c, app_bytes, APP_LARGE))
-        fw_conn_finish(&s->loop->hub, c, c->req->keep_alive, false);
+        stage_finish(s, c, c->req->keep_alive, false);
     else
         break_off(s, c);
 }
@@ -33,9 +33,9 @@ void app_file(stage *s, fw_conn *c)
 {
     app_state *a = s->data;
     if (stage_head(s, c, APP_LARGE) &&
-        fw_outq_file(&c->out, &s->loop->hub.pool, a->file, 0, APP_LARGE, &a->owned) == FW_OK) {
+        fw_outq_file(&c->out, &s->thread->pool, a->file, 0, APP_LARGE, &a->owned) == FW_OK) {
         a->owned++;
-        fw_conn_finish(&s->loop->hub, c, c->req->keep_alive, false);
+        stage_finish(s, c, c->req->keep_alive, false);
     } else {
         break_off(s, c);
     }
@@ -61,9 +61,9 @@ void app_stream(stage *s, fw_conn *c)
             return;
         }
         a->blocks++;
-        int rc = fw_conn_send(h, c);
+        int rc = fw_thread_send(s->thread, c);
         if (rc == FW_RETRY && c->out.bytes > h->cfg.high_water) {
-            fw_conn_suspend(h, c, &a->token);
+            fw_thread_suspend(s->thread, c, &a->token);
             return;
         }
         if (rc < 0 && rc != FW_RETRY) {
@@ -71,30 +71,29 @@ void app_stream(stage *s, fw_conn *c)
             return;
         }
     }
-    fw_conn_finish(h, c, true, false);
+    stage_finish(s, c, true, false);
 }
 
 void app_write(stage *s, fw_conn *c)
 {
-    fw_hub *h = &s->loop->hub;
     app_state *a = s->data;
     char sink[APP_BLOCK];
     if (!stage_head(s, c, APP_LARGE) || !queue(s, c, app_bytes, APP_LARGE)) {
         break_off(s, c);
         return;
     }
-    a->rc = fw_conn_send(h, c);
+    a->rc = fw_thread_send(s->thread, c);
     while (a->rc == FW_RETRY) {
-        a->rc = fw_loop_drain(s->loop, c);
+        a->rc = fw_thread_wait(s->thread, c);
         a->turns++;
         if (a->rc == FW_RETRY && (a->give_up || a->turns > MOST_TURNS)) {
             if (a->talks_on)
-                CHECK_INT(fw_conn_send(h, c), FW_RETRY);
+                CHECK_INT(fw_thread_send(s->thread, c), FW_RETRY);
             break_off(s, c);
             return;
         }
         while (a->client >= 0 && hear(a->client, sink, sizeof sink) > 0)
             ;
     }
-    fw_conn_finish(h, c, a->rc == FW_OK, a->rc != FW_OK);
+    stage_finish(s, c, a->rc == FW_OK, a->rc != FW_OK);
 }

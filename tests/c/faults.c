@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <sys/epoll.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
@@ -14,7 +15,7 @@
 
 typedef struct plan {
     unsigned first, times; /* of the calls since the plan was made */
-    unsigned since;
+    atomic_uint since;
     int error;
     size_t most;
 } plan;
@@ -24,12 +25,13 @@ static struct {
     void (*run)(void *data);
     void *data;
 } hooks[FAULT_COUNT];
-static unsigned calls[FAULT_COUNT], hits[FAULT_COUNT];
-static long blocks;
-static uint64_t now_ms;
-static int64_t day;
-static int patience;
-static unsigned spins;
+static atomic_uint calls[FAULT_COUNT], hits[FAULT_COUNT];
+static atomic_long blocks;
+static _Atomic uint64_t now_ms;
+static _Atomic int64_t day;
+static atomic_int patience;
+static atomic_uint spins;
+static atomic_bool live;
 
 static const char *const NAMES[] = {
 #define FAULT_TEXT(id, name) name,
@@ -44,7 +46,11 @@ const char *fault_name(enum fault f)
 
 static void make_plan(enum fault f, unsigned first, unsigned times, int error, size_t most)
 {
-    plans[f] = (plan){.first = first, .times = times, .error = error, .most = most};
+    plans[f].first = first;
+    plans[f].times = times;
+    plans[f].error = error;
+    plans[f].most = most;
+    plans[f].since = 0;
 }
 
 void fault_fail(enum fault f, unsigned first, unsigned times, int error)
@@ -67,7 +73,7 @@ void faults_clear(void)
 {
     for (int i = 0; i < FAULT_COUNT; i++) {
         hooks[i].run = NULL;
-        plans[i] = (plan){0};
+        make_plan((enum fault)i, 0, 0, 0, 0);
         calls[i] = hits[i] = 0;
     }
     spins = 0;
@@ -87,7 +93,7 @@ unsigned fault_hits(enum fault f)
 static bool meets(enum fault f, size_t *n)
 {
     plan *p = &plans[f];
-    const unsigned at = p->since++;
+    const unsigned at = atomic_fetch_add(&p->since, 1);
     calls[f]++;
     if (hooks[f].run != NULL)
         hooks[f].run(hooks[f].data);
@@ -246,6 +252,8 @@ int __wrap_epoll_wait(int fd, struct epoll_event *events, int n, int timeout)
     if (meets(FAULT_EPOLL_WAIT, NULL))
         return -1;
     patience = timeout;
+    if (live)
+        return __real_epoll_wait(fd, events, n, timeout);
     int ready = __real_epoll_wait(fd, events, n, 0);
     if (ready != 0) {
         spins = 0;
@@ -323,7 +331,7 @@ time_t __wrap_time(time_t *t);
 
 int __wrap_clock_gettime(clockid_t id, struct timespec *t)
 {
-    if (id == CLOCK_REALTIME)
+    if (id != CLOCK_MONOTONIC_COARSE)
         return __real_clock_gettime(id, t);
     t->tv_sec = (time_t)(now_ms / 1000);
     t->tv_nsec = (long)(now_ms % 1000) * 1000000;
@@ -335,10 +343,16 @@ time_t __wrap_time(time_t *t)
     return day != 0 ? (time_t)day : __real_time(t);
 }
 
+void poll_sleeps(bool really)
+{
+    live = really;
+}
+
 void clock_reset(void)
 {
     now_ms = 1000000;
     day = 0;
+    live = false;
 }
 
 void clock_advance(unsigned ms)

@@ -1,8 +1,9 @@
 /* faults.h - the system as the core sees it, made to fail on demand.
  *
  * The linker hands the core's calls of these functions to us (--wrap): they are counted, and those that a plan names
- * fail with its error or move fewer bytes than they were asked to.  Time stands still unless a test moves it, and the
- * poller never sleeps: where it would, the loop is told that a signal came, which makes fw_loop_next return.
+ * fail with its error or move fewer bytes than they were asked to.  The loop's time stands still unless a test moves it,
+ * and the poller does not sleep unless it is told to: where it would, the loop is told that a signal came, which makes
+ * fw_thread_next return.
  */
 #ifndef FAULTS_H
 #define FAULTS_H
@@ -60,10 +61,14 @@ unsigned fault_hits(enum fault f);  /* of these, met by the plan */
 /* Blocks of memory that the core has and has not freed. */
 long blocks_in_use(void);
 
-/* The clocks.  Monotonic time moves by clock_advance only; the time of day is real while `seconds` is 0. */
+/* The clocks.  The loop's time, which deadlines are made of, moves by clock_advance only; the exact monotonic time is
+ * real; the time of day is while `seconds` is 0. */
 void clock_reset(void);
 void clock_advance(unsigned ms);
 void clock_day(int64_t seconds);
+
+/* The poller waits for events as the system's does, until the next clock_reset; for tests with threads. */
+void poll_sleeps(bool really);
 
 /* The poller.  The last timeout it was called with, and how often in a row it was told not to wait and had nothing. */
 int poll_patience(void);

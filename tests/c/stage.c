@@ -29,6 +29,10 @@ int stage_try_open(stage *s, const fw_config *cfg)
     int rc = fw_loop_open(&s->loop, parser(), &s->cfg);
     if (rc != FW_OK)
         return rc;
+    if ((s->thread = fw_thread_open(s->loop)) == NULL) {
+        fw_loop_free(s->loop);
+        return -ENOMEM;
+    }
     listen_here(s);
     CHECK_INT(fw_loop_listen(s->loop, s->listener, true), 0);
     return FW_OK;
@@ -39,21 +43,29 @@ void stage_open(stage *s, const fw_config *cfg)
     CHECK_INT(stage_try_open(s, cfg), FW_OK);
 }
 
-void stage_release(stage *s)
+void stage_standby(stage *s)
 {
-    for (int *owner; (owner = fw_hub_spent(&s->loop->hub)) != NULL;)
+    fw_thread_attach(s->thread);
+    CHECK_INT(fw_standby_start(s->loop), FW_OK);
+}
+
+unsigned stage_release(stage *s)
+{
+    unsigned n = 0;
+    for (int *owner; (owner = fw_thread_spent(s->thread)) != NULL; n++)
         --*owner;
+    return n;
 }
 
 /* As the worker does with the environ that it has built, or finds. */
-static void remember(stage *s, const fw_request *r)
+static void remember(stage *s, fw_request *r)
 {
     if (r->memo_use == FW_MEMO_FILL) {
-        CHECK(r->memo->user == NULL);
-        r->memo->user = &s->memos;
+        CHECK(fw_memo_user(r) == NULL);
+        fw_memo_fill(r, &s->memos);
         s->memos++;
     } else if (r->memo_use != FW_MEMO_NONE) {
-        CHECK(r->memo->user == &s->memos && r->memo->pins > 0);
+        CHECK(fw_memo_user(r) == &s->memos && r->memo->pins > 0);
         s->recalled++;
     }
 }
@@ -74,38 +86,57 @@ static void give(stage *s, fw_conn *c)
         s->gone++;
     }
     if (c->turn == FW_TURN_GONE || c->broken)
-        fw_conn_finish(&s->loop->hub, c, false, true);
+        stage_finish(s, c, false, true);
     else
         s->app(s, c);
+}
+
+void stage_abandon(stage *s)
+{
+    fw_loop_abandon(s->loop);
+    for (fw_conn *c; (c = fw_conn_pull(&s->loop->hub, &s->thread->owner, true)) != NULL;) {
+        s->gone += c->turn == FW_TURN_GONE;
+        fw_conn_finish(&s->loop->hub, c, false, true);
+    }
 }
 
 void stage_close(stage *s)
 {
     fw_hub *h = &s->loop->hub;
-    fw_loop_abandon(s->loop);
-    for (fw_conn *c; (c = fw_conn_pull(h)) != NULL;) {
-        s->gone += c->turn == FW_TURN_GONE;
-        fw_conn_finish(h, c, false, true);
-    }
+    fw_standby_stop(s->loop);
+    stage_abandon(s);
     CHECK_INT(h->stats.connections, 0);
-    fw_hub_reap(h);
-    fw_memos_clear(&h->memos);
+    stage_release(s);
+    fw_thread_clear_up(s->thread);
     stage_release(s);
     CHECK_INT(s->memos, 0);
     CHECK_INT(s->peers, 0);
+    fw_thread_close_all(s->loop);
     fw_loop_free(s->loop);
     close(s->listener);
+}
+
+int stage_next(stage *s, fw_conn **c)
+{
+    *c = NULL;
+    return fw_thread_next(s->thread, NULL, false, false, false, c);
+}
+
+void stage_finish(stage *s, fw_conn *c, bool keep, bool cut)
+{
+    fw_thread_finish(s->thread, c, keep, cut);
 }
 
 int stage_run(stage *s)
 {
     for (int i = 0; i < RUNS_AT_MOST; i++) {
         fw_conn *c;
-        s->rc = fw_loop_next(s->loop, &c);
-        stage_release(s);
-        if (s->rc != FW_NEXT_TURN)
+        s->rc = stage_next(s, &c);
+        const unsigned released = stage_release(s);
+        if (s->rc == FW_NEXT_TURN)
+            give(s, c);
+        else if (s->rc != FW_NEXT_WAKE || released == 0) /* else it may have returned for that */
             return s->rc;
-        give(s, c);
     }
     FAIL("the loop does not come to rest");
 }
@@ -183,12 +214,11 @@ bool stage_head(stage *s, fw_conn *c, size_t n)
 {
     char head[128];
     const int len = snprintf(head, sizeof head, "HTTP/1.1 200 OK\r\nContent-Length: %zu\r\n\r\n", n);
-    return fw_outq_copy(&c->out, &s->loop->hub.pool, head, (size_t)len) == FW_OK;
+    return fw_outq_copy(&c->out, &s->thread->pool, head, (size_t)len) == FW_OK;
 }
 
 void stage_answer(stage *s, fw_conn *c)
 {
-    fw_hub *h = &s->loop->hub;
     fw_request *r = c->req;
     char body[512], bite[4096];
     uint64_t total = 0;
@@ -208,11 +238,11 @@ void stage_answer(stage *s, fw_conn *c)
     char head[128];
     const int head_len = snprintf(head, sizeof head, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n", len);
     fw_outq_mark mark = fw_outq_here(&c->out);
-    if (n < 0 || fw_outq_copy(&c->out, &h->pool, head, (size_t)head_len) != FW_OK ||
-        fw_outq_copy(&c->out, &h->pool, body, (size_t)len) != FW_OK) {
-        fw_outq_rollback(&c->out, &h->pool, mark);
-        fw_conn_finish(h, c, false, true); /* as when a worker has no memory for its response */
+    if (n < 0 || fw_outq_copy(&c->out, &s->thread->pool, head, (size_t)head_len) != FW_OK ||
+        fw_outq_copy(&c->out, &s->thread->pool, body, (size_t)len) != FW_OK) {
+        fw_outq_rollback(&c->out, &s->thread->pool, mark);
+        stage_finish(s, c, false, true); /* as when a worker has no memory for its response */
         return;
     }
-    fw_conn_finish(h, c, r->keep_alive, false);
+    stage_finish(s, c, r->keep_alive, false);
 }

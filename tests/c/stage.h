@@ -1,12 +1,12 @@
 /* stage.h - a loop with a listener, clients on real sockets, and a stub application in the worker's place.
  *
- * Everything runs in one thread and nothing sleeps: stage_run lets the loop go on until it would wait for the system,
- * and gives every connection that it hands out to the application.
+ * Everything runs in one thread (and a standby, if the test wants one) and nothing sleeps: stage_run lets the loop go on
+ * until it would wait for the system, and gives every connection that it hands out to the application.
  */
 #ifndef STAGE_H
 #define STAGE_H
 
-#include "loop.h"
+#include "standby.h"
 
 #include <netinet/in.h>
 
@@ -17,6 +17,7 @@ typedef void (*stage_app)(stage *s, fw_conn *c);
 
 struct stage {
     fw_loop *loop;
+    fw_thread *thread; /* the test's own */
     fw_config cfg;
     int listener;
     struct sockaddr_in address;
@@ -27,7 +28,7 @@ struct stage {
     unsigned resumed, gone;
     unsigned recalled; /* requests of which the head, or its header block, was remembered */
     int memos, peers;  /* references that remembered heads and connections hold */
-    int rc;     /* what fw_loop_next returned last */
+    int rc;     /* what fw_thread_next returned last */
     bool reset; /* the connection that stage_hear heard last ended with an error */
 };
 
@@ -37,6 +38,18 @@ void stage_open(stage *s, const fw_config *cfg);
 
 /* Ends all responses, closes all connections and frees the loop, as a worker does when it leaves. */
 void stage_close(stage *s);
+
+/* Starts the standby: without it the thread leads for ever. */
+void stage_standby(stage *s);
+
+/* Closes every connection and ends all responses; the loop can go on. */
+void stage_abandon(stage *s);
+
+/* The thread's next turn; `*c` is NULL if there is none. */
+int stage_next(stage *s, fw_conn **c);
+
+/* The thread hands the connection back. */
+void stage_finish(stage *s, fw_conn *c, bool keep, bool cut);
 
 /* Runs the loop until it would wait, or reports the end or an error.  Returns s->rc. */
 int stage_run(stage *s);
@@ -62,7 +75,8 @@ void stage_answer(stage *s, fw_conn *c);
 /* Queues a head for a body of `n` bytes; false if memory is short. */
 bool stage_head(stage *s, fw_conn *c, size_t n);
 
-/* Gives back the owners and peers that the loop no longer needs; each is an int that is made smaller by one. */
-void stage_release(stage *s);
+/* Gives back the owners and peers that the loop no longer needs; each is an int that is made smaller by one.  Returns
+ * their number. */
+unsigned stage_release(stage *s);
 
 #endif

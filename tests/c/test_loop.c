@@ -86,11 +86,12 @@ static void waking_makes_the_loop_return(void)
     CHECK_INT(poll_patience(), -1);
     for (int i = 0; i < 100000; i++)
         fw_loop_wake(s.loop); /* a full pipe does no harm */
-    CHECK_INT(fw_loop_next(s.loop, &c), FW_NEXT_WAKE);
-    CHECK(c == NULL);
-    faults_clear();
-    CHECK_INT(fw_loop_next(s.loop, &c), FW_NEXT_WAKE);
-    CHECK_INT(fault_calls(FAULT_READ), 0);
+    do {
+        faults_clear();
+        CHECK_INT(stage_next(&s, &c), FW_NEXT_WAKE);
+        CHECK(c == NULL);
+    } while (fault_calls(FAULT_READ) > 0);
+    CHECK_INT(poll_patience(), -1); /* all is swallowed: it would sleep again */
     stage_close(&s);
 }
 
@@ -152,7 +153,7 @@ static void the_worker_learns_at_once_that_accepting_is_paused(void)
     const int client = stage_client(&s);
     faults_clear();
     fault_fail(FAULT_ACCEPT, 0, 1, EMFILE);
-    CHECK_INT(fw_loop_next(s.loop, &c), FW_NEXT_WAKE);
+    CHECK_INT(stage_next(&s, &c), FW_NEXT_WAKE);
     CHECK_INT(fault_calls(FAULT_EPOLL_WAIT), 1); /* it has not waited for something else to happen */
     CHECK_INT(fw_loop_notices(s.loop), FW_NOTICE_DESCRIPTORS);
     close(client);
@@ -285,7 +286,7 @@ static void a_poller_that_breaks_is_reported(void)
     stage_open(&s, &cfg);
     fault_fail(FAULT_EPOLL_WAIT, 0, 1, EBADF);
     CHECK_INT(stage_run(&s), -EBADF);
-    CHECK_INT(stage_run(&s), FW_NEXT_WAKE);
+    CHECK_INT(stage_run(&s), -EBADF); /* for good */
     stage_close(&s);
 }
 

@@ -109,12 +109,10 @@ static void events_of_the_closed_are_forgotten(void)
     }
     for (int i = 0; i < 8; i++)
         SAY(clients[i], GET);
-    CHECK_INT(fw_loop_next(s.loop, &c), FW_NEXT_TURN); /* seven events are left */
+    CHECK_INT(stage_next(&s, &c), FW_NEXT_TURN); /* seven events are left */
     CHECK(s.loop->at < s.loop->nevents);
-    fw_loop_abandon(s.loop);
-    fw_conn_finish(&s.loop->hub, c, false, true);
-    while ((c = fw_conn_pull(&s.loop->hub)) != NULL)
-        fw_conn_finish(&s.loop->hub, c, false, true);
+    stage_abandon(&s);
+    stage_finish(&s, c, false, true);
     fw_hub_reap(&s.loop->hub);
     const int late = stage_client(&s);
     check_served(&s, late);

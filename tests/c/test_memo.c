@@ -169,7 +169,7 @@ static void every_user_comes_back(void)
             fw_request *r = parsed(&cfg, head);
             fw_memo_note(&table, r, 0);
             if (r->memo_use == FW_MEMO_FILL) {
-                r->memo->user = &owner;
+                fw_memo_fill(r, &owner);
                 users++;
             }
             fw_memo_unpin(r);
@@ -195,7 +195,7 @@ static void a_memo_in_use_stays_as_it_is(void)
     CHECK(slot > 0);
     CHECK_INT(fw_memo_note(&table, r, 0), slot);
     CHECK_INT(r->memo_use, FW_MEMO_FILL);
-    r->memo->user = &owner;
+    fw_memo_fill(r, &owner);
     fw_memo *m = r->memo;
     for (int i = 0; i < 500; i++) {
         char head[128];

@@ -15,6 +15,7 @@
 #define HOST "Host: h\r\n"
 #define GET "GET /x HTTP/1.1\r\n" HOST "\r\n"
 #define CALLS_AT_MOST 3000 /* of one kind in one scene */
+#define CALLS_BESIDE 40    /* ... where the standby calls, too, for as long as it runs */
 
 static char got[4 << 20];
 static size_t heard; /* by the client at hand, all in all */
@@ -246,6 +247,7 @@ static void streams(stage *s)
 
 static void waiting_writes(stage *s)
 {
+    stage_standby(s);
     s->app = app_write;
     const int client = visitor(s, true);
     if (client >= 0) {
@@ -346,6 +348,7 @@ static bool once(void (*scene)(stage *), enum fault fault, unsigned k, unsigned 
 
 static void sweep(void (*scene)(stage *), unsigned times)
 {
+    const unsigned most = scene == waiting_writes ? CALLS_BESIDE : CALLS_AT_MOST;
     state.client = -1;
     state.file = open("/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
     pattern(app_bytes, sizeof app_bytes);
@@ -353,7 +356,7 @@ static void sweep(void (*scene)(stage *), unsigned times)
     const int open_before = descriptors();
     const long blocks = blocks_in_use();
     for (size_t i = 0; i < COUNT(WAYS); i++) {
-        for (unsigned k = 0; k < CALLS_AT_MOST; k++) {
+        for (unsigned k = 0; k < most; k++) {
             trying("%s number %u and on, %u of them: %s", fault_name(WAYS[i].fault), k, times,
                    WAYS[i].error < 0 ? "short" : strerror(WAYS[i].error));
             const bool more = once(scene, WAYS[i].fault, k, times, WAYS[i].error);

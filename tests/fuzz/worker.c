@@ -58,14 +58,16 @@ static token *take_back(worker *w, void *p, enum token_kind kind)
     return t;
 }
 
-static void release_spent(worker *w)
+static unsigned release_spent(worker *w)
 {
-    for (token *t; (t = fw_hub_spent(&w->loop->hub)) != NULL;) {
+    unsigned n = 0;
+    for (token *t; (t = fw_thread_spent(w->thread)) != NULL; n++) {
         MUST(t->kind != TOKEN_RESPONSE);
         take_back(w, t, t->kind);
         free(t->memory);
         t->memory = NULL;
     }
+    return n;
 }
 
 /* ---- requests -------------------------------------------------------------------------------------------------- */
@@ -97,7 +99,8 @@ static void check_recall(const worker *w, const fw_request *r)
 {
     if (r->memo_use != FW_MEMO_FULL && r->memo_use != FW_MEMO_BLOCK)
         return;
-    MUST(((token *)r->memo->user)->out && ((token *)r->memo->user)->kind == TOKEN_MEMO);
+    const token *built = fw_memo_user(r);
+    MUST(built->out && built->kind == TOKEN_MEMO);
     fw_request *fresh = fw_request_new(w->loop->hub.api, w->cfg);
     if (fresh == NULL)
         return; /* a call has been made to fail */
@@ -122,8 +125,8 @@ static void take_request(worker *w, fw_conn *c)
     check_recall(w, r);
     token *t;
     if (r->memo_use == FW_MEMO_FILL && (t = token_new(w, TOKEN_MEMO)) != NULL) {
-        MUST(r->memo->user == NULL);
-        r->memo->user = hand_in(w, t);
+        MUST(fw_memo_user(r) == NULL);
+        fw_memo_fill(r, hand_in(w, t));
     }
     if (c->peer == NULL && (t = token_new(w, TOKEN_PEER)) != NULL)
         c->peer = hand_in(w, t);
@@ -148,7 +151,7 @@ static bool put_head(worker *w, fw_conn *c, uint64_t length)
         return false;
     const int n = snprintf(head, sizeof head, "HTTP/1.1 200 OK\r\nX-Seq: %u\r\nContent-Length: %llu\r\n\r\n", peer->seq,
                            (unsigned long long)length);
-    if (fw_outq_copy(&c->out, &w->loop->hub.pool, head, (size_t)n) != FW_OK)
+    if (fw_outq_copy(&c->out, &w->thread->pool, head, (size_t)n) != FW_OK)
         return false;
     peer->seq++;
     return true;
@@ -161,7 +164,7 @@ static bool put_ref(worker *w, fw_conn *c, uint64_t at, size_t n)
     if (memory == NULL)
         return false;
     memcpy(memory, letters + at % LETTERS, n);
-    if (fw_outq_ref(&c->out, &w->loop->hub.pool, memory, n, t) != FW_OK) {
+    if (fw_outq_ref(&c->out, &w->thread->pool, memory, n, t) != FW_OK) {
         free(memory);
         return false;
     }
@@ -173,7 +176,7 @@ static bool put_ref(worker *w, fw_conn *c, uint64_t at, size_t n)
 static bool put_file(worker *w, fw_conn *c, uint64_t at, size_t n)
 {
     token *t = token_new(w, TOKEN_OWNER);
-    if (t == NULL || fw_outq_file(&c->out, &w->loop->hub.pool, file, (off_t)(at % LETTERS), n, t) != FW_OK)
+    if (t == NULL || fw_outq_file(&c->out, &w->thread->pool, file, (off_t)(at % LETTERS), n, t) != FW_OK)
         return false;
     hand_in(w, t);
     return true;
@@ -185,11 +188,11 @@ static bool put_block(worker *w, fw_conn *c, uint64_t at, size_t n)
     if (how & 8) { /* taken back, and put again */
         const fw_outq_mark mark = fw_outq_here(&c->out);
         put_ref(w, c, at, n);
-        fw_outq_copy(&c->out, &w->loop->hub.pool, letters, 1 + how);
-        fw_outq_rollback(&c->out, &w->loop->hub.pool, mark);
+        fw_outq_copy(&c->out, &w->thread->pool, letters, 1 + how);
+        fw_outq_rollback(&c->out, &w->thread->pool, mark);
     }
     switch (how & 3) {
-    case 0: return fw_outq_copy(&c->out, &w->loop->hub.pool, letters + at % LETTERS, n) == FW_OK;
+    case 0: return fw_outq_copy(&c->out, &w->thread->pool, letters + at % LETTERS, n) == FW_OK;
     case 1: return put_file(w, c, at, n);
     default: return put_ref(w, c, at, n);
     }
@@ -205,9 +208,9 @@ static void stream(worker *w, fw_conn *c, token *t)
             return;
         }
         t->at += t->block;
-        const int rc = fw_conn_send(&w->loop->hub, c);
+        const int rc = fw_thread_send(w->thread, c);
         if (rc == FW_RETRY && c->out.bytes > w->cfg->high_water) {
-            fw_conn_suspend(&w->loop->hub, c, hand_in(w, t));
+            fw_thread_suspend(w->thread, c, hand_in(w, t));
             return;
         }
         if (rc < 0 && rc != FW_RETRY) {
@@ -218,6 +221,26 @@ static void stream(worker *w, fw_conn *c, token *t)
     finish(w, c, !t->cut && c->req->keep_alive, t->cut);
 }
 
+/* As fw_thread_wait, with nobody else there: the loop is led from here until it would sleep. */
+static int wait_for_client(worker *w, fw_conn *c)
+{
+    fw_loop *l = w->loop;
+    int rc = FW_LOOP_ON;
+    fw_loop_lock(l);
+    if (!c->broken)
+        fw_conn_wait(&l->hub, c);
+    while (c->state == FW_STATE_SUSPENDED && rc == FW_LOOP_ON)
+        rc = fw_loop_step(l);
+    const bool waits = c->state == FW_STATE_SUSPENDED;
+    if (waits)
+        fw_conn_take_back(c);
+    MUST(c->state == FW_STATE_BUSY);
+    fw_loop_unlock(l);
+    if (c->broken || rc < 0) /* the loop has failed for good */
+        return -EPIPE;
+    return waits ? FW_RETRY : FW_OK;
+}
+
 /* As write() in the application: waits inside it. */
 static void write_out(worker *w, fw_conn *c, token *t)
 {
@@ -226,11 +249,11 @@ static void write_out(worker *w, fw_conn *c, token *t)
             finish(w, c, false, true);
             return;
         }
-        int rc = fw_conn_send(&w->loop->hub, c);
+        int rc = fw_thread_send(w->thread, c);
         if (rc != FW_RETRY || c->out.bytes <= w->cfg->high_water)
             continue; /* the next one tells, too, when the client is gone */
         w->depth++;
-        while ((rc = fw_loop_drain(w->loop, c)) == FW_RETRY && w->meanwhile(w->data))
+        while ((rc = wait_for_client(w, c)) == FW_RETRY && w->meanwhile(w->data))
             ;
         w->depth--;
         if (rc == FW_RETRY && (tape_byte(w->script) & 1) == 0) { /* a signal handler has raised */
@@ -309,20 +332,19 @@ void worker_open(worker *w, tape *script, const fw_config *cfg)
     w->used = w->out = w->depth = 0;
     w->held = NULL;
     MUST(fw_loop_open(&w->loop, parser(), cfg) == FW_OK);
+    MUST((w->thread = fw_thread_open(w->loop)) != NULL);
 }
 
 int worker_next(worker *w, fw_conn **c)
 {
-    int rc = FW_RETRY;
-    if (w->held != NULL) {
-        fw_conn_finish(&w->loop->hub, w->held, w->keep, w->cut);
-        w->held = NULL;
-        if (tape_byte(w->script) & 1)
-            rc = fw_loop_try(w->loop, c);
-    }
+    fw_conn *held = w->held;
+    const bool hasty = held != NULL && (tape_byte(w->script) & 1) != 0;
+    w->held = NULL;
+    int rc = fw_thread_next(w->thread, held, w->keep, w->cut, hasty, c);
+    while (release_spent(w) > 0 && rc == FW_NEXT_WAKE) /* it may have returned for that */
+        rc = fw_thread_next(w->thread, NULL, false, false, false, c);
     if (rc == FW_RETRY)
-        rc = fw_loop_next(w->loop, c);
-    release_spent(w);
+        rc = fw_thread_next(w->thread, NULL, false, false, false, c);
     if (rc == FW_NEXT_TURN)
         serve(w, *c);
     return rc;
@@ -332,9 +354,9 @@ void worker_close(worker *w)
 {
     fw_hub *h = &w->loop->hub;
     if (w->held != NULL)
-        fw_conn_finish(h, w->held, false, true);
+        fw_thread_finish(w->thread, w->held, false, true);
     fw_loop_abandon(w->loop);
-    for (fw_conn *c; (c = fw_conn_pull(h)) != NULL;) {
+    for (fw_conn *c; (c = fw_conn_pull(h, &w->thread->owner, true)) != NULL;) {
         if (c->turn != FW_TURN_REQUEST) {
             take_back(w, c->user, TOKEN_RESPONSE);
             c->user = NULL;
@@ -342,12 +364,13 @@ void worker_close(worker *w)
         fw_conn_finish(h, c, false, true);
     }
     MUST(h->stats.connections == 0);
-    fw_hub_reap(h);
-    fw_memos_clear(&h->memos);
+    release_spent(w);
+    fw_thread_clear_up(w->thread);
     release_spent(w);
     for (unsigned i = 0; i < w->used; i++)
         if (w->tokens[i].out)
             fprintf(stderr, "token %u, of kind %d, is still out\n", i, w->tokens[i].kind);
     MUST(w->out == 0);
+    fw_thread_close_all(w->loop);
     fw_loop_free(w->loop);
 }

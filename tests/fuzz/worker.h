@@ -1,6 +1,6 @@
 /* worker.h - a stub in the worker's place: how it answers is drawn from the fuzzer's input.
  *
- * It keeps the rules that worker.pyx keeps towards the core, and no more than those.  Whatever it hands in (owners of
+ * It keeps the rules that puller.pyx keeps towards the core, and no more than those.  Whatever it hands in (owners of
  * queued memory and files, peers, suspended responses, what it built from a remembered head) is a token, and each token
  * has to come back exactly once.
  */
@@ -8,7 +8,7 @@
 #define WORKER_H
 
 #include "fuzz.h"
-#include "loop.h"
+#include "thread.h"
 
 #define TOKENS 4096
 
@@ -27,6 +27,7 @@ typedef struct token {
 
 typedef struct worker {
     fw_loop *loop;
+    fw_thread *thread;
     tape *script;
     const fw_config *cfg;
     token tokens[TOKENS];
@@ -43,7 +44,7 @@ void worker_prepare(void);
 
 void worker_open(worker *w, tape *script, const fw_config *cfg);
 
-/* Finishes what is held, takes the next turn and serves it.  As fw_loop_next. */
+/* Finishes what is held, takes the next turn and serves it.  As fw_thread_next. */
 int worker_next(worker *w, fw_conn **c);
 
 /* Ends all as a worker that leaves, and checks that everything has come back. */

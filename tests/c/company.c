@@ -1,0 +1,444 @@
+/* company.c - the threads, their stub application, and the clients.
+ *
+ *   /quick        answers with the number of its thread
+ *   /mark/N       stands at mark N, then answers so
+ *   /spin         computes until company.spins is false, then answers so
+ *   /stream       a large response block by block, parked while the client is slow
+ *   /write        the same, but waits inside the call
+ *   /gather/N/M/S blocks of S bytes, left to be gathered: one, mark N, another one, mark M, the end
+ *   /talk         gathers byte by byte until the client is gone
+ */
+#include "company.h"
+#include "apps.h"
+#include "faults.h"
+#include "harness.h"
+
+#include <poll.h>
+#include <sched.h>
+#include <stdarg.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+/* ---- marks ----------------------------------------------------------------------------------------------------- */
+
+static struct timespec guard(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t);
+    t.tv_sec += GUARD_S;
+    return t;
+}
+
+/* Under the mutex. */
+static void wait_for_change(company *m, const struct timespec *until, const char *what, unsigned mark)
+{
+    if (pthread_cond_timedwait(&m->changed, &m->mutex, until) == ETIMEDOUT)
+        FAIL("nobody %s %u", what, mark);
+}
+
+static void stand(player *p, unsigned mark)
+{
+    company *m = p->company;
+    const struct timespec until = guard();
+    pthread_mutex_lock(&m->mutex);
+    m->marks[mark].by = (int)p->number;
+    pthread_cond_broadcast(&m->changed);
+    while (!m->marks[mark].open)
+        wait_for_change(m, &until, "opens mark", mark);
+    pthread_mutex_unlock(&m->mutex);
+}
+
+int company_entered(company *m, unsigned mark)
+{
+    const struct timespec until = guard();
+    pthread_mutex_lock(&m->mutex);
+    while (m->marks[mark].by < 0)
+        wait_for_change(m, &until, "comes to mark", mark);
+    const int by = m->marks[mark].by;
+    pthread_mutex_unlock(&m->mutex);
+    return by;
+}
+
+bool company_is_at(company *m, unsigned mark)
+{
+    pthread_mutex_lock(&m->mutex);
+    const bool is = m->marks[mark].by >= 0;
+    pthread_mutex_unlock(&m->mutex);
+    return is;
+}
+
+void company_open_mark(company *m, unsigned mark)
+{
+    pthread_mutex_lock(&m->mutex);
+    m->marks[mark].open = true;
+    pthread_cond_broadcast(&m->changed);
+    pthread_mutex_unlock(&m->mutex);
+}
+
+void company_await_at(const char *file, int line, company *m, bool (*holds)(const company *), const char *what)
+{
+    const struct timespec until = guard();
+    for (;;) {
+        fw_loop_lock(m->loop);
+        const bool is = holds(m);
+        fw_loop_unlock(m->loop);
+        if (is)
+            return;
+        struct timespec now;
+        clock_gettime(CLOCK_REALTIME, &now);
+        if (now.tv_sec > until.tv_sec)
+            fail_at(file, line, "it never comes: %s", what);
+        sched_yield();
+    }
+}
+
+void company_pass(company *m, unsigned ms)
+{
+    clock_advance(ms);
+    const uint64_t now = fw_deadline_clock();
+    for (bool seen = false; !seen;) {
+        fw_loop_wake(m->loop); /* the one that is read with an earlier one may be read too early */
+        sched_yield();
+        fw_loop_lock(m->loop);
+        seen = m->loop->hub.now >= now || m->loop->over;
+        fw_loop_unlock(m->loop);
+    }
+    fw_loop_wake(m->loop);
+}
+
+/* ---- the application ------------------------------------------------------------------------------------------- */
+
+typedef struct ending { /* of a turn: the connection to hand back, if it is over */
+    fw_conn *done;
+    bool keep, cut;
+} ending;
+
+static const ending PARKED = {NULL, false, false};
+
+static ending over(fw_conn *c, bool well)
+{
+    return (ending){c, well && c->req->keep_alive, !well};
+}
+
+static bool put(player *p, fw_conn *c, const char *text, size_t n)
+{
+    return fw_outq_copy(&c->out, &p->thread->pool, text, n) == FW_OK;
+}
+
+static bool put_head(player *p, fw_conn *c, size_t length)
+{
+    char head[128];
+    const int n = snprintf(head, sizeof head, "HTTP/1.1 200 OK\r\nContent-Length: %zu\r\n\r\n", length);
+    return put(p, c, head, (size_t)n);
+}
+
+static bool put_ref(player *p, fw_conn *c, const char *bytes, size_t n)
+{
+    if (fw_outq_ref(&c->out, &p->thread->pool, bytes, n, &p->company->held) != FW_OK)
+        return false;
+    atomic_fetch_add(&p->company->held, 1);
+    return true;
+}
+
+static ending say_who(player *p, fw_conn *c)
+{
+    const char who[2] = {(char)('0' + p->number), '\n'};
+    return over(c, put_head(p, c, sizeof who) && put(p, c, who, sizeof who));
+}
+
+/* How far a parked response has come is behind conn->user. */
+static ending stream(player *p, fw_conn *c, size_t *at)
+{
+    company *m = p->company;
+    while (*at < APP_LARGE) {
+        if (!put_ref(p, c, app_bytes + *at, APP_BLOCK))
+            break;
+        *at += APP_BLOCK;
+        const int rc = fw_thread_send(p->thread, c);
+        if (rc == FW_RETRY && c->out.bytes > m->loop->hub.cfg.high_water) {
+            pthread_mutex_lock(&m->mutex);
+            m->suspended_by = (int)p->number;
+            pthread_mutex_unlock(&m->mutex);
+            atomic_fetch_add(&m->held, 1);
+            fw_thread_suspend(p->thread, c, at);
+            return PARKED;
+        }
+        if (rc != FW_RETRY && rc < 0)
+            break;
+    }
+    const bool well = *at == APP_LARGE && !c->broken;
+    free(at);
+    return over(c, well);
+}
+
+static ending write_out(player *p, fw_conn *c)
+{
+    company *m = p->company;
+    bool well = put_head(p, c, APP_LARGE) && put_ref(p, c, app_bytes, APP_LARGE);
+    int rc = well ? fw_thread_send(p->thread, c) : -ENOMEM;
+    while (rc == FW_RETRY && (rc = fw_thread_wait(p->thread, c)) == FW_RETRY) {
+        pthread_mutex_lock(&m->mutex);
+        m->waits++;
+        pthread_mutex_unlock(&m->mutex);
+    }
+    pthread_mutex_lock(&m->mutex);
+    m->wait_rc = rc;
+    pthread_mutex_unlock(&m->mutex);
+    return over(c, rc == FW_OK);
+}
+
+/* As a worker passes a streamed block on. */
+static int pass_on(player *p, fw_conn *c, const char *bytes, size_t n)
+{
+    company *m = p->company;
+    fw_thread_open_gate(p->thread);
+    const bool well = put(p, c, bytes, n), gathers = fw_thread_gathers(p->thread, c);
+    int rc = well ? FW_OK : -ENOMEM;
+    if (well && !gathers)
+        rc = fw_thread_send(p->thread, c);
+    fw_thread_close_gate(p->thread);
+    if (well && gathers)
+        rc = fw_thread_gather(p->thread, c);
+    pthread_mutex_lock(&m->mutex);
+    m->gather_rc = rc;
+    pthread_mutex_unlock(&m->mutex);
+    return rc == FW_RETRY ? FW_OK : rc;
+}
+
+static ending gather(player *p, fw_conn *c, const char *how)
+{
+    unsigned first = 0, second = 0, size = 0;
+    CHECK(sscanf(how, "%u/%u/%u", &first, &second, &size) == 3 && size <= APP_LARGE / 2);
+    if (!put_head(p, c, (size_t)size * 2) || pass_on(p, c, app_bytes, size) != FW_OK)
+        return over(c, false);
+    stand(p, first);
+    if (pass_on(p, c, app_bytes + size, size) != FW_OK)
+        return over(c, false);
+    stand(p, second);
+    return over(c, true);
+}
+
+static ending talk(player *p, fw_conn *c)
+{
+    const struct timespec until = guard();
+    struct timespec now = {0};
+    if (!put_head(p, c, 1u << 30))
+        return over(c, false);
+    while (pass_on(p, c, "x", 1) == FW_OK) {
+        clock_gettime(CLOCK_REALTIME, &now);
+        CHECK(now.tv_sec <= until.tv_sec);
+        sched_yield();
+    }
+    return over(c, false);
+}
+
+static ending request(player *p, fw_conn *c)
+{
+    company *m = p->company;
+    char target[64];
+    const fw_request *r = c->req;
+    snprintf(target, sizeof target, "%.*s", (int)r->target.len, fw_request_at(r, r->target));
+    if (strcmp(target, "/stream") == 0) {
+        size_t *at = calloc(1, sizeof *at);
+        return at != NULL && put_head(p, c, APP_LARGE) ? stream(p, c, at) : over(c, false);
+    }
+    if (strcmp(target, "/write") == 0)
+        return write_out(p, c);
+    if (strcmp(target, "/talk") == 0)
+        return talk(p, c);
+    if (strncmp(target, "/gather/", 8) == 0)
+        return gather(p, c, target + 8);
+    if (strncmp(target, "/mark/", 6) == 0)
+        stand(p, (unsigned)atoi(target + 6));
+    while (strcmp(target, "/spin") == 0 && atomic_load(&m->spins))
+        ;
+    return say_who(p, c);
+}
+
+static ending turn(player *p, fw_conn *c)
+{
+    company *m = p->company;
+    if (c->turn == FW_TURN_REQUEST)
+        return c->broken ? over(c, false) : request(p, c);
+    size_t *at = c->user;
+    c->user = NULL;
+    atomic_fetch_sub(&m->held, 1);
+    pthread_mutex_lock(&m->mutex);
+    m->resumed_by = (int)p->number;
+    m->gone += c->turn == FW_TURN_GONE;
+    pthread_cond_broadcast(&m->changed);
+    pthread_mutex_unlock(&m->mutex);
+    if (c->turn == FW_TURN_RESUME)
+        return stream(p, c, at);
+    free(at);
+    return over(c, false);
+}
+
+static void release(player *p)
+{
+    for (atomic_int *owner; (owner = fw_thread_spent(p->thread)) != NULL;)
+        atomic_fetch_sub(owner, 1);
+}
+
+static void *play(void *arg)
+{
+    player *p = arg;
+    ending e = PARKED;
+    fw_thread_attach(p->thread);
+    for (;;) {
+        fw_conn *c = NULL;
+        const int rc = fw_thread_next(p->thread, e.done, e.keep, e.cut, false, &c);
+        e = PARKED;
+        if (p->thread->at_door)
+            fw_thread_enter(p->thread);
+        release(p);
+        if (rc == FW_NEXT_TURN) {
+            e = turn(p, c);
+        } else if (rc == FW_NEXT_WAKE) {
+            p->wakes++;
+        } else {
+            atomic_store(&p->result, rc);
+            return NULL;
+        }
+    }
+}
+
+/* ---- life ------------------------------------------------------------------------------------------------------ */
+
+void company_open(company *m, const fw_config *cfg, unsigned n)
+{
+    memset(m, 0, sizeof *m);
+    stage_open(&m->stage, cfg);
+    poll_sleeps(true);
+    pattern(app_bytes, sizeof app_bytes);
+    m->loop = m->stage.loop;
+    m->n = n;
+    m->suspended_by = m->resumed_by = -1;
+    m->gather_rc = m->wait_rc = 1;
+    pthread_mutex_init(&m->mutex, NULL);
+    pthread_cond_init(&m->changed, NULL);
+    for (unsigned i = 0; i < MARKS; i++)
+        m->marks[i].by = -1;
+    for (unsigned i = 0; i < n; i++) {
+        player *p = &m->players[i];
+        *p = (player){.company = m, .number = i, .thread = i == 0 ? m->stage.thread : fw_thread_open(m->loop)};
+        CHECK(p->thread != NULL);
+    }
+    CHECK_INT(fw_standby_start(m->loop), FW_OK);
+    for (unsigned i = 0; i < n; i++) {
+        m->players[i].started = pthread_create(&m->players[i].id, NULL, play, &m->players[i]) == 0;
+        CHECK(m->players[i].started);
+    }
+}
+
+void company_over(company *m)
+{
+    const struct timespec until = guard();
+    for (unsigned i = 0; i < m->n; i++) {
+        player *p = &m->players[i];
+        if (p->started && pthread_timedjoin_np(p->id, NULL, &until) != 0)
+            FAIL("thread %u does not come out of the loop", i);
+        p->started = false;
+    }
+}
+
+void company_close(company *m)
+{
+    atomic_store(&m->spins, false);
+    for (unsigned i = 0; i < MARKS; i++)
+        company_open_mark(m, i);
+    fw_loop_stop(m->loop, FW_STOP_QUICK);
+    company_over(m);
+    fw_standby_stop(m->loop);
+    for (unsigned i = 0; i < m->n; i++)
+        release(&m->players[i]);
+    stage_close(&m->stage);
+    CHECK_INT(atomic_load(&m->held), 0);
+    pthread_mutex_destroy(&m->mutex);
+    pthread_cond_destroy(&m->changed);
+}
+
+/* ---- clients --------------------------------------------------------------------------------------------------- */
+
+int company_client(company *m)
+{
+    return stage_client(&m->stage);
+}
+
+int company_narrow(company *m)
+{
+    fw_loop_lock(m->loop);
+    const int client = stage_pair(&m->stage, true, NULL);
+    fw_loop_unlock(m->loop);
+    return client;
+}
+
+void ask(int client, const char *target)
+{
+    char text[128];
+    snprintf(text, sizeof text, "GET %s HTTP/1.1\r\nHost: h\r\n\r\n", target);
+    SAY(client, text);
+}
+
+/* Waits for bytes; 0 at the end, however it comes. */
+static size_t receive(int client, char *to, size_t room)
+{
+    struct pollfd p = {.fd = client, .events = POLLIN};
+    if (poll(&p, 1, GUARD_S * 1000) != 1)
+        FAIL("the server does not answer");
+    const ssize_t n = hear(client, to, room);
+    return n > 0 ? (size_t)n : 0;
+}
+
+static void receive_all(int client, char *to, size_t n)
+{
+    while (n > 0) {
+        const size_t some = receive(client, to, n);
+        if (some == 0)
+            FAIL("the connection ends too early");
+        to += some;
+        n -= some;
+    }
+}
+
+void expect_bytes(int client, const char *bytes, size_t n)
+{
+    char *have = malloc(n);
+    CHECK(have != NULL);
+    receive_all(client, have, n);
+    check_bytes(__FILE__, __LINE__, "what came", have, n, bytes, n);
+    free(have);
+}
+
+int answered(int client, char *body, size_t room)
+{
+    char head[1024], bite[4096];
+    size_t n = 0;
+    while (n < 4 || memcmp(head + n - 4, "\r\n\r\n", 4) != 0) {
+        CHECK(n < sizeof head - 1);
+        receive_all(client, head + n++, 1);
+    }
+    head[n] = '\0';
+    const char *field = strstr(head, "Content-Length: ");
+    size_t left = field != NULL ? strtoul(field + 16, NULL, 10) : 0, at = 0;
+    while (left > 0) {
+        const size_t some = left < sizeof bite ? left : sizeof bite;
+        receive_all(client, bite, some);
+        for (size_t i = 0; i < some && body != NULL && at < room - 1; i++)
+            body[at++] = bite[i];
+        left -= some;
+    }
+    if (body != NULL)
+        body[at] = '\0';
+    return atoi(head + 9);
+}
+
+size_t ended(int client)
+{
+    char bite[4096];
+    size_t n = 0;
+    for (size_t some; (some = receive(client, bite, sizeof bite)) > 0;)
+        n += some;
+    return n;
+}

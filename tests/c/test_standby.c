@@ -1,0 +1,376 @@
+/* test_standby.c - the standby leads while calls do not return: others are read, refused, answered, handed on. */
+#include "apps.h"
+#include "company.h"
+#include "faults.h"
+#include "harness.h"
+
+#include <sys/socket.h>
+#include <unistd.h>
+
+static fw_config config(void)
+{
+    fw_config cfg = defaults();
+    cfg.high_water = 2 * APP_BLOCK;
+    cfg.health = "/health";
+    return cfg;
+}
+
+static bool standby_leads(const company *m)
+{
+    return m->loop->crew.lead == FW_LEAD_STANDBY;
+}
+
+static bool thread_leads(const company *m)
+{
+    return m->loop->crew.lead == FW_LEAD_THREAD && m->loop->crew.attended;
+}
+
+static bool in_pool(const company *m)
+{
+    return atomic_load(&m->loop->crew.pool);
+}
+
+static bool out_of_pool(const company *m)
+{
+    return !in_pool(m);
+}
+
+static bool all_idle_but_one(const company *m)
+{
+    unsigned n = 1;
+    for (const fw_thread *t = m->loop->crew.idle; t != NULL; t = t->below)
+        n++;
+    return n == m->n;
+}
+
+/* One thread in a call at mark 0. */
+static int occupied(company *m, const fw_config *cfg, unsigned threads)
+{
+    company_open(m, cfg, threads);
+    const int client = company_client(m);
+    ask(client, "/mark/0");
+    company_entered(m, 0);
+    return client;
+}
+
+static int status_of(company *m, const char *request)
+{
+    const int client = company_client(m);
+    SAY(client, request);
+    const int status = answered(client, NULL, 0);
+    close(client);
+    return status;
+}
+
+/* ---- one thread ------------------------------------------------------------------------------------------------ */
+
+static void others_are_read_refused_and_told_of_health_while_a_call_goes_on(void)
+{
+    const fw_config cfg = config();
+    company m;
+    const int client = occupied(&m, &cfg, 1);
+    CHECK_INT(status_of(&m, "GET / HTTP/1.1\r\nHo st: h\r\n\r\n"), 400);
+    CHECK_INT(status_of(&m, "GET /health HTTP/1.1\r\nHost: h\r\n\r\n"), 200);
+    const int late = company_client(&m);
+    SAY(late, "GET /qui");
+    CHECK_INT(status_of(&m, "GET /health HTTP/1.1\r\nHost: h\r\n\r\n"), 200); /* who was earlier has been taken */
+    company_pass(&m, cfg.timeouts[FW_CLASS_HEADER]); /* times pass judgement, too */
+    CHECK_INT(answered(late, NULL, 0), 408);
+    const int waiting = company_client(&m);
+    ask(waiting, "/quick");
+    CHECK_INT(status_of(&m, "GET /health HTTP/1.1\r\nHost: h\r\n\r\n"), 200); /* so that one has been read, too */
+    company_open_mark(&m, 0);
+    CHECK_INT(answered(client, NULL, 0), 200);
+    CHECK_INT(answered(waiting, NULL, 0), 200);
+    close(client);
+    close(late);
+    close(waiting);
+    company_close(&m);
+}
+
+static void a_thread_that_comes_back_leads_again(void)
+{
+    const fw_config cfg = config();
+    company m;
+    const int client = occupied(&m, &cfg, 1);
+    AWAIT(&m, standby_leads);
+    company_open_mark(&m, 0);
+    CHECK_INT(answered(client, NULL, 0), 200);
+    AWAIT(&m, thread_leads);
+    for (int i = 0; i < 20; i++) {
+        ask(client, "/quick");
+        CHECK_INT(answered(client, NULL, 0), 200);
+    }
+    close(client);
+    company_close(&m);
+}
+
+static void the_answer_before_a_slow_one_is_not_held_back(void)
+{
+    const fw_config cfg = config();
+    company m;
+    char body[16];
+    company_open(&m, &cfg, 1);
+    const int client = company_client(&m);
+    for (int i = 0; i < 3; i++) {
+        char text[256];
+        snprintf(text, sizeof text,
+                 "GET /quick HTTP/1.1\r\nHost: h\r\n\r\nGET /quick HTTP/1.1\r\nHost: h\r\n\r\n"
+                 "GET /mark/%d HTTP/1.1\r\nHost: h\r\n\r\n", i);
+        SAY(client, text);
+        CHECK_INT(answered(client, body, sizeof body), 200); /* the mark is closed */
+        CHECK_INT(answered(client, body, sizeof body), 200);
+        CHECK_INT(company_entered(&m, (unsigned)i), 0);
+        company_open_mark(&m, (unsigned)i);
+        CHECK_INT(answered(client, body, sizeof body), 200);
+    }
+    close(client);
+    company_close(&m);
+}
+
+/* A client waits in the queue with an answer that was to share a send, and nobody pulls its next request. */
+static void the_answer_of_one_who_waits_in_the_queue_is_not_held_back(void)
+{
+    const fw_config cfg = config();
+    company m;
+    company_open(&m, &cfg, 1);
+    const int pipelining = company_client(&m), slow = company_client(&m);
+    char text[256];
+    snprintf(text, sizeof text, "GET /mark/1 HTTP/1.1\r\nHost: h\r\n\r\nGET /quick HTTP/1.1\r\nHost: h\r\n\r\n");
+    SAY(pipelining, text);
+    company_entered(&m, 1);
+    ask(slow, "/mark/0");
+    AWAIT(&m, standby_leads);
+    CHECK_INT(status_of(&m, "GET /health HTTP/1.1\r\nHost: h\r\n\r\n"), 200); /* the slow one is ready, and the first */
+    company_open_mark(&m, 1);
+    company_entered(&m, 0);
+    CHECK_INT(answered(pipelining, NULL, 0), 200);
+    company_open_mark(&m, 0);
+    CHECK_INT(answered(pipelining, NULL, 0), 200);
+    CHECK_INT(answered(slow, NULL, 0), 200);
+    close(pipelining);
+    close(slow);
+    company_close(&m);
+}
+
+/* ---- several ---------------------------------------------------------------------------------------------------- */
+
+static void a_waiting_request_goes_to_an_idle_thread(void)
+{
+    const fw_config cfg = config();
+    company m;
+    char body[16];
+    const int client = occupied(&m, &cfg, 2);
+    const int by = company_entered(&m, 0);
+    const int other = company_client(&m);
+    for (int i = 0; i < 5; i++) {
+        ask(other, "/quick");
+        CHECK_INT(answered(other, body, sizeof body), 200);
+        CHECK_INT(body[0], '1' - by);
+    }
+    company_open_mark(&m, 0);
+    CHECK_INT(answered(client, NULL, 0), 200);
+    close(client);
+    close(other);
+    company_close(&m);
+}
+
+static void one_that_computes_is_replaced_after_a_while(void)
+{
+    const fw_config cfg = config();
+    company m;
+    company_open(&m, &cfg, 2);
+    atomic_store(&m.spins, true);
+    const int client = company_client(&m), other = company_client(&m);
+    ask(client, "/spin");
+    AWAIT(&m, standby_leads);
+    ask(other, "/quick");
+    CHECK_INT(answered(other, NULL, 0), 200);
+    atomic_store(&m.spins, false);
+    CHECK_INT(answered(client, NULL, 0), 200);
+    close(client);
+    close(other);
+    company_close(&m);
+}
+
+static void every_thread_may_be_away_and_those_that_wait_are_served_in_order(void)
+{
+    const fw_config cfg = config();
+    company m;
+    company_open(&m, &cfg, PLAYERS);
+    int clients[PLAYERS + 2];
+    for (unsigned i = 0; i < PLAYERS; i++) {
+        char target[32];
+        clients[i] = company_client(&m);
+        snprintf(target, sizeof target, "/mark/%u", i);
+        ask(clients[i], target);
+        company_entered(&m, i);
+    }
+    for (unsigned i = PLAYERS; i < PLAYERS + 2; i++) {
+        char target[32];
+        clients[i] = company_client(&m);
+        snprintf(target, sizeof target, "/mark/%u", i);
+        ask(clients[i], target);
+        CHECK_INT(status_of(&m, "GET /health HTTP/1.1\r\nHost: h\r\n\r\n"), 200); /* it is in the queue */
+    }
+    company_open_mark(&m, 2);
+    const int by = company_entered(&m, 2);
+    CHECK_INT(answered(clients[2], NULL, 0), 200);
+    CHECK_INT(company_entered(&m, PLAYERS), by); /* who was free first took who came first */
+    CHECK(!company_is_at(&m, PLAYERS + 1));
+    for (unsigned i = 0; i < PLAYERS + 2; i++)
+        company_open_mark(&m, i);
+    for (unsigned i = 0; i < PLAYERS + 2; i++) {
+        if (i != 2)
+            CHECK_INT(answered(clients[i], NULL, 0), 200);
+        close(clients[i]);
+    }
+    company_close(&m);
+}
+
+/* ---- the pool regime -------------------------------------------------------------------------------------------- */
+
+/* Slow calls, until they are expected. */
+static void enter_pool(company *m, int client)
+{
+    for (unsigned mark = 32; mark < MARKS; mark++) {
+        char target[32];
+        fw_loop_lock(m->loop);
+        const bool is = in_pool(m);
+        fw_loop_unlock(m->loop);
+        if (is)
+            return;
+        snprintf(target, sizeof target, "/mark/%u", mark);
+        ask(client, target);
+        company_entered(m, mark);
+        AWAIT(m, standby_leads);
+        company_open_mark(m, mark);
+        CHECK_INT(answered(client, NULL, 0), 200);
+    }
+    FAIL("slow calls do not begin the pool regime");
+}
+
+static void slow_calls_begin_the_pool_regime_and_quick_ones_end_it(void)
+{
+    const fw_config cfg = config();
+    company m;
+    company_open(&m, &cfg, 2);
+    const int client = company_client(&m);
+    enter_pool(&m, client);
+    for (int i = 0; i < 2000; i++) {
+        ask(client, "/quick");
+        CHECK_INT(answered(client, NULL, 0), 200);
+    }
+    AWAIT(&m, out_of_pool);
+    AWAIT(&m, thread_leads);
+    close(client);
+    company_close(&m);
+}
+
+static void in_the_pool_every_thread_takes_requests(void)
+{
+    const fw_config cfg = config();
+    company m;
+    company_open(&m, &cfg, PLAYERS);
+    int clients[PLAYERS + 1];
+    clients[0] = company_client(&m);
+    enter_pool(&m, clients[0]);
+    unsigned seen = 0;
+    for (unsigned i = 0; i <= PLAYERS; i++) {
+        char target[32];
+        if (i > 0)
+            clients[i] = company_client(&m);
+        snprintf(target, sizeof target, "/mark/%u", i);
+        ask(clients[i], target);
+        if (i < PLAYERS)
+            seen |= 1u << company_entered(&m, i);
+    }
+    CHECK_INT(seen, (1u << PLAYERS) - 1);
+    company_open_mark(&m, 0);
+    company_entered(&m, PLAYERS);
+    for (unsigned i = 0; i <= PLAYERS; i++) {
+        company_open_mark(&m, i);
+        CHECK_INT(answered(clients[i], NULL, 0), 200);
+        close(clients[i]);
+    }
+    company_close(&m);
+}
+
+static bool waits_for_the_idle(const company *m)
+{
+    return m->loop->polling && poll_patience() > 0 && poll_patience() <= (int)m->loop->hub.cfg.timeouts[FW_CLASS_KEEPALIVE];
+}
+
+static bool waits_for_ever(const company *m)
+{
+    return m->loop->polling && poll_patience() < 0;
+}
+
+/* The standby polls without an end, as no connection has a deadline; the thread's connection gets one. */
+static void a_deadline_that_a_thread_sets_shortens_the_wait_of_the_leader(void)
+{
+    fw_config cfg = config();
+    company m;
+    company_open(&m, &cfg, 1);
+    const int client = company_client(&m);
+    enter_pool(&m, client);
+    ask(client, "/mark/0");
+    company_entered(&m, 0);
+    AWAIT(&m, waits_for_ever);
+    company_open_mark(&m, 0);
+    CHECK_INT(answered(client, NULL, 0), 200);
+    AWAIT(&m, waits_for_the_idle);
+    company_pass(&m, cfg.timeouts[FW_CLASS_KEEPALIVE]);
+    CHECK_INT(ended(client), 0);
+    close(client);
+    company_close(&m);
+}
+
+/* ---- waking ---------------------------------------------------------------------------------------------------- */
+
+static bool main_has_woken(const company *m)
+{
+    return m->players[0].wakes > 0;
+}
+
+static void a_signal_reaches_the_main_thread_whoever_leads(void)
+{
+    const fw_config cfg = config();
+    company m;
+    company_open(&m, &cfg, 3);
+    const int client = company_client(&m);
+    AWAIT(&m, all_idle_but_one);
+    fw_loop_wake(m.loop);
+    AWAIT(&m, main_has_woken);
+    const unsigned before = m.players[0].wakes;
+    ask(client, "/mark/0"); /* perhaps the main thread itself */
+    const bool main_is_away = company_entered(&m, 0) == 0;
+    AWAIT(&m, standby_leads);
+    fw_loop_wake(m.loop);
+    if (main_is_away)
+        company_open_mark(&m, 0);
+    CHECK(before > 0);
+    company_open_mark(&m, 0);
+    CHECK_INT(answered(client, NULL, 0), 200);
+    close(client);
+    company_close(&m);
+    CHECK(m.players[0].wakes > before);
+}
+
+int main(int argc, char **argv)
+{
+    static const test TESTS[] = {
+        T(others_are_read_refused_and_told_of_health_while_a_call_goes_on),
+        T(a_thread_that_comes_back_leads_again),
+        T(the_answer_before_a_slow_one_is_not_held_back),
+        T(the_answer_of_one_who_waits_in_the_queue_is_not_held_back),
+        T(a_waiting_request_goes_to_an_idle_thread),
+        T(one_that_computes_is_replaced_after_a_while),
+        T(every_thread_may_be_away_and_those_that_wait_are_served_in_order),
+        T(slow_calls_begin_the_pool_regime_and_quick_ones_end_it),
+        T(in_the_pool_every_thread_takes_requests),
+        T(a_deadline_that_a_thread_sets_shortens_the_wait_of_the_leader),
+        T(a_signal_reaches_the_main_thread_whoever_leads),
+    };
+    return RUN_TESTS(TESTS);
+}

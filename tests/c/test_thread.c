@@ -1,0 +1,520 @@
+/* test_thread.c - what a thread does with a connection that is its own: parking, waiting, gathering; and the end. */
+#include "apps.h"
+#include "company.h"
+#include "faults.h"
+#include "harness.h"
+
+#include <sys/socket.h>
+#include <unistd.h>
+
+static fw_config config(void)
+{
+    fw_config cfg = defaults();
+    cfg.high_water = 2 * APP_BLOCK;
+    cfg.health = "/health";
+    return cfg;
+}
+
+static bool standby_leads(const company *m)
+{
+    return m->loop->crew.lead == FW_LEAD_STANDBY;
+}
+
+static bool nobody_is_connected(const company *m)
+{
+    return m->loop->hub.stats.connections == 0;
+}
+
+static bool the_loop_is_over(const company *m)
+{
+    return m->loop->over;
+}
+
+static bool stopping(const company *m)
+{
+    return m->loop->hub.stopping;
+}
+
+static bool the_call_is_cut_off(const company *m)
+{
+    return m->loop->hub.conns.next->broken;
+}
+
+static bool the_queue_is_full(const company *m)
+{
+    return m->loop->hub.nready == 1;
+}
+
+static int health(company *m)
+{
+    const int client = company_client(m);
+    ask(client, "/health");
+    const int status = answered(client, NULL, 0);
+    close(client);
+    return status;
+}
+
+static char *target(char *to, const char *what, unsigned a, unsigned b, unsigned c)
+{
+    snprintf(to, 64, "/%s/%u/%u/%u", what, a, b, c);
+    return to;
+}
+
+/* All of a large response. */
+static void expect_large(int client)
+{
+    char head[64];
+    const int n = snprintf(head, sizeof head, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n", APP_LARGE);
+    expect_bytes(client, head, (size_t)n);
+    expect_bytes(client, app_bytes, APP_LARGE);
+}
+
+/* ---- parked responses ------------------------------------------------------------------------------------------- */
+
+static int suspended_by(company *m)
+{
+    pthread_mutex_lock(&m->mutex);
+    const int by = m->suspended_by;
+    pthread_mutex_unlock(&m->mutex);
+    return by;
+}
+
+static int resumed_by(company *m)
+{
+    pthread_mutex_lock(&m->mutex);
+    const int by = m->resumed_by;
+    pthread_mutex_unlock(&m->mutex);
+    return by;
+}
+
+static bool one_is_parked(const company *m)
+{
+    const fw_conn *end = &m->loop->hub.conns;
+    for (const fw_conn *c = end->next; c != end; c = c->next)
+        if (c->state == FW_STATE_SUSPENDED)
+            return true;
+    return false;
+}
+
+static bool the_parked_one_can_go_on(const company *m)
+{
+    const fw_conn *end = &m->loop->hub.conns;
+    for (const fw_conn *c = end->next; c != end; c = c->next)
+        if (c->state == FW_STATE_READY && c->turn != FW_TURN_REQUEST)
+            return true;
+    return false;
+}
+
+/* The owner is in a call, the other thread idle: it is not the other's to go on with. */
+static void a_parked_response_goes_on_in_its_own_thread(void)
+{
+    const fw_config cfg = config();
+    company m;
+    char first[65536], body[16];
+    company_open(&m, &cfg, 2);
+    const int reader = company_narrow(&m), a = company_client(&m), b = company_client(&m);
+    ask(reader, "/stream");
+    AWAIT(&m, one_is_parked);
+    const int owner = suspended_by(&m);
+    ask(a, "/mark/0");
+    const int by = company_entered(&m, 0);
+    ask(b, "/mark/1");
+    company_entered(&m, 1);
+    const unsigned owners = by == owner ? 0 : 1;
+    company_open_mark(&m, 1 - owners);
+    size_t have = 0;
+    while (have < sizeof first) { /* enough to make it go on */
+        const ssize_t n = hear(reader, first + have, sizeof first - have);
+        CHECK(n > 0 || n == -EAGAIN);
+        have += n > 0 ? (size_t)n : 0;
+        fw_loop_lock(m.loop);
+        const bool can = the_parked_one_can_go_on(&m);
+        fw_loop_unlock(m.loop);
+        if (can)
+            break;
+    }
+    AWAIT(&m, the_parked_one_can_go_on);
+    CHECK_INT(answered(owners == 0 ? b : a, NULL, 0), 200);
+    ask(owners == 0 ? b : a, "/quick");
+    CHECK_INT(answered(owners == 0 ? b : a, body, sizeof body), 200);
+    CHECK_INT(body[0], '1' - owner);
+    CHECK_INT(resumed_by(&m), -1);
+    company_open_mark(&m, owners);
+    char head[64];
+    const size_t n = (size_t)snprintf(head, sizeof head, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n", APP_LARGE);
+    CHECK(have > n && memcmp(first, head, n) == 0 && memcmp(first + n, app_bytes, have - n) == 0);
+    expect_bytes(reader, app_bytes + (have - n), APP_LARGE - (have - n));
+    CHECK_INT(resumed_by(&m), owner);
+    close(reader);
+    close(a);
+    close(b);
+    company_close(&m);
+}
+
+static void an_idle_owner_is_called_to_go_on(void)
+{
+    const fw_config cfg = config();
+    company m;
+    company_open(&m, &cfg, 3);
+    const int reader = company_narrow(&m);
+    for (int i = 0; i < 4; i++) {
+        ask(reader, "/stream");
+        AWAIT(&m, one_is_parked);
+        CHECK_INT(health(&m), 200);
+        expect_large(reader);
+        CHECK_INT(resumed_by(&m), suspended_by(&m));
+    }
+    close(reader);
+    company_close(&m);
+}
+
+static void a_parked_response_whose_client_leaves_is_ended(void)
+{
+    const fw_config cfg = config();
+    company m;
+    company_open(&m, &cfg, 2);
+    const int reader = company_narrow(&m);
+    ask(reader, "/stream");
+    AWAIT(&m, one_is_parked);
+    close(reader);
+    AWAIT(&m, nobody_is_connected);
+    company_close(&m);
+    CHECK_INT(m.gone, 1);
+}
+
+/* ---- waiting inside a call -------------------------------------------------------------------------------------- */
+
+static bool one_waits(const company *m)
+{
+    const fw_conn *end = &m->loop->hub.conns;
+    for (const fw_conn *c = end->next; c != end; c = c->next)
+        if (c->waiter)
+            return true;
+    return false;
+}
+
+static void a_waiting_call_goes_on_when_its_client_has_read(void)
+{
+    const fw_config cfg = config();
+    company m;
+    company_open(&m, &cfg, 1);
+    const int reader = company_narrow(&m), other = company_client(&m);
+    ask(reader, "/write");
+    AWAIT(&m, one_waits);
+    ask(other, "/quick"); /* for the thread, when it is back */
+    CHECK_INT(health(&m), 200);
+    const unsigned polls = fault_calls(FAULT_EPOLL_WAIT);
+    CHECK_INT(health(&m), 200);
+    CHECK(fault_calls(FAULT_EPOLL_WAIT) - polls < 20); /* a waiting request does not keep the leader busy */
+    expect_large(reader);
+    CHECK_INT(answered(other, NULL, 0), 200);
+    close(reader);
+    close(other);
+    company_close(&m);
+    CHECK_INT(m.wait_rc, FW_OK);
+}
+
+static void others_run_while_a_call_waits(void)
+{
+    const fw_config cfg = config();
+    company m;
+    company_open(&m, &cfg, 2);
+    const int reader = company_narrow(&m), other = company_client(&m);
+    ask(reader, "/write");
+    AWAIT(&m, one_waits);
+    for (int i = 0; i < 10; i++) {
+        ask(other, "/quick");
+        CHECK_INT(answered(other, NULL, 0), 200);
+    }
+    expect_large(reader);
+    close(reader);
+    close(other);
+    company_close(&m);
+}
+
+static void a_waiting_call_learns_that_its_client_is_gone(void)
+{
+    for (int way = 0; way < 3; way++) {
+        const fw_config cfg = config();
+        company m;
+        trying("way %d", way);
+        company_open(&m, &cfg, 1);
+        const int reader = company_narrow(&m);
+        ask(reader, "/write");
+        AWAIT(&m, one_waits);
+        if (way == 0)
+            close(reader);
+        else if (way == 1)
+            company_pass(&m, cfg.timeouts[FW_CLASS_WRITE]);
+        else
+            fw_loop_stop(m.loop, FW_STOP_QUICK);
+        AWAIT(&m, nobody_is_connected);
+        if (way != 0)
+            close(reader);
+        company_close(&m);
+        CHECK_INT(m.wait_rc, -EPIPE);
+    }
+}
+
+static void a_waiting_call_looks_around_when_a_signal_comes(void)
+{
+    const fw_config cfg = config();
+    company m;
+    company_open(&m, &cfg, 1);
+    const int reader = company_narrow(&m);
+    ask(reader, "/write");
+    AWAIT(&m, one_waits);
+    fw_loop_wake(m.loop);
+    for (int waits = 0; waits == 0;) {
+        CHECK_INT(health(&m), 200);
+        pthread_mutex_lock(&m.mutex);
+        waits = m.waits;
+        pthread_mutex_unlock(&m.mutex);
+    }
+    expect_large(reader);
+    close(reader);
+    company_close(&m);
+    CHECK_INT(m.wait_rc, FW_OK);
+}
+
+/* The poller breaks while a call waits: nobody would ever wake it. */
+static void a_waiting_call_ends_with_the_loop(void)
+{
+    const fw_config cfg = config();
+    company m;
+    company_open(&m, &cfg, 1);
+    const int reader = company_narrow(&m);
+    ask(reader, "/write");
+    AWAIT(&m, one_waits);
+    fault_fail(FAULT_EPOLL_WAIT, 0, FOR_EVER, EBADF);
+    fw_loop_wake(m.loop);
+    company_over(&m);
+    CHECK_INT(m.wait_rc, -EPIPE);
+    CHECK_INT(m.players[0].result, -EBADF);
+    close(reader);
+    company_close(&m);
+}
+
+/* ---- gathering -------------------------------------------------------------------------------------------------- */
+
+static void expect_head(int client, size_t length)
+{
+    char head[64];
+    const int n = snprintf(head, sizeof head, "HTTP/1.1 200 OK\r\nContent-Length: %zu\r\n\r\n", length);
+    expect_bytes(client, head, (size_t)n);
+}
+
+static void small_blocks_arrive_while_the_call_goes_on(void)
+{
+    const fw_config cfg = config();
+    company m;
+    char text[64];
+    company_open(&m, &cfg, 1);
+    const int client = company_client(&m);
+    for (unsigned i = 0; i < 3; i++) {
+        ask(client, target(text, "gather", 2 * i, 2 * i + 1, 100));
+        expect_head(client, 200);
+        expect_bytes(client, app_bytes, 100); /* both marks are closed */
+        company_open_mark(&m, 2 * i);
+        expect_bytes(client, app_bytes + 100, 100);
+        company_open_mark(&m, 2 * i + 1);
+    }
+    close(client);
+    company_close(&m);
+    CHECK_INT(m.gather_rc, FW_OK);
+}
+
+static void what_a_full_socket_does_not_take_is_sent_when_it_does(void)
+{
+    const fw_config cfg = config();
+    company m;
+    char text[64];
+    company_open(&m, &cfg, 1);
+    const int client = company_narrow(&m);
+    const size_t size = FW_GATHER - 200;
+    ask(client, target(text, "gather", 0, 1, (unsigned)size));
+    company_entered(&m, 0);
+    CHECK_INT(health(&m), 200);
+    expect_head(client, 2 * size);
+    expect_bytes(client, app_bytes, size); /* piece by piece, the call stands still */
+    company_open_mark(&m, 0);
+    expect_bytes(client, app_bytes + size, size);
+    company_open_mark(&m, 1);
+    ask(client, "/quick");
+    CHECK_INT(answered(client, NULL, 0), 200);
+    close(client);
+    company_close(&m);
+}
+
+static void one_that_gathers_learns_that_its_client_is_gone(void)
+{
+    const fw_config cfg = config();
+    company m;
+    company_open(&m, &cfg, 2);
+    const int client = company_client(&m);
+    ask(client, "/talk");
+    expect_head(client, 1u << 30);
+    expect_bytes(client, "x", 1);
+    close(client);
+    AWAIT(&m, nobody_is_connected);
+    company_close(&m);
+    CHECK_INT(m.gather_rc, -EPIPE);
+}
+
+/* ---- too many requests ------------------------------------------------------------------------------------------- */
+
+static void with_the_queue_full_clients_wait_in_the_backlog(void)
+{
+    fw_config cfg = config();
+    cfg.max_ready = 1;
+    company m;
+    company_open(&m, &cfg, 1);
+    const int a = company_client(&m);
+    ask(a, "/mark/0");
+    company_entered(&m, 0);
+    const int b = company_client(&m);
+    ask(b, "/mark/1");
+    AWAIT(&m, the_queue_is_full);
+    const int c = company_client(&m);
+    ask(c, "/quick");
+    company_open_mark(&m, 0);
+    CHECK_INT(answered(a, NULL, 0), 200);
+    company_entered(&m, 1);
+    company_open_mark(&m, 1);
+    CHECK_INT(answered(b, NULL, 0), 200);
+    CHECK_INT(answered(c, NULL, 0), 200); /* room again: it is taken */
+    close(a);
+    close(b);
+    close(c);
+    company_close(&m);
+}
+
+static void with_the_queue_full_requests_are_refused(void)
+{
+    fw_config cfg = config();
+    cfg.max_ready = 1;
+    cfg.overload_refuse = true;
+    company m;
+    company_open(&m, &cfg, 1);
+    const int a = company_client(&m), b = company_client(&m), c = company_client(&m);
+    ask(a, "/mark/0");
+    company_entered(&m, 0);
+    ask(b, "/quick");
+    CHECK_INT(health(&m), 200);
+    ask(c, "/quick");
+    CHECK_INT(answered(c, NULL, 0), 503);
+    CHECK_INT(ended(c), 0);
+    company_open_mark(&m, 0);
+    CHECK_INT(answered(a, NULL, 0), 200);
+    CHECK_INT(answered(b, NULL, 0), 200);
+    close(a);
+    close(b);
+    close(c);
+    company_close(&m);
+}
+
+/* ---- the end ---------------------------------------------------------------------------------------------------- */
+
+static void a_graceful_stop_lets_calls_end(void)
+{
+    const fw_config cfg = config();
+    company m;
+    company_open(&m, &cfg, 2);
+    const int a = company_client(&m), idle = company_client(&m), asker = company_client(&m);
+    ask(idle, "/quick");
+    ask(asker, "/quick");
+    CHECK_INT(answered(idle, NULL, 0), 200);
+    CHECK_INT(answered(asker, NULL, 0), 200);
+    ask(a, "/mark/0");
+    company_entered(&m, 0);
+    fw_loop_stop(m.loop, FW_STOP_GRACEFUL);
+    AWAIT(&m, stopping);
+    ask(asker, "/health");
+    CHECK_INT(answered(asker, NULL, 0), 503);
+    CHECK_INT(ended(asker), 0);
+    company_pass(&m, cfg.timeouts[FW_CLASS_RETIRE]);
+    CHECK_INT(ended(idle), 0);
+    close(asker);
+    company_open_mark(&m, 0);
+    CHECK_INT(answered(a, NULL, 0), 200);
+    CHECK_INT(ended(a), 0);
+    close(a);
+    company_pass(&m, cfg.timeouts[FW_CLASS_LINGER]);
+    company_over(&m);
+    for (unsigned i = 0; i < m.n; i++)
+        CHECK_INT(m.players[i].result, FW_NEXT_DONE);
+    close(idle);
+    company_close(&m);
+}
+
+static void a_quick_stop_cuts_a_call_off(void)
+{
+    const fw_config cfg = config();
+    company m;
+    company_open(&m, &cfg, 2);
+    const int a = company_client(&m), b = company_client(&m);
+    ask(a, "/mark/0");
+    company_entered(&m, 0);
+    SAY(b, "GET /");
+    fw_loop_stop(m.loop, FW_STOP_QUICK);
+    CHECK_INT(ended(b), 0);
+    company_open_mark(&m, 0);
+    company_over(&m);
+    CHECK_INT(ended(a), 0);
+    close(a);
+    close(b);
+    company_close(&m);
+}
+
+static void a_call_that_never_ends_does_not_hold_the_loop(void)
+{
+    const fw_config cfg = config();
+    for (int quick = 0; quick < 2; quick++) {
+        company m;
+        company_open(&m, &cfg, 2);
+        const int a = company_client(&m);
+        ask(a, "/mark/0");
+        const int by = company_entered(&m, 0);
+        AWAIT(&m, standby_leads);
+        fw_loop_stop(m.loop, quick ? FW_STOP_QUICK : FW_STOP_GRACEFUL);
+        AWAIT(&m, stopping);
+        if (!quick)
+            company_pass(&m, cfg.graceful_ms);
+        AWAIT(&m, the_call_is_cut_off);
+        company_pass(&m, 2000);
+        AWAIT(&m, the_loop_is_over);
+        player *other = &m.players[1 - by];
+        CHECK(pthread_join(other->id, NULL) == 0);
+        other->started = false;
+        CHECK_INT(other->result, FW_NEXT_DONE);
+        company_open_mark(&m, 0); /* it does, after all */
+        company_over(&m);
+        CHECK_INT(m.players[by].result, FW_NEXT_DONE);
+        CHECK_INT(ended(a), 0);
+        close(a);
+        company_close(&m);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    static const test TESTS[] = {
+        T(a_parked_response_goes_on_in_its_own_thread),
+        T(an_idle_owner_is_called_to_go_on),
+        T(a_parked_response_whose_client_leaves_is_ended),
+        T(a_waiting_call_goes_on_when_its_client_has_read),
+        T(others_run_while_a_call_waits),
+        T(a_waiting_call_learns_that_its_client_is_gone),
+        T(a_waiting_call_looks_around_when_a_signal_comes),
+        T(a_waiting_call_ends_with_the_loop),
+        T(small_blocks_arrive_while_the_call_goes_on),
+        T(what_a_full_socket_does_not_take_is_sent_when_it_does),
+        T(one_that_gathers_learns_that_its_client_is_gone),
+        T(with_the_queue_full_clients_wait_in_the_backlog),
+        T(with_the_queue_full_requests_are_refused),
+        T(a_graceful_stop_lets_calls_end),
+        T(a_quick_stop_cuts_a_call_off),
+        T(a_call_that_never_ends_does_not_hold_the_loop),
+    };
+    return RUN_TESTS(TESTS);
+}
