@@ -27,7 +27,7 @@ README = ROOT / "README.md"
 
 # What a newcomer asks for first.
 FIRST = (
-    "bind", "workers", "keepalive", "header_timeout", "body_timeout", "write_timeout",
+    "bind", "workers", "threads", "keepalive", "header_timeout", "body_timeout", "write_timeout",
     "graceful_timeout", "limit_request_body", "worker_connections", "errorlog", "config",
 )  # fmt: skip
 

@@ -4,6 +4,7 @@
 # our own. Each has a Puller (puller.pyx) and shares with the others only what the core guards and what never changes.
 
 from libc.stdint cimport uint32_t, uint64_t
+from posix.unistd cimport getpid
 
 from fastwsgi._core cimport native
 from fastwsgi._core.csrc cimport (
@@ -123,7 +124,7 @@ cdef class Worker:
         ]
 
     def __dealloc__(self):
-        if self.loop == NULL or (self.process and self.process != os.getpid()):
+        if self.loop == NULL or (self.process and self.process != getpid()):
             return  # a forked child has neither the standby nor a share in the poller
         native.standby_stop(self.loop)
         self.clear_up()
@@ -221,7 +222,7 @@ cdef class Worker:
         if rc < 0:
             raise OSError(-rc, os.strerror(-rc))
         self.running = True
-        self.process = os.getpid()
+        self.process = getpid()
         try:
             for i in range(1, len(self.pullers)):
                 thread = threading.Thread(target=self.serve_thread, args=(i,), name=f"fastwsgi-{i}", daemon=True)
