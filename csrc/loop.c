@@ -407,10 +407,13 @@ static int wait_for_events(fw_loop *l, int ms)
 
 static int poll_once(fw_loop *l)
 {
+    const uint32_t waiting = atomic_load_explicit(&l->hub.nready, memory_order_relaxed);
     int rc = safe_point(l);
     if (rc != FW_LOOP_ON)
         return rc;
     const bool again = l->hub.again != NULL && fw_hub_again(&l->hub);
+    if (l->hub.called || atomic_load_explicit(&l->hub.nready, memory_order_relaxed) != waiting)
+        return FW_LOOP_ON; /* somebody is to be told before the wait */
     l->at = l->nevents = 0;
     rc = wait_for_events(l, patience(l, again));
     l->hub.now = l->polled_at = fw_deadline_clock();

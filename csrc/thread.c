@@ -62,11 +62,12 @@ static bool has_litter(const fw_hub *h)
     return h->pool.spent != NULL || h->buried != NULL || h->memos.nretired != 0;
 }
 
-/* Under the lock: takes over what is to be released, so that it can be done without. */
+/* Under the lock: takes over what is to be released, so that it can be done without. While the thread gathers its pool is
+ * shared with the standby, and the gate is not for those who hold the lock. */
 static void take_litter(fw_thread *t)
 {
     fw_hub *h = &t->loop->hub;
-    if (t->pool.spent == NULL) {
+    if (atomic_load_explicit(&t->gathering, memory_order_relaxed) == NULL && t->pool.spent == NULL) {
         t->pool.spent = h->pool.spent;
         h->pool.spent = NULL;
     }
@@ -88,7 +89,9 @@ void fw_thread_clear_up(fw_thread *t)
 
 void *fw_thread_spent(fw_thread *t)
 {
+    fw_thread_open_gate(t);
     void *owner = fw_pool_spent(&t->pool);
+    fw_thread_close_gate(t);
     if (owner == NULL && fw_unlikely(t->buried != NULL)) {
         fw_conn *c = t->buried;
         t->buried = c->link;

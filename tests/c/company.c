@@ -97,14 +97,12 @@ void company_pass(company *m, unsigned ms)
 {
     clock_advance(ms);
     const uint64_t now = fw_deadline_clock();
-    for (bool seen = false; !seen;) {
-        fw_loop_wake(m->loop); /* the one that is read with an earlier one may be read too early */
-        sched_yield();
+    for (bool seen = false; !seen; sched_yield()) {
         fw_loop_lock(m->loop);
-        seen = m->loop->hub.now >= now || m->loop->over;
+        fw_loop_kick(m->loop);
+        seen = m->loop->polled_at >= now || m->loop->over;
         fw_loop_unlock(m->loop);
     }
-    fw_loop_wake(m->loop);
 }
 
 /* ---- the application ------------------------------------------------------------------------------------------- */
@@ -123,7 +121,10 @@ static ending over(fw_conn *c, bool well)
 
 static bool put(player *p, fw_conn *c, const char *text, size_t n)
 {
-    return fw_outq_copy(&c->out, &p->thread->pool, text, n) == FW_OK;
+    fw_thread_open_gate(p->thread);
+    const int rc = fw_outq_copy(&c->out, &p->thread->pool, text, n);
+    fw_thread_close_gate(p->thread);
+    return rc == FW_OK;
 }
 
 static bool put_head(player *p, fw_conn *c, size_t length)
@@ -135,10 +136,20 @@ static bool put_head(player *p, fw_conn *c, size_t length)
 
 static bool put_ref(player *p, fw_conn *c, const char *bytes, size_t n)
 {
-    if (fw_outq_ref(&c->out, &p->thread->pool, bytes, n, &p->company->held) != FW_OK)
-        return false;
-    atomic_fetch_add(&p->company->held, 1);
-    return true;
+    fw_thread_open_gate(p->thread);
+    const int rc = fw_outq_ref(&c->out, &p->thread->pool, bytes, n, &p->company->held);
+    fw_thread_close_gate(p->thread);
+    if (rc == FW_OK)
+        atomic_fetch_add(&p->company->held, 1);
+    return rc == FW_OK;
+}
+
+static int send_gated(player *p, fw_conn *c)
+{
+    fw_thread_open_gate(p->thread);
+    const int rc = fw_thread_send(p->thread, c);
+    fw_thread_close_gate(p->thread);
+    return rc;
 }
 
 static ending say_who(player *p, fw_conn *c)
@@ -155,7 +166,7 @@ static ending stream(player *p, fw_conn *c, size_t *at)
         if (!put_ref(p, c, app_bytes + *at, APP_BLOCK))
             break;
         *at += APP_BLOCK;
-        const int rc = fw_thread_send(p->thread, c);
+        const int rc = send_gated(p, c);
         if (rc == FW_RETRY && c->out.bytes > m->loop->hub.cfg.high_water) {
             pthread_mutex_lock(&m->mutex);
             m->suspended_by = (int)p->number;
@@ -176,7 +187,7 @@ static ending write_out(player *p, fw_conn *c)
 {
     company *m = p->company;
     bool well = put_head(p, c, APP_LARGE) && put_ref(p, c, app_bytes, APP_LARGE);
-    int rc = well ? fw_thread_send(p->thread, c) : -ENOMEM;
+    int rc = well ? send_gated(p, c) : -ENOMEM;
     while (rc == FW_RETRY && (rc = fw_thread_wait(p->thread, c)) == FW_RETRY) {
         pthread_mutex_lock(&m->mutex);
         m->waits++;
@@ -192,14 +203,12 @@ static ending write_out(player *p, fw_conn *c)
 static int pass_on(player *p, fw_conn *c, const char *bytes, size_t n)
 {
     company *m = p->company;
+    int rc = put(p, c, bytes, n) ? FW_OK : -ENOMEM;
     fw_thread_open_gate(p->thread);
-    const bool well = put(p, c, bytes, n), gathers = fw_thread_gathers(p->thread, c);
-    int rc = well ? FW_OK : -ENOMEM;
-    if (well && !gathers)
-        rc = fw_thread_send(p->thread, c);
+    const bool gathers = fw_thread_gathers(p->thread, c);
     fw_thread_close_gate(p->thread);
-    if (well && gathers)
-        rc = fw_thread_gather(p->thread, c);
+    if (rc == FW_OK)
+        rc = gathers ? fw_thread_gather(p->thread, c) : send_gated(p, c);
     pthread_mutex_lock(&m->mutex);
     m->gather_rc = rc;
     pthread_mutex_unlock(&m->mutex);

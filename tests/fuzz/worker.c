@@ -1,6 +1,7 @@
 /* worker.c - the stub worker of fuzz_conn.c. */
 #include "worker.h"
 #include "client.h"
+#include "crew.h"
 
 #include <signal.h>
 #include <sys/mman.h>
@@ -229,8 +230,10 @@ static int wait_for_client(worker *w, fw_conn *c)
     fw_loop_lock(l);
     if (!c->broken)
         fw_conn_wait(&l->hub, c);
-    while (c->state == FW_STATE_SUSPENDED && rc == FW_LOOP_ON)
+    while (c->state == FW_STATE_SUSPENDED && rc == FW_LOOP_ON) {
         rc = fw_loop_step(l);
+        fw_lead_call(l);
+    }
     const bool waits = c->state == FW_STATE_SUSPENDED;
     if (waits)
         fw_conn_take_back(c);
