@@ -22,14 +22,12 @@ static void send_for(fw_loop *l, fw_thread *t)
 {
     if (!atomic_load(&t->pending) || pthread_mutex_trylock(&t->gate) != 0)
         return;
+    fw_thread_pend(t, false); /* first: who begins to gather now says so anew */
     fw_conn *c = atomic_load(&t->gathering);
-    if (c != NULL) {
-        fw_thread_pend(t, false);
-        if (fw_conn_send(c, &t->pool, &t->bytes_out) == FW_RETRY) {
-            fw_loop_lock(l);
-            fw_conn_arm(&l->hub, c);
-            fw_loop_unlock(l);
-        }
+    if (c != NULL && fw_conn_send(c, &t->pool, &t->bytes_out) == FW_RETRY) {
+        fw_loop_lock(l);
+        fw_conn_arm(&l->hub, c);
+        fw_loop_unlock(l);
     }
     pthread_mutex_unlock(&t->gate);
 }

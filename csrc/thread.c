@@ -136,7 +136,7 @@ int fw_thread_gather(fw_thread *t, fw_conn *c)
         return -EPIPE;
     if (atomic_load_explicit(&t->gathering, memory_order_relaxed) == NULL)
         atomic_store(&t->gathering, c);
-    if (!atomic_load_explicit(&t->pending, memory_order_relaxed)) {
+    if (!atomic_load(&t->pending)) {
         fw_thread_pend(t, true);
         if (atomic_load(&t->loop->crew.resting) != FW_REST_NONE)
             fw_standby_need(t->loop);

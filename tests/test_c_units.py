@@ -20,7 +20,8 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 UNITS = sorted((ROOT / "tests" / "c").glob("test_*.c"))
-SHARED = sorted(set((ROOT / "tests" / "c").glob("*.c")) - set(UNITS))
+RACE = ROOT / "tests" / "c" / "race.c"  # test_races.py runs it
+SHARED = sorted(set((ROOT / "tests" / "c").glob("*.c")) - set(UNITS) - {RACE})
 CC = os.environ.get("FASTWSGI_CC", "cc")
 LINUX = sys.platform.startswith("linux")
 
@@ -30,9 +31,12 @@ pytestmark = pytest.mark.skipif(
 
 FLAGS = (
     "-std=c11", "-g", "-O1", "-D_GNU_SOURCE", "-DFW_DEBUG", "-fno-omit-frame-pointer",
-    "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined",
     "-Wall", "-Wextra", "-Wshadow", "-Werror", f"-I{ROOT / 'csrc'}", f"-I{ROOT / 'tests' / 'c'}",
 )  # fmt: skip
+SANITIZERS = {
+    "address": ("-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"),
+    "thread": ("-fsanitize=thread",),
+}
 
 
 def run(*command: str | Path, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -65,20 +69,34 @@ def interpreter_stub(module: Path) -> str:
     return "".join(f"void *{name};\n" for name in names)
 
 
-@pytest.fixture(scope="session")
-def core(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory with csrc and shared files as an archive, the interpreter's stub beside it."""
-    place = tmp_path_factory.mktemp("c")
+def build(place: Path, sanitizer: str) -> Path:
+    """Put csrc and the shared files into *place*, as an archive, with the interpreter's stub."""
     ours = sorted(set((ROOT / "csrc").glob("*.c")) - {ROOT / "csrc" / "poller_kqueue.c"})
     sources = [*ours, *SHARED]
     objects = []
     for source in sources:
         objects.append(place / f"{source.stem}.o")
-        must(CC, *FLAGS, "-c", source, "-o", objects[-1])
+        must(CC, *FLAGS, *SANITIZERS[sanitizer], "-c", source, "-o", objects[-1])
     must("ar", "rcs", place / "libfw.a", *objects)
     (place / "stub.c").write_text(interpreter_stub(httptools_module()), encoding="ascii")
     must(CC, "-c", place / "stub.c", "-o", place / "stub.o")
     return place
+
+
+def link(source: Path, core: Path, sanitizer: str) -> Path:
+    """The program made of this file and what build has made."""
+    program = core / source.stem
+    must(
+        CC, *FLAGS, *SANITIZERS[sanitizer], source, core / "stub.o", core / "libfw.a", "-o", program,
+        *wrapped(), "-rdynamic", "-ldl", "-pthread",
+    )  # fmt: skip
+    return program
+
+
+@pytest.fixture(scope="session")
+def core(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with csrc and shared files as an archive, the interpreter's stub beside it."""
+    return build(tmp_path_factory.mktemp("c"), "address")
 
 
 def wrapped() -> list[str]:
@@ -89,13 +107,8 @@ def wrapped() -> list[str]:
 
 @pytest.mark.parametrize("source", UNITS, ids=[path.stem for path in UNITS])
 def test_unit(source: Path, core: Path) -> None:
-    program = core / source.stem
-    must(
-        CC, *FLAGS, source, core / "stub.o", core / "libfw.a", "-o", program,
-        *wrapped(), "-rdynamic", "-ldl", "-pthread",
-    )  # fmt: skip
     done = run(
-        program,
+        link(source, core, "address"),
         FW_HTTPTOOLS=str(httptools_module()),
         ASAN_OPTIONS="detect_leaks=1:detect_stack_use_after_return=1:strict_string_checks=1",
         UBSAN_OPTIONS="print_stacktrace=1",

@@ -2,10 +2,12 @@
  *
  *   /quick        answers with the number of its thread
  *   /mark/N       stands at mark N, then answers so
+ *   /nap          blocks for two milliseconds, then answers so
  *   /spin         computes until company.spins is false, then answers so
  *   /stream       a large response block by block, parked while the client is slow
  *   /write        the same, but waits inside the call
  *   /gather/N/M/S blocks of S bytes, left to be gathered: one, mark N, another one, mark M, the end
+ *   /drip         small blocks, left to be gathered, with a nap among them
  *   /talk         gathers byte by byte until the client is gone
  */
 #include "company.h"
@@ -228,6 +230,17 @@ static ending gather(player *p, fw_conn *c, const char *how)
     return over(c, true);
 }
 
+static ending drip(player *p, fw_conn *c)
+{
+    bool well = put_head(p, c, 20 * 500);
+    for (int i = 0; i < 20 && well; i++) {
+        well = pass_on(p, c, app_bytes, 500) == FW_OK;
+        if (i % 8 == 7)
+            poll(NULL, 0, 2);
+    }
+    return over(c, well);
+}
+
 static ending talk(player *p, fw_conn *c)
 {
     const struct timespec until = guard();
@@ -242,11 +255,29 @@ static ending talk(player *p, fw_conn *c)
     return over(c, false);
 }
 
+/* As the worker does with the environ that it has built, or finds, and with the client's name. */
+static void remember(company *m, fw_conn *c)
+{
+    fw_request *r = c->req;
+    if (r->memo_use == FW_MEMO_FILL) {
+        CHECK(fw_memo_user(r) == NULL);
+        atomic_fetch_add(&m->held, 1);
+        fw_memo_fill(r, &m->held);
+    } else if (r->memo_use != FW_MEMO_NONE) {
+        CHECK(fw_memo_user(r) == &m->held);
+    }
+    if (c->peer == NULL) {
+        atomic_fetch_add(&m->held, 1);
+        c->peer = &m->held;
+    }
+}
+
 static ending request(player *p, fw_conn *c)
 {
     company *m = p->company;
     char target[64];
     const fw_request *r = c->req;
+    remember(m, c);
     snprintf(target, sizeof target, "%.*s", (int)r->target.len, fw_request_at(r, r->target));
     if (strcmp(target, "/stream") == 0) {
         size_t *at = calloc(1, sizeof *at);
@@ -254,6 +285,10 @@ static ending request(player *p, fw_conn *c)
     }
     if (strcmp(target, "/write") == 0)
         return write_out(p, c);
+    if (strcmp(target, "/nap") == 0)
+        poll(NULL, 0, 2);
+    if (strcmp(target, "/drip") == 0)
+        return drip(p, c);
     if (strcmp(target, "/talk") == 0)
         return talk(p, c);
     if (strncmp(target, "/gather/", 8) == 0)

@@ -296,30 +296,34 @@ static void in_the_pool_every_thread_takes_requests(void)
     company_close(&m);
 }
 
+static bool waits_long(const company *m)
+{
+    return m->loop->polling && (poll_patience() < 0 || poll_patience() >= 1000);
+}
+
 static bool waits_for_the_idle(const company *m)
 {
-    return m->loop->polling && poll_patience() > 0 && poll_patience() <= (int)m->loop->hub.cfg.timeouts[FW_CLASS_KEEPALIVE];
+    const int idle = (int)m->loop->hub.cfg.timeouts[FW_CLASS_KEEPALIVE];
+    return m->loop->polling && poll_patience() > 0 && poll_patience() <= idle;
 }
 
-static bool waits_for_ever(const company *m)
-{
-    return m->loop->polling && poll_patience() < 0;
-}
-
-/* The standby polls without an end, as no connection has a deadline; the thread's connection gets one. */
+/* The standby polls for long, as no connection has a deadline; the thread's connection gets a near one. */
 static void a_deadline_that_a_thread_sets_shortens_the_wait_of_the_leader(void)
 {
     fw_config cfg = config();
+    cfg.timeouts[FW_CLASS_KEEPALIVE] = 300;
     company m;
     company_open(&m, &cfg, 1);
     const int client = company_client(&m);
     enter_pool(&m, client);
     ask(client, "/mark/0");
     company_entered(&m, 0);
-    AWAIT(&m, waits_for_ever);
+    AWAIT(&m, waits_long);
+    const unsigned polls = fault_calls(FAULT_EPOLL_WAIT);
     company_open_mark(&m, 0);
     CHECK_INT(answered(client, NULL, 0), 200);
     AWAIT(&m, waits_for_the_idle);
+    CHECK(fault_calls(FAULT_EPOLL_WAIT) - polls <= 4); /* kicked, not polling all the time */
     company_pass(&m, cfg.timeouts[FW_CLASS_KEEPALIVE]);
     CHECK_INT(ended(client), 0);
     close(client);
