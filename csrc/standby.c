@@ -105,6 +105,7 @@ static bool must_look_soon(fw_loop *l)
 static void lead(fw_loop *l)
 {
     fw_crew *w = &l->crew;
+    w->quiet = 0; /* the lead may go to a thread that is away */
     fw_lead_call(l);
     if (hand_over(l))
         return;
