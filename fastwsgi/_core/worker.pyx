@@ -235,10 +235,11 @@ cdef class Worker:
             raise
         finally:
             self.leave(threads)
-            if interrupted and not self.running:  # now, so that a stop() before the next run is not taken back
-                native.loop_reopen(self.loop)
-        if self.failure is not None:
-            raise self.failure
+            failure, self.failure = self.failure, None
+            if (interrupted or failure is not None) and not self.running:
+                native.loop_reopen(self.loop)  # now, so that a stop() before the next run is not taken back
+        if failure is not None:
+            raise failure
 
     def serve_thread(self, index, context, /):
         """The life of one of the other application threads."""
