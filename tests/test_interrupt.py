@@ -38,12 +38,17 @@ def interrupted(level: int, message: str, error: BaseException | None) -> None:
     raise KeyboardInterrupt
 
 
-def test_an_interrupt_inside_the_log_leaves_no_connection_and_no_open_iterable() -> None:
+@pytest.mark.parametrize("threads", [1, 4])
+def test_an_interrupt_inside_the_log_leaves_no_connection_and_no_open_iterable(
+    threads: int,
+) -> None:
     application = Faulty()
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.setblocking(False)
         place = [(listener.fileno(), "localhost", "80")]
-        worker = Worker(application, place, {}, log=interrupted, errors=sys.stderr)
+        worker = Worker(
+            application, place, {"threads": threads}, log=interrupted, errors=sys.stderr
+        )
         for turn in (1, 2):  # and it can run again
             with socket.create_connection(listener.getsockname(), timeout=20) as client:
                 client.sendall(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")

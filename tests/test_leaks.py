@@ -8,9 +8,11 @@ the bounds below leave room for what caches and the allocator do, far less than 
 from __future__ import annotations
 
 import json
+import threading
+from contextlib import ExitStack
 from pathlib import Path
 
-from apps.client import Address, Client, chunked, request
+from apps.client import Address, Client, chunked, fetch, request
 
 from fastwsgi.testing import spawn
 
@@ -94,6 +96,17 @@ def numbers(address: Address) -> dict[str, int | None]:
     return least  # type: ignore[no-any-return]
 
 
+def held_bounds(before: dict[str, int | None], after: dict[str, int | None]) -> None:
+    """Assert that what the server holds has not grown past the bounds."""
+    grown = {
+        name: now - then
+        for name, then in before.items()
+        if then is not None and (now := after[name]) is not None
+    }
+    assert "blocks" in grown
+    assert {name: by for name, by in grown.items() if by > BOUNDS[name]} == {}, grown
+
+
 def test_twenty_thousand_mixed_requests_leave_nothing_behind() -> None:
     assert PER_ROUND * ROUNDS >= 20_000
     with spawn("--body-memory", "1000", "apps.counters:app", cwd=TESTS) as server:
@@ -101,10 +114,77 @@ def test_twenty_thousand_mixed_requests_leave_nothing_behind() -> None:
         before = numbers(server.address)
         serve_rounds(server.address, ROUNDS)
         after = numbers(server.address)
-    grown = {
-        name: now - before[name]
-        for name, now in after.items()
-        if now is not None and before[name] is not None
-    }
-    assert "blocks" in grown
-    assert {name: by for name, by in grown.items() if by > BOUNDS[name]} == {}, grown
+    held_bounds(before, after)
+
+
+# -- several threads ---------------------------------------------------------------------------
+
+THREADS = VISITORS = 4
+READERS = 2  # of each visitor at the same time: more in all than there are threads
+LARGE = 12 * 65536  # what /large streams
+
+
+def read_slowly(address: Address) -> None:
+    """Large responses that are set aside: some are read to their end, the others' clients leave."""
+    with ExitStack() as stack:
+        clients = [stack.enter_context(Client(address)) for _ in range(READERS)]
+        for client in clients:
+            client.send(request("/large"))
+        for client in clients:
+            assert client.head().status == 200
+        clients.pop().reset()
+        for client in clients:
+            assert sum(map(len, client.chunks())) == LARGE
+
+
+def leave_behind_requests(address: Address) -> None:
+    """A pipeline whose client reads the first response and leaves."""
+    with Client(address) as client:
+        client.send(request("/list") * 5 + request("/pause") * 3)
+        assert client.response().status == 200
+        client.reset()
+
+
+def visit(address: Address, count: int) -> None:
+    """Send `count` rounds of what one visitor asks for, with other requests among them."""
+    with Client(address) as client:
+        for _ in range(count):
+            assert client.fetch("/pause", method="PUT", body=b"kept in a file" * 100).status == 200
+            serve_rounds(address, 1)
+            read_slowly(address)
+            leave_behind_requests(address)
+
+
+def visit_together(address: Address, rounds: int) -> None:
+    """Share so many rounds among visitors that come at the same time."""
+    done: list[None] = []
+
+    def go() -> None:
+        visit(address, rounds // VISITORS)
+        done.append(None)
+
+    visitors = [threading.Thread(target=go, daemon=True) for _ in range(VISITORS)]
+    for visitor in visitors:
+        visitor.start()
+    for visitor in visitors:
+        visitor.join()
+    assert len(done) == VISITORS
+
+
+def test_twenty_thousand_requests_to_several_threads_leave_nothing_behind(tmp_path: Path) -> None:
+    """Over a unix socket, whose buffers do not grow: what is not read is set aside."""
+    assert (PER_ROUND + READERS + 2) * ROUNDS >= 20_000
+    command = ("--bind", f"unix:{tmp_path}/socket", "--threads", str(THREADS))
+    with spawn(*command, "--body-memory", "1000", "apps.counters:app", cwd=TESTS) as server:
+        with ExitStack() as stack:
+            for _ in range(THREADS + 1):
+                client = stack.enter_context(Client(server.address))
+                client.send(request("/large"))
+                assert client.head().status == 200
+            assert fetch(server.address, "/open").body == str(THREADS + 1).encode()
+        visit_together(server.address, WARM_UP)
+        before = numbers(server.address)
+        visit_together(server.address, ROUNDS)
+        after = numbers(server.address)
+        assert fetch(server.address, "/open").body == b"0"
+    held_bounds(before, after)

@@ -219,3 +219,42 @@ def test_a_disk_that_takes_no_more_costs_the_upload_and_nothing_else(
         assert injected.unused() == []
         assert server.terminate() == 0
     assert "Traceback" not in server.output()
+
+
+@needs_injection
+@needs_proc
+@pytest.mark.parametrize("chunks", [False, True], ids=["with a length", "chunked"])
+def test_an_upload_that_meets_a_full_disk_takes_no_other_one_with_it(
+    tmp_path: Path, shims: dict[bool, Path], chunks: bool
+) -> None:
+    """One is in its file when the disk fills up in the middle of another, and ends when it may."""
+    injected = Injected(tmp_path, shims, "store=ENOSPC/3")
+    start = injected.hold(tmp_path)
+    first, rest = PIECE[: MEMORY + 1], PIECE[MEMORY + 1 :]
+    framing = "Transfer-Encoding: chunked" if chunks else f"Content-Length: {len(PIECE)}"
+    command = ("--threads", "2", "--body-memory", str(MEMORY), "apps.uploads:app")
+    with (
+        spawn(*command, cwd=TESTS, env=injected.environ) as server,
+        Client(server.address) as other,
+        Client(server.address) as watching,
+    ):
+        other.send(request("/digest", framing, method="POST"))
+        before = descriptors(watching)
+        other.send(b"%x\r\n%s\r\n" % (len(first), first) if chunks else first)
+        assert any(descriptors(watching) > before for _ in range(2000))  # its file
+        assert watching.fetch("/ignore").status == 200  # what was being stored then, is now
+        start.touch()
+        with Client(server.address) as client:
+            assert begun(client, chunks=True).status == 507
+        injected.stop()
+        other.send(b"%x\r\n%s\r\n0\r\n\r\n" % (len(rest), rest) if chunks else rest)
+        assert json.loads(other.response().body) == expected(len(PIECE))
+        assert any(descriptors(watching) <= before for _ in range(2000))
+        assert injected.unused() == []
+        assert server.terminate() == 0
+    assert "Traceback" not in server.output()
+
+
+def descriptors(client: Client) -> int:
+    """How many the server has, asked over a connection that stays."""
+    return int(json.loads(client.fetch("/peak").body)["descriptors"])

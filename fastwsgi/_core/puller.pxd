@@ -20,7 +20,7 @@ cdef class Puller:
     cdef bint pristine        # the base holds no variable: a context of that size has not been written to
     cdef unsigned streak      # turns taken in a row without giving the interpreter lock away
 
-    cdef int run(self) except -1
+    cdef int run(self, object base_context) except -1
     cdef int pull(self) except -1
     cdef int leave(self, fw_conn *c, Response r) except -1
     cdef Response turn(self, fw_conn *c)

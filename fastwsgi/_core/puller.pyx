@@ -8,7 +8,7 @@
 # back through a turn or native.spent and are dropped here, with the interpreter lock held. What is said of "this
 # thread" below is never touched by another one: each application thread has a Puller of its own.
 
-from cpython.contextvars cimport PyContext_Copy, PyContext_CopyCurrent, PyContext_Enter, PyContext_Exit
+from cpython.contextvars cimport PyContext_Copy, PyContext_Enter, PyContext_Exit
 from cpython.exc cimport PyErr_CheckSignals
 from cpython.object cimport PyObject_Size
 from cpython.ref cimport Py_DECREF, Py_INCREF
@@ -36,12 +36,15 @@ cdef class Puller:
         self.environs = environs
         self.no_body = no_body
 
-    cdef int run(self) except -1:
-        """Serves until the loop is over; raises OSError if that fails, and whatever a signal handler raises."""
+    cdef int run(self, object base_context) except -1:
+        """Serves until the loop is over; raises OSError if that fails, and whatever a signal handler raises.
+
+        Every request begins in a copy of *base_context*.
+        """
         native.thread_attach(self.shared.thread)
-        self.base_context = PyContext_CopyCurrent()
-        self.pristine = PyObject_Size(self.base_context) == 0
-        self.context = PyContext_Copy(self.base_context)
+        self.base_context = base_context
+        self.pristine = PyObject_Size(base_context) == 0
+        self.context = PyContext_Copy(base_context)
         PyContext_Enter(self.context)
         try:
             return self.pull()

@@ -3,6 +3,7 @@
 # The thread that calls run() is application thread 0 and the one that handles signals; the others are Python threads of
 # our own. Each has a Puller (puller.pyx) and shares with the others only what the core guards and what never changes.
 
+from cpython.contextvars cimport PyContext_CopyCurrent
 from libc.stdint cimport uint32_t, uint64_t
 from posix.unistd cimport getpid
 
@@ -97,7 +98,6 @@ cdef class Worker:
     cdef object failure    # what ended one of the other threads
     cdef int process       # in which the standby runs
     cdef bint running
-    cdef bint interrupted  # the last run has ended by an exception: it may be run again
 
     def __cinit__(self, application, listeners, settings, *, log, errors, bint multiprocess=False):
         cdef fw_config cfg
@@ -212,12 +212,11 @@ cdef class Worker:
         """
         cdef Puller first = self.pullers[0]
         cdef list threads = []
+        cdef bint interrupted = False
+        cdef object context = PyContext_CopyCurrent()  # with what the application set when it was imported
         cdef int rc
         if self.running:
             raise RuntimeError("this worker is running already")
-        if self.interrupted:
-            native.loop_reopen(self.loop)
-            self.interrupted = False
         rc = native.standby_start(self.loop)
         if rc < 0:
             raise OSError(-rc, os.strerror(-rc))
@@ -225,24 +224,28 @@ cdef class Worker:
         self.process = getpid()
         try:
             for i in range(1, len(self.pullers)):
-                thread = threading.Thread(target=self.serve_thread, args=(i,), name=f"fastwsgi-{i}", daemon=True)
+                thread = threading.Thread(target=self.serve_thread, name=f"fastwsgi-{i}", args=(i, context),
+                                          daemon=True)
                 threads.append(thread)
                 thread.start()
-            first.run()
+            first.run(context)
         except BaseException:
             self.stop(graceful=False)
-            self.interrupted = True
+            interrupted = True
             raise
         finally:
             self.leave(threads)
-        if self.failure is not None:
-            raise self.failure
+            failure, self.failure = self.failure, None
+            if (interrupted or failure is not None) and not self.running:
+                native.loop_reopen(self.loop)  # now, so that a stop() before the next run is not taken back
+        if failure is not None:
+            raise failure
 
-    def serve_thread(self, index, /):
+    def serve_thread(self, index, context, /):
         """The life of one of the other application threads."""
         cdef Puller puller = self.pullers[index]
         try:
-            puller.run()
+            puller.run(context)
         except BaseException as error:
             self.failure = error
             self.stop(graceful=False)

@@ -4,6 +4,9 @@ GET  /numbers   JSON: references, memory blocks, gc objects, descriptors and res
 *    /list      a list of two blocks with the request's body
 *    /blocks    the same from a generator
 *    /write     the same through write()
+*    /pause     the same after a call of some milliseconds
+GET  /large     a stream larger than sockets and the server's queue take
+GET  /open      how many of those streams are open
 GET  /file      a real file by wsgi.file_wrapper, from its tenth byte
 GET  /virtual   a file-like object by wsgi.file_wrapper
 GET  /none      204
@@ -23,13 +26,36 @@ import json
 import os
 import resource
 import sys
+import threading
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 TEXT = [("Content-Type", "text/plain")]
+LARGE = [b"l" * 65536] * 12
+
+
+class Large:
+    """A stream; `opened` and `closed` count how many began and how many were closed."""
+
+    opened: ClassVar[list[None]] = []  # whose append is one step, also among threads
+    closed: ClassVar[list[None]] = []
+
+    def __init__(self) -> None:
+        self.opened.append(None)
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield from LARGE
+
+    def close(self) -> None:
+        self.closed.append(None)
+
+    @classmethod
+    def count(cls) -> int:
+        """How many are open."""
+        return len(cls.opened) - len(cls.closed)
 
 
 def resident() -> int | None:
@@ -73,6 +99,16 @@ def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[byt
         case "/list":
             start_response("200 OK", list(TEXT))
             return list(blocks(environ))
+        case "/pause":
+            threading.Event().wait(0.003)
+            start_response("200 OK", list(TEXT))
+            return blocks(environ)
+        case "/large":
+            start_response("200 OK", list(TEXT))
+            return Large()
+        case "/open":
+            start_response("200 OK", list(TEXT))
+            return [str(Large.count()).encode()]
         case "/blocks" | "/late":
             start_response("200 OK", list(TEXT))
             return blocks(environ)
