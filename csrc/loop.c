@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/tcp.h>
-#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -15,7 +14,6 @@
 #define ACCEPTS 64        /* connections taken per event of a listener */
 #define RETRY_MS 100      /* until accepting is tried again after the system ran short */
 #define NOTICE_MS 60000   /* the same notice at most once in this time */
-#define ASIDE 20          /* times to let others go first */
 #define NAP_MS 1000       /* the standby's longest poll while there are connections */
 #define FORCE_MS 1000     /* beyond the end of a stop: then calls that do not end are left behind */
 #define REFUSE_SURPLUS 64 /* connections above the limit that may be open to be told 503 */
@@ -122,20 +120,6 @@ int fw_loop_listen(fw_loop *l, int fd, bool tcp)
     return (int)l->nlisteners++;
 }
 
-/* True if it will wake; a full pipe means that it is awake anyway. */
-static bool wake(fw_loop *l)
-{
-    for (int tries = 0; tries < 3; tries++)
-        if (write(l->wake_write, "", 1) == 1 || errno == EAGAIN)
-            return true;
-    return false;
-}
-
-void fw_loop_wake(fw_loop *l)
-{
-    wake(l);
-}
-
 void fw_loop_stop(fw_loop *l, enum fw_stop how)
 {
     int now = atomic_load(&l->stop);
@@ -204,8 +188,7 @@ static bool at_limit(const fw_loop *l)
     return l->hub.stats.connections >= l->hub.cfg.max_connections;
 }
 
-/* No further connection may be taken, not even to be told 503. */
-static bool full(const fw_loop *l)
+bool fw_loop_full(const fw_loop *l)
 {
     const fw_config *cfg = &l->hub.cfg;
     if (fw_unlikely(cfg->max_ready != 0) && !cfg->overload_refuse && l->hub.nready >= cfg->max_ready)
@@ -234,7 +217,7 @@ static void accept_next(fw_loop *l)
     const fw_listener *from = l->accept_on;
     if (at_limit(l))
         notice(l, FW_NOTICE_CONNECTIONS);
-    if (full(l)) {
+    if (fw_loop_full(l)) {
         pause_accepting(l);
         return;
     }
@@ -347,7 +330,7 @@ static int patience(const fw_loop *l, bool again)
         t = l->patience;
     if (l->crew.lead == FW_LEAD_STANDBY && l->hub.stats.connections != 0 && (t < 0 || t > NAP_MS))
         t = NAP_MS; /* threads set deadlines meanwhile: few of them are so near that the leader must be kicked */
-    if (l->retry_at != 0 && !full(l))
+    if (l->retry_at != 0 && !fw_loop_full(l))
         t = sooner(t, l->retry_at, l->hub.now);
     if (l->stopped != FW_STOP_NONE)
         t = sooner(t, l->hub.now < l->stop_at ? l->stop_at : l->stop_at + FORCE_MS, l->hub.now);
@@ -368,28 +351,12 @@ static int safe_point(fw_loop *l)
             fw_loop_abandon(l);
         if (l->hub.stats.connections == 0 || l->hub.now >= l->stop_at + FORCE_MS)
             return FW_LOOP_DONE;
-    } else if (!l->accepting && !full(l) && l->hub.now >= l->retry_at) {
+    } else if (!l->accepting && !fw_loop_full(l) && l->hub.now >= l->retry_at) {
         int rc = resume_accepting(l);
         if (rc != FW_OK)
             return rc;
     }
     return FW_LOOP_ON;
-}
-
-static void give_up_lock(fw_loop *l)
-{
-    pthread_cond_t *out[sizeof l->crew.calls_out / sizeof *l->crew.calls_out];
-    const unsigned n = l->crew.ncalls_out;
-    if (fw_likely(n == 0)) {
-        pthread_mutex_unlock(&l->lock);
-        return;
-    }
-    for (unsigned i = 0; i < n; i++)
-        out[i] = l->crew.calls_out[i];
-    l->crew.ncalls_out = 0;
-    pthread_mutex_unlock(&l->lock);
-    for (unsigned i = 0; i < n; i++)
-        pthread_cond_signal(out[i]);
 }
 
 static int wait_for_events(fw_loop *l, int ms)
@@ -398,7 +365,7 @@ static int wait_for_events(fw_loop *l, int ms)
         return fw_poller_wait(&l->hub.poller, l->events, 0);
     l->wakes_at = ms < 0 ? UINT64_MAX : l->hub.now + (uint64_t)ms;
     l->polling = true;
-    give_up_lock(l);
+    fw_loop_release(l);
     int rc = fw_poller_wait(&l->hub.poller, l->events, ms);
     fw_loop_lock(l);
     l->polling = false;
@@ -440,69 +407,4 @@ int fw_loop_step(fw_loop *l)
         return FW_LOOP_WAKE;
     }
     return FW_LOOP_ON;
-}
-
-/* ---- between threads ------------------------------------------------------------------------------------------- */
-
-/* What the leader waits for has changed while it waits. */
-static bool restless(const fw_loop *l)
-{
-    const fw_hub *h = &l->hub;
-    if (h->again != NULL || (l->stopped != FW_STOP_NONE && h->stats.connections == 0))
-        return true;
-    if (h->ready_head != NULL && l->crew.lead == FW_LEAD_THREAD) /* the leader's to run */
-        return true;
-    if (!l->accepting && l->stopped == FW_STOP_NONE && l->retry_at == 0 && !full(l))
-        return true;
-    int t = fw_deadline_wait(&h->deadlines, h->now);
-    return t >= 0 && h->now + (uint64_t)t < l->wakes_at;
-}
-
-void fw_loop_kick(fw_loop *l)
-{
-    if (!l->kicked && l->polling)
-        l->kicked = wake(l);
-}
-
-void fw_loop_remind(fw_loop *l)
-{
-    if (fw_unlikely(l->polling) && !l->kicked && restless(l))
-        fw_loop_kick(l);
-}
-
-void fw_loop_unlock(fw_loop *l)
-{
-    fw_loop_remind(l);
-    give_up_lock(l);
-}
-
-void fw_loop_signal(fw_loop *l, pthread_cond_t *c)
-{
-    fw_crew *w = &l->crew;
-    if (w->ncalls_out < sizeof w->calls_out / sizeof *w->calls_out)
-        w->calls_out[w->ncalls_out++] = c;
-    else
-        pthread_cond_signal(c);
-}
-
-void fw_loop_signal_all(fw_loop *l)
-{
-    while (l->crew.ncalls_out > 0)
-        pthread_cond_signal(l->crew.calls_out[--l->crew.ncalls_out]);
-}
-
-void fw_loop_wait(fw_loop *l, pthread_cond_t *c)
-{
-    fw_loop_signal_all(l);
-    pthread_cond_wait(c, &l->lock);
-}
-
-void fw_loop_step_aside(fw_loop *l)
-{
-    if (fw_likely(atomic_load_explicit(&l->callers, memory_order_relaxed) == 0))
-        return;
-    give_up_lock(l);
-    for (int i = 0; i < ASIDE && atomic_load_explicit(&l->callers, memory_order_relaxed) != 0; i++)
-        sched_yield();
-    pthread_mutex_lock(&l->lock);
 }

@@ -101,6 +101,9 @@ int fw_loop_listen(fw_loop *l, int fd, bool tcp);
 enum { FW_LOOP_ON, FW_LOOP_WAKE, FW_LOOP_DONE };
 int fw_loop_step(fw_loop *l);
 
+/* No further connection may be taken, not even to be told 503. */
+bool fw_loop_full(const fw_loop *l);
+
 /* True if there is something to handle without a poll. */
 static inline bool fw_loop_pending(const fw_loop *l)
 {
@@ -120,6 +123,9 @@ static inline void fw_loop_lock(fw_loop *l)
 /* Kicks the polling leader if what it waits for has changed; whoever gives up the lock, to wait too, does so. */
 void fw_loop_remind(fw_loop *l);
 void fw_loop_unlock(fw_loop *l);
+
+/* The leader gives up the lock, to poll. */
+void fw_loop_release(fw_loop *l);
 
 /* Signals `c` when the lock is given up. */
 void fw_loop_signal(fw_loop *l, pthread_cond_t *c);

@@ -89,7 +89,7 @@ def test_print_config_shows_values_with_their_origins(
     (["app:app", "-w", "x"], "workers must be a whole number from 0 to 4096 or 'auto', not 'x' "
                              "(from command line --workers)"),
     (["app:app", "--threads", "0"],
-     "threads must be a whole number from 1 to 1024, not '0' (from command line --threads)"),
+     "threads must be a whole number from 1 to 1024, not 0 (from command line --threads)"),
     (["app:app", "--health-path", "healthz"],
      "health_path must be empty or a path that begins with '/', not 'healthz' (from command line "
      "--health-path)"),
