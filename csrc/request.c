@@ -213,9 +213,9 @@ static enum fw_parse refuse_parse_error(fw_request *r, int code, const char *bas
 {
     if (r->status != 0)
         return FW_PARSE_REFUSED;
-    if (r->nfields > 0)
-        return fw_request_refuse(r, 400, "malformed header section");
-    if (in_request_line(code) || memchr(base + r->start, '\n', r->fed - r->start) == NULL) {
+    /* Major version 0: a line of HTTP/0.9, whatever llhttp takes for fields behind it. */
+    if (in_request_line(code) || r->api->get_http_major(&r->parser) == 0 ||
+        memchr(base + r->start, '\n', r->fed - r->start) == NULL) {
         r->bad_line = true;
         return fw_check_bad_line(r, base, len);
     }

@@ -137,6 +137,19 @@ case(
     "an HTTP/0.9 request is one line, and its client waits for the answer",
     also=(*REFUSED, Outcome((), "hang"), Outcome((Reply(codes(200)),), "close", ({},))),
 )
+for name, rest in (
+    ("version-in-the-next-line", b" HTTP/1.1\r\nHost: h\r\n\r\n"),
+    ("field-behind-it", b"Host: h\r\n\r\n"),
+    ("bad-field-behind-it", b"Host: h\r\n\x01: x\r\n\r\n"),
+):
+    case(
+        f"simple-request-{name}",
+        b"GET /\r\n" + rest,
+        refuse(505),
+        "RFC 9112 3",
+        "the first line decides, whatever follows and however it arrives",
+        also=(*REFUSED, Outcome((Reply(codes(200)),), "close", ({},))),
+    )
 case(
     "target-missing",
     req(b"GET HTTP/1.1"),
