@@ -221,6 +221,13 @@ _TABLE = (
         "while the process it names runs",
         metavar="FILE"),
     Setting(
+        "daemon", "system", ("-D", "--daemon"), False, values.switch,
+        "leave the terminal and go on in the background. The command returns when the server is "
+        "ready, with 0, or has failed, with its exit code. stdin, stdout and stderr are gone "
+        "then, so name a file for the error log; a service manager such as systemd does better "
+        "without it",
+        const=True),
+    Setting(
         "sendfile", "system", ("--no-sendfile",), True, values.switch,
         "send files of wsgi.file_wrapper with sendfile(2); --no-sendfile reads them instead, for "
         "file systems that do sendfile wrongly",

@@ -12,36 +12,31 @@ import contextlib
 import os
 import select
 import signal
-import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from functools import partial
 
-from fastwsgi._version import __version__
+from fastwsgi.children import Child, fork, voice
 from fastwsgi.config_sources import Config
-from fastwsgi.errors import ConfigError, FastwsgiError
+from fastwsgi.errors import FastwsgiError
 from fastwsgi.loader import Application
 from fastwsgi.logs import ErrorLog
-from fastwsgi.pidfile import PidFile
 from fastwsgi.process import (
     NOT_BOOTED,
     NOT_LOADED,
     OK,
+    READY,
     account_ids,
-    core_worker,
-    in_child,
-    prepare,
     reopen,
-    serve_here,
     set_import_path,
     set_variables,
     work,
 )
-from fastwsgi.sockets import Listener, open_listeners
+from fastwsgi.sockets import Listener
+from fastwsgi.upgrade import Upgrade
 
 HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGUSR1,
-           signal.SIGTTIN, signal.SIGTTOU, signal.SIGCHLD)
+           signal.SIGUSR2, signal.SIGTTIN, signal.SIGTTOU, signal.SIGWINCH, signal.SIGCHLD)
 FAILURES_ALLOWED = 3
 """Workers that may die in a row before they were ready, with no other worker serving."""
 LONGEST_PAUSE = 30.0
@@ -54,72 +49,13 @@ KILL_MARGIN = 0.5
 """Seconds beyond graceful_timeout in which a worker ends its connections by itself."""
 
 
-def serve(
-    target: Application | str, config: Config, *, reconfigure: Callable[[], Config] | None = None,
-    log: ErrorLog | None = None, listeners: Sequence[Listener] | None = None,
-    on_ready: Callable[[], None] | None = None,
-) -> int:
-    """Serve ``target`` with ``config`` until asked to stop and return the exit code.
-
-    ``reconfigure`` reads the settings again for a reload; without it a reload keeps them. ``log``
-    and ``listeners`` take the place of those of the settings. ``on_ready`` is called once, when all
-    workers are about to take requests. Raises ConfigError, ListenError, PidFileError
-    and CoreError before anything is served.
-    """
-    if config.workers and threading.current_thread() is not threading.main_thread():
-        raise ConfigError("workers must be 0 outside the main thread: a master needs its signals")
-    prepare(config, importing=isinstance(target, str))
-    owner = account_ids(config)
-    log = log or ErrorLog(config.errorlog, config.loglevel, owner)
-    with contextlib.ExitStack() as stack:
-        stack.callback(log.close)
-        core_worker()
-        if listeners is None:
-            listeners = open_listeners(
-                config.bind, backlog=config.backlog, reuse_port=config.reuse_port,
-                umask=config.umask, owner=owner)
-        for listener in listeners:
-            stack.callback(listener.close)
-        if config.pidfile:
-            stack.callback(PidFile(config.pidfile).remove)
-        log.info("fastwsgi %s listening on %s (workers: %s, pid: %d)", __version__,
-                 ", ".join(listener.url for listener in listeners),
-                 config.workers or "0, serving in this process", os.getpid())
-        for notice in config.notices:
-            log.warning("%s", notice)
-
-        def announce(text: str) -> None:
-            log.info("ready%s", text)
-            if on_ready is not None:
-                on_ready()
-
-        if config.workers:
-            master = Master(target, config, listeners, log, announce, reconfigure)
-            return master.run()
-        code = serve_here(target, listeners, config, log, on_ready=lambda _: announce(""))
-        log.info("stopped")
-        return code
-
-
-@dataclass
-class Child:
-    """A worker process as the master knows it."""
-
-    pid: int
-    generation: int
-    ready_fd: int
-    ready_at: float | None = None
-    leaving: bool = False
-    kill_at: float | None = None
-
-
 class Master:
     """The master of one set of listening sockets."""
 
     def __init__(
         self, target: Application | str, config: Config, listeners: Sequence[Listener],
         log: ErrorLog, announce: Callable[[str], None],
-        reconfigure: Callable[[], Config] | None = None,
+        reconfigure: Callable[[], Config] | None, upgrade: Upgrade,
     ) -> None:
         self.children: dict[int, Child] = {}
         self.exit_code = OK
@@ -130,6 +66,7 @@ class Master:
         self._log = log
         self._announce_ready = announce
         self._reconfigure = reconfigure
+        self._upgrade = upgrade
         self._wanted: int = config.workers
         self._generation = 1
         self._stopping = False
@@ -149,7 +86,7 @@ class Master:
                     self._reconcile()
             except BaseException:
                 for child in self.children.values():
-                    _signal_child(child, signal.SIGKILL)
+                    child.tell(signal.SIGKILL)
                 raise
         self._log.info("stopped")
         return self.exit_code
@@ -186,21 +123,22 @@ class Master:
             os.close(held)
 
     def _wait(self) -> None:
-        """Sleep until a signal, a worker's word or a deadline, and take note of what happened."""
+        """Sleep until a signal, a word from somebody or a deadline, and deal with what happened."""
         poll = select.poll()
-        poll.register(self._signal_fd, select.POLLIN)
-        by_fd = {}
+        todo: dict[int, Callable[[], None]] = {
+            self._signal_fd: self._take_signals, **self._upgrade.links()}
         for child in self.children.values():
-            if child.ready_fd >= 0:
-                by_fd[child.ready_fd] = child
-                poll.register(child.ready_fd, select.POLLIN)
+            if child.fd >= 0:
+                todo[child.fd] = partial(self._hear, child)
+        for fd in todo:
+            poll.register(fd, select.POLLIN)
         for fd, _ in poll.poll(self._timeout()):
-            if fd in by_fd:
-                self._hear(by_fd[fd])
-            else:
-                for number in _drain(self._signal_fd):
-                    self._on_signal(signal.Signals(number))
+            todo[fd]()
         self._reap()
+
+    def _take_signals(self) -> None:
+        for number in _drain(self._signal_fd):
+            self._on_signal(signal.Signals(number))
 
     def _timeout(self) -> float | None:
         """Milliseconds to the next deadline, None for no deadline."""
@@ -212,15 +150,13 @@ class Master:
         return max(0.0, min(moments) - time.monotonic()) * 1000 + 1
 
     def _hear(self, child: Child) -> None:
-        """Read a worker's word: that it is ready, or nothing because it died."""
-        said = os.read(child.ready_fd, 1)
-        os.close(child.ready_fd)
-        child.ready_fd = -1
-        if said:
-            child.ready_at = time.monotonic()
-            self._has_served = True
-            self._stillborn = 0
-            self._log.debug("worker %d is ready", child.pid)
+        """Note what a worker says."""
+        for said in child.hear():
+            if said == READY:
+                child.ready_at = time.monotonic()
+                self._has_served = True
+                self._stillborn = 0
+                self._log.debug("worker %d is ready", child.pid)
 
     def _on_signal(self, number: signal.Signals) -> None:
         if number == signal.SIGTERM:
@@ -232,13 +168,31 @@ class Master:
         elif number == signal.SIGUSR1:
             reopen(self._log)
             for child in self.children.values():
-                _signal_child(child, signal.SIGUSR1)
+                child.tell(signal.SIGUSR1)
+        elif number == signal.SIGUSR2:
+            if not self._stopping:
+                self._upgrade.begin()
+        elif number == signal.SIGWINCH:
+            self._rest()
         elif number in (signal.SIGTTIN, signal.SIGTTOU):
-            self._wanted = max(1, self._wanted + (1 if number == signal.SIGTTIN else -1))
-            self._announced = False
+            self._want(max(1, self._wanted + (1 if number == signal.SIGTTIN else -1)))
             self._log.info("%s: %d workers wanted", number.name, self._wanted)
 
     # -- wishes ------------------------------------------------------------------------------
+
+    def _want(self, count: int) -> None:
+        """Wish for another number of workers."""
+        self._wanted = count
+        self._announced = False
+
+    def _rest(self) -> None:
+        """Stop the workers and stay, for an upgrade that may be taken back; HUP begins again."""
+        if not self._config.daemon:
+            self._log.debug("SIGWINCH: not a daemon, so a terminal has changed its size")
+            return
+        self._log.info("SIGWINCH: stopping the workers; HUP starts them again")
+        self._want(0)
+        self._announced = True
 
     def _stop(self, *, graceful: bool) -> None:
         if not self._stopping:
@@ -255,7 +209,7 @@ class Master:
         kill_at = time.monotonic() + grace
         child.leaving = True
         child.kill_at = kill_at if child.kill_at is None else min(child.kill_at, kill_at)
-        _signal_child(child, signal.SIGTERM if graceful else signal.SIGQUIT)
+        child.tell(signal.SIGTERM if graceful else signal.SIGQUIT)
 
     def _reload(self) -> None:
         """Begin a rolling reload: a new generation, with the settings as they are now."""
@@ -274,8 +228,8 @@ class Master:
                 self._log.warning("reload: a change of %s takes effect after a restart", name)
         self._log.info("reloading")
         self._before_reload, self._config = self._config, config
-        if config.workers != self._before_reload.workers:
-            self._wanted = max(1, config.workers)
+        if config.workers != self._before_reload.workers or not self._wanted:
+            self._want(max(1, config.workers))
         self._log.set_level(config.loglevel)
         set_variables(config)
         set_import_path(config)
@@ -293,7 +247,7 @@ class Master:
             if child.kill_at is not None and now >= child.kill_at:
                 self._log.warning("worker %d did not stop in time; killed", child.pid)
                 child.kill_at = None
-                _signal_child(child, signal.SIGKILL)
+                child.tell(signal.SIGKILL)
         if self._stopping:
             return
         staying = [child for child in self.children.values() if not child.leaving]
@@ -327,52 +281,41 @@ class Master:
 
     def _spawn(self) -> bool:
         """Fork one worker; False when the system refuses, to be tried again after a pause."""
-        for stream in (sys.stdout, sys.stderr):
-            with contextlib.suppress(AttributeError, OSError, ValueError):  # closed, or none
-                stream.flush()
-        ready_fd, child_fd = os.pipe()
-        # a signal meant for the child must not reach the master's pipe through inherited handlers
-        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)
+        heard, speaking = voice()
         try:
-            pid = os.fork()
-            if pid == 0:
-                in_child(lambda: self._be_worker(ready_fd, child_fd))
+            pid = fork(lambda: self._be_worker(heard, speaking))
         except OSError as error:
-            os.close(ready_fd)
+            os.close(heard)
             self._back_off()
             self._log.error("cannot fork a worker: %s", error.strerror)
             return False
         finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
-            os.close(child_fd)
-        self.children[pid] = Child(pid, self._generation, ready_fd)
+            os.close(speaking)
+        self.children[pid] = Child(pid, self._generation, heard)
         return True
 
-    def _be_worker(self, ready_fd: int, child_fd: int) -> int:
+    def _be_worker(self, heard: int, speaking: int) -> int:
         """In the child: let go of what is the master's, then work."""
-        signal.set_wakeup_fd(-1)
-        for fd in (ready_fd, *self._master_only):
+        for fd in (heard, *self._master_only, *self._upgrade.links()):
             os.close(fd)
         for sibling in self.children.values():
-            if sibling.ready_fd >= 0:
-                os.close(sibling.ready_fd)
+            sibling.close()
         return work(
-            self._target, self._listeners, self._config, self._log, ready_fd=child_fd,
+            self._target, self._listeners, self._config, self._log, ready_fd=speaking,
             lifeline_fd=self._lifeline_fd, multiprocess=self._wanted > 1)
 
     def _reap(self) -> None:
-        """Collect the workers that ended. Only our own: the process may have other children."""
+        """Collect the children that ended. Only our own: the process may have others."""
+        self._upgrade.reap()
         for child in list(self.children.values()):
-            try:
-                pid, status = os.waitpid(child.pid, os.WNOHANG)
-            except ChildProcessError:  # somebody else collected it
-                pid, status = child.pid, 0
-            if not pid:
+            code = child.ended()
+            if code is None:
                 continue
-            if child.ready_fd >= 0:
+            if child.fd >= 0:
                 self._hear(child)
+                child.close()
             del self.children[child.pid]
-            self._mourn(child, os.waitstatus_to_exitcode(status))
+            self._mourn(child, code)
 
     def _mourn(self, child: Child, code: int) -> None:
         """Judge a death: expected, an accident, or a start that failed."""
@@ -429,8 +372,3 @@ def _drain(fd: int) -> bytes:
         return os.read(fd, 4096)
     except BlockingIOError:
         return b""
-
-
-def _signal_child(child: Child, number: signal.Signals) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.kill(child.pid, number)

@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 OK, FAILED, NOT_BOOTED, NOT_LOADED = 0, 1, 3, 4
 """Exit codes of a worker; the master passes 3 and 4 on as its own."""
 
+READY = b"R"
+"""What a worker says to its master: that it is about to take requests."""
+
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 IGNORED_BY_WORKERS = (signal.SIGHUP, signal.SIGUSR2, signal.SIGTTIN, signal.SIGTTOU,
                       signal.SIGWINCH)
@@ -219,7 +222,7 @@ def work(
 ) -> int:
     """Live the life of a forked worker and return its exit code.
 
-    A byte is written to ``ready_fd`` when requests are about to be taken. ``lifeline_fd`` is the
+    READY is written to ``ready_fd`` when requests are about to be taken. ``lifeline_fd`` is the
     read end of a pipe whose write end only the master holds: its end is the master's end.
     """
     leave_when_told()
@@ -244,8 +247,7 @@ def work(
         target=_watch_master, args=(lifeline_fd, worker, log), name="fastwsgi-lifeline",
         daemon=True)
     watch.start()
-    os.write(ready_fd, b"R")
-    os.close(ready_fd)
+    os.write(ready_fd, READY)
     try:
         worker.run()
     except KeyboardInterrupt:  # a second INT, as above
