@@ -13,14 +13,18 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from fastwsgi.hooks import WorkerView
 from fastwsgi.process import in_child
+
+WORKER = "worker"
 
 
 @dataclass(eq=False)
 class Child:
     """A process as its master knows it; moments are those of ``time.monotonic``.
 
-    ``fd`` is the read end of the pipe it speaks through, -1 once that has ended.
+    ``fd`` is the read end of the pipe it speaks through, -1 once that has ended; ``view`` what
+    hooks are shown of it; ``cpu`` the one it is bound to.
     """
 
     pid: int
@@ -29,6 +33,9 @@ class Child:
     ready_at: float | None = None
     leaving: bool = False
     kill_at: float | None = None
+    role: str = WORKER
+    view: WorkerView | None = None
+    cpu: int | None = None
 
     def hear(self) -> list[bytes]:
         """Return what it has said since the last time, byte by byte."""
@@ -44,6 +51,10 @@ class Child:
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1
+
+    def let_go(self) -> None:
+        """Close all that leads to it."""
+        self.close()
 
     def tell(self, number: signal.Signals) -> None:
         """Send it a signal."""

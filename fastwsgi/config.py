@@ -95,6 +95,25 @@ _TABLE = (
         "Ten times gunicorn's default, because an idle connection is cheap here",
         metavar="N", core=True),
     Setting(
+        "preload_app", "processes", ("--preload",), False, values.switch,
+        "import the application once, in a process that the workers are forked from, so that they "
+        "share its memory; a reload imports it anew. It is imported as the user who starts the "
+        "server, and threads and connections it opens then are not in the workers: open them in "
+        "the hook post_fork",
+        const=True),
+    Setting(
+        "cpu_affinity", "processes", ("--cpu-affinity",), False, values.pinning,
+        "bind each worker to one CPU, in turn, among those this process may use (Linux). That "
+        "helps when workers and CPUs are as many and nothing else runs there; otherwise it "
+        "makes requests wait beside an idle CPU",
+        const=True),
+    Setting(
+        "warmup", "processes", ("--warmup",), "", values.request_path,
+        "path that is requested from the application before its worker counts as ready; answered "
+        "with a status of 500 or more, the worker counts as failed, which keeps the old workers "
+        "of a reload",
+        metavar="PATH"),
+    Setting(
         "worker_class", "processes", ("-k", "--worker-class"), "", values.worker_class,
         "accepted for gunicorn's sake: sync and gthread both mean fastwsgi's one kind of worker",
         metavar="CLASS"),
@@ -220,6 +239,11 @@ _TABLE = (
         "file for the master's process id; it is removed at the end, and a start is refused "
         "while the process it names runs",
         metavar="FILE"),
+    Setting(
+        "proc_name", "system", ("-n", "--name"), "", values.text,
+        "name that ps(1) shows beside 'fastwsgi: master' and 'fastwsgi: worker', by default the "
+        "application's. Titles need the setproctitle library (pip install fastwsgi[title])",
+        metavar="NAME"),
     Setting(
         "daemon", "system", ("-D", "--daemon"), False, values.switch,
         "leave the terminal and go on in the background. The command returns when the server is "

@@ -3,7 +3,7 @@
 Its rule: signal handlers only enqueue (the kernel's signal number goes through the wake-up pipe),
 and ``_reconcile`` compares what is wanted with what there is. So a start, a respawn, TTIN, TTOU, a
 rolling reload and a stop are one piece of code that is told different wishes. The master never
-imports the application.
+imports the application; with --preload a fork server does, and forks the workers in its place.
 """
 
 from __future__ import annotations
@@ -12,13 +12,18 @@ import contextlib
 import os
 import select
 import signal
+import socket
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
-from fastwsgi.children import Child, fork, voice
+from fastwsgi import forkserver
+from fastwsgi.children import WORKER, Child, fork, voice
 from fastwsgi.config_sources import Config
 from fastwsgi.errors import FastwsgiError
+from fastwsgi.forkserver import UNKNOWN, Forked, ForkServer
+from fastwsgi.hooks import ServerView, WorkerView
 from fastwsgi.loader import Application
 from fastwsgi.logs import ErrorLog
 from fastwsgi.process import (
@@ -26,13 +31,16 @@ from fastwsgi.process import (
     NOT_LOADED,
     OK,
     READY,
+    Duty,
     account_ids,
     reopen,
     set_import_path,
     set_variables,
     work,
 )
+from fastwsgi.signals import SignalQueue
 from fastwsgi.sockets import Listener
+from fastwsgi.titles import set_title
 from fastwsgi.upgrade import Upgrade
 
 HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGUSR1,
@@ -69,6 +77,10 @@ class Master:
         self._upgrade = upgrade
         self._wanted: int = config.workers
         self._generation = 1
+        self._age = 0
+        self._fork_servers: list[ForkServer] = []
+        self._view = ServerView(config, log, [listener.address for listener in listeners],
+                                self._wanted)
         self._stopping = False
         self._announced = False
         self._has_served = False
@@ -78,58 +90,53 @@ class Master:
 
     def run(self) -> int:
         """Keep the workers running until asked to stop; return the exit code."""
-        with self._signals_enqueued(), self._lifeline_held():
+        self._signals = SignalQueue(HANDLED)
+        with contextlib.closing(self._signals), self._lifeline_held():
+            set_title("master", self._duty().name)
+            self._hook("when_ready", self._view)
+            self._hook("nworkers_changed", self._view, self._wanted, None)
             try:
                 self._reconcile()
-                while self.children or not self._stopping:
+                while self.children or self._fork_servers or not self._stopping:
                     self._wait()
                     self._reconcile()
             except BaseException:
-                for child in self.children.values():
+                for child in self._everyone():
                     child.tell(signal.SIGKILL)
                 raise
+            self._hook("on_exit", self._view)
         self._log.info("stopped")
         return self.exit_code
+
+    def _hook(self, name: str, *arguments: object) -> None:
+        self._config.hooks.attempt(self._log, name, *arguments)
+
+    def _everyone(self) -> list[Child]:
+        return [*self.children.values(), *self._fork_servers]
 
     # -- events ------------------------------------------------------------------------------
 
     @contextlib.contextmanager
-    def _signals_enqueued(self) -> Iterator[None]:
-        """Let the handled signals arrive as bytes in a pipe; afterwards all is as before."""
-        self._signal_fd, wakeup = os.pipe()
-        for fd in (self._signal_fd, wakeup):
-            os.set_blocking(fd, False)
-        self._master_only = [self._signal_fd, wakeup]
-        before = {number: signal.signal(number, _enqueued) for number in HANDLED}
-        wakeup_before = signal.set_wakeup_fd(wakeup, warn_on_full_buffer=False)
-        try:
-            yield
-        finally:
-            signal.set_wakeup_fd(wakeup_before)
-            for number, handler in before.items():
-                signal.signal(number, handler if handler is not None else signal.SIG_DFL)
-            os.close(self._signal_fd)
-            os.close(wakeup)
-
-    @contextlib.contextmanager
     def _lifeline_held(self) -> Iterator[None]:
         """Hold the write end of a pipe whose closing tells the workers that the master is gone."""
-        self._lifeline_fd, held = os.pipe()
-        self._master_only.append(held)
+        self._lifeline_fd, self._held = os.pipe()
         try:
             yield
         finally:
             os.close(self._lifeline_fd)
-            os.close(held)
+            os.close(self._held)
 
     def _wait(self) -> None:
         """Sleep until a signal, a word from somebody or a deadline, and deal with what happened."""
         poll = select.poll()
         todo: dict[int, Callable[[], None]] = {
-            self._signal_fd: self._take_signals, **self._upgrade.links()}
-        for child in self.children.values():
+            self._signals.fd: self._take_signals, **self._upgrade.links()}
+        for child in self._everyone():
             if child.fd >= 0:
                 todo[child.fd] = partial(self._hear, child)
+        for server in self._fork_servers:
+            if server.link.fileno() >= 0:
+                todo[server.link.fileno()] = server.listen
         for fd in todo:
             poll.register(fd, select.POLLIN)
         for fd, _ in poll.poll(self._timeout()):
@@ -137,12 +144,12 @@ class Master:
         self._reap()
 
     def _take_signals(self) -> None:
-        for number in _drain(self._signal_fd):
-            self._on_signal(signal.Signals(number))
+        for number in self._signals.take():
+            self._on_signal(number)
 
     def _timeout(self) -> float | None:
         """Milliseconds to the next deadline, None for no deadline."""
-        moments = [c.kill_at for c in self.children.values() if c.kill_at is not None]
+        moments = [child.kill_at for child in self._everyone() if child.kill_at is not None]
         if self._next_spawn and not self._stopping:
             moments.append(self._next_spawn)
         if not moments:
@@ -154,9 +161,10 @@ class Master:
         for said in child.hear():
             if said == READY:
                 child.ready_at = time.monotonic()
-                self._has_served = True
-                self._stillborn = 0
-                self._log.debug("worker %d is ready", child.pid)
+                if child.role == WORKER:
+                    self._has_served = True
+                    self._stillborn = 0
+                self._log.debug("%s %d is ready", child.role, child.pid)
 
     def _on_signal(self, number: signal.Signals) -> None:
         if number == signal.SIGTERM:
@@ -167,11 +175,12 @@ class Master:
             self._reload()
         elif number == signal.SIGUSR1:
             reopen(self._log)
-            for child in self.children.values():
+            for child in self._everyone():
                 child.tell(signal.SIGUSR1)
         elif number == signal.SIGUSR2:
             if not self._stopping:
-                self._upgrade.begin()
+                self._upgrade.begin(
+                    lambda: self._config.hooks.call("pre_exec", self._view))
         elif number == signal.SIGWINCH:
             self._rest()
         elif number in (signal.SIGTTIN, signal.SIGTTOU):
@@ -182,8 +191,10 @@ class Master:
 
     def _want(self, count: int) -> None:
         """Wish for another number of workers."""
-        self._wanted = count
+        before, self._wanted, self._view.num_workers = self._wanted, count, count
         self._announced = False
+        if count != before:
+            self._hook("nworkers_changed", self._view, count, before)
 
     def _rest(self) -> None:
         """Stop the workers and stay, for an upgrade that may be taken back; HUP begins again."""
@@ -207,6 +218,8 @@ class Master:
         """Tell a worker to leave and set the moment at which patience ends."""
         grace = self._config.graceful_timeout + KILL_MARGIN if graceful else QUICK_GRACE
         kill_at = time.monotonic() + grace
+        if not child.leaving:
+            self._log.debug("%s %d is to leave", child.role, child.pid)
         child.leaving = True
         child.kill_at = kill_at if child.kill_at is None else min(child.kill_at, kill_at)
         child.tell(signal.SIGTERM if graceful else signal.SIGQUIT)
@@ -228,6 +241,8 @@ class Master:
                 self._log.warning("reload: a change of %s takes effect after a restart", name)
         self._log.info("reloading")
         self._before_reload, self._config = self._config, config
+        self._view.cfg = config
+        self._hook("on_reload", self._view)
         if config.workers != self._before_reload.workers or not self._wanted:
             self._want(max(1, config.workers))
         self._log.set_level(config.loglevel)
@@ -236,16 +251,17 @@ class Master:
         self._generation += 1
         self._announced = False
         self._stillborn, self._accidents, self._next_spawn = 0, 0, 0.0
-        for child in self.children.values():
+        for child in self._everyone():
             if child.ready_at is None and not child.leaving:
                 self._retire(child, graceful=False)
 
     def _reconcile(self) -> None:
         """Bring the workers there are closer to those that are wanted."""
         now = time.monotonic()
-        for child in self.children.values():
+        self._dismiss_fork_servers()
+        for child in self._everyone():
             if child.kill_at is not None and now >= child.kill_at:
-                self._log.warning("worker %d did not stop in time; killed", child.pid)
+                self._log.warning("%s %d did not stop in time; killed", child.role, child.pid)
                 child.kill_at = None
                 child.tell(signal.SIGKILL)
         if self._stopping:
@@ -279,34 +295,106 @@ class Master:
 
     # -- births and deaths -------------------------------------------------------------------
 
+    def _duty(self) -> Duty:
+        return Duty(self._target, self._listeners, self._config, self._log, self._lifeline_fd,
+                    self._view, self._wanted > 1)
+
     def _spawn(self) -> bool:
-        """Fork one worker; False when the system refuses, to be tried again after a pause."""
+        """Start one worker; False when that cannot be now: it is tried again by ``_reconcile``."""
+        server = None
+        if self._config.preload_app:
+            server = self._current_fork_server()
+            if server is None or server.ready_at is None:
+                return False
+        self._age += 1
         heard, speaking = voice()
+        cpu = self._least_used_cpu()
+        view = WorkerView(self._age, self._config, self._log)
         try:
-            pid = fork(lambda: self._be_worker(heard, speaking))
+            if server is not None:
+                pid = server.spawn(self._age, cpu, self._wanted > 1, speaking)
+                child: Child = Forked(pid, self._generation, heard, server=server)
+            else:
+                self._hook("pre_fork", self._view, view)
+                pid = fork(lambda: self._be_worker(heard, speaking, view, cpu))
+                child = Child(pid, self._generation, heard)
         except OSError as error:
             os.close(heard)
             self._back_off()
-            self._log.error("cannot fork a worker: %s", error.strerror)
+            self._log.error("cannot fork a worker: %s", error.strerror or error)
             return False
         finally:
             os.close(speaking)
-        self.children[pid] = Child(pid, self._generation, heard)
+        view.pid, child.view, child.cpu = pid, view, cpu
+        self.children[pid] = child
         return True
 
-    def _be_worker(self, heard: int, speaking: int) -> int:
+    def _least_used_cpu(self) -> int | None:
+        """Return the CPU for the next worker, None when it may run on any."""
+        if not self._config.cpu_affinity:
+            return None
+        used = Counter(child.cpu for child in self.children.values() if not child.leaving)
+        return min(sorted(os.sched_getaffinity(0)), key=lambda cpu: used[cpu])
+
+    def _be_worker(self, heard: int, speaking: int, view: WorkerView, cpu: int | None) -> int:
         """In the child: let go of what is the master's, then work."""
-        for fd in (heard, *self._master_only, *self._upgrade.links()):
+        self._let_go(heard)
+        return work(self._duty(), view, speaking, cpu)
+
+    def _let_go(self, *fds: int) -> None:
+        for fd in (*fds, *self._signals.fds, self._held, *self._upgrade.links()):
             os.close(fd)
-        for sibling in self.children.values():
-            sibling.close()
-        return work(
-            self._target, self._listeners, self._config, self._log, ready_fd=speaking,
-            lifeline_fd=self._lifeline_fd, multiprocess=self._wanted > 1)
+        for sibling in self._everyone():
+            sibling.let_go()
+
+    def _current_fork_server(self) -> ForkServer | None:
+        """Return the fork server of this generation; fork one if there is none."""
+        for server in self._fork_servers:
+            if server.generation == self._generation and not (server.gone or server.leaving):
+                return server
+        heard, speaking = voice()
+        ours, theirs = socket.socketpair()
+
+        def life() -> int:
+            ours.close()
+            self._let_go(heard)
+            return forkserver.live(self._duty(), theirs, speaking)
+
+        try:
+            pid = fork(life)
+        except OSError as error:
+            os.close(heard)
+            ours.close()
+            self._back_off()
+            self._log.error("cannot fork the fork server: %s", error.strerror)
+            return None
+        finally:
+            os.close(speaking)
+            theirs.close()
+        server = ForkServer(pid, self._generation, heard, role="fork server", link=ours)
+        self._fork_servers.append(server)
+        return server
+
+    def _dismiss_fork_servers(self) -> None:
+        """Let go of those that have no worker any more and will get none."""
+        used = {child.server for child in self.children.values() if isinstance(child, Forked)}
+        for server in self._fork_servers:
+            current = server.generation == self._generation and self._config.preload_app
+            if not server.leaving and server not in used and (self._stopping or not current):
+                server.tell(signal.SIGTERM)  # in case it still imports
+                server.leaving = True
+                server.kill_at = time.monotonic() + QUICK_GRACE
+                server.let_go()
 
     def _reap(self) -> None:
         """Collect the children that ended. Only our own: the process may have others."""
         self._upgrade.reap()
+        for server in list(self._fork_servers):
+            code = server.ended()
+            if code is not None:
+                server.bury()
+                self._fork_servers.remove(server)
+                self._mourn(server, code)
         for child in list(self.children.values()):
             code = child.ended()
             if code is None:
@@ -315,22 +403,26 @@ class Master:
                 self._hear(child)
                 child.close()
             del self.children[child.pid]
+            self._hook("child_exit", self._view, child.view)
             self._mourn(child, code)
 
     def _mourn(self, child: Child, code: int) -> None:
         """Judge a death: expected, an accident, or a start that failed."""
         how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+        if code == UNKNOWN:
+            how = "exit code unknown"
         if child.leaving or self._stopping:
-            self._log.debug("worker %d left (%s)", child.pid, how)
+            self._log.debug("%s %d left (%s)", child.role, child.pid, how)
             return
         if child.ready_at is not None:
-            self._log.error("worker %d ended unexpectedly (%s); replacing it", child.pid, how)
+            self._log.error("%s %d ended unexpectedly (%s); replacing it", child.role, child.pid,
+                            how)
             if time.monotonic() - child.ready_at < SETTLED:
                 self._back_off()
             else:
                 self._accidents = 0
             return
-        self._log.error("worker %d ended before it was ready (%s)", child.pid, how)
+        self._log.error("%s %d ended before it was ready (%s)", child.role, child.pid, how)
         serving = [c for c in self.children.values() if c.ready_at is not None and not c.leaving]
         if any(c.generation != self._generation for c in serving):
             self._abandon_reload()
@@ -343,14 +435,18 @@ class Master:
         if unloadable or self._stillborn >= FAILURES_ALLOWED:
             self.exit_code = NOT_LOADED if code == NOT_LOADED else NOT_BOOTED
             self._log.error("giving up: %s", "the application cannot be loaded" if code ==
-                            NOT_LOADED else f"{self._stillborn} workers in a row did not start")
+                            NOT_LOADED else f"{self._stillborn} {child.role}s in a row did not "
+                            "start")
             self._stop(graceful=False)
 
     def _abandon_reload(self) -> None:
         """Keep the old workers: they serve, and the new one has shown that it cannot."""
         self._log.error("reload abandoned: the new worker did not get ready; the old ones stay")
         if not any(c.generation == self._generation for c in self.children.values()):
-            self._config = self._before_reload
+            self._config = self._view.cfg = self._before_reload
+            for server in self._fork_servers:  # back to the one that is old
+                server.generation = (0 if server.generation == self._generation
+                                     else self._generation)
         for child in self.children.values():
             child.generation = self._generation
         self._announced = True
@@ -361,14 +457,3 @@ class Master:
         pause = 0.0 if self._accidents == 1 else min(
             LONGEST_PAUSE, 0.1 * 2.0 ** min(self._accidents, 16))
         self._next_spawn = time.monotonic() + pause
-
-
-def _enqueued(_number: int, _frame: object) -> None:
-    """Do nothing: the number is in the wake-up pipe already, and is dealt with in ``_wait``."""
-
-
-def _drain(fd: int) -> bytes:
-    try:
-        return os.read(fd, 4096)
-    except BlockingIOError:
-        return b""

@@ -18,6 +18,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO, cast
@@ -25,9 +26,13 @@ from typing import TYPE_CHECKING, Any, NoReturn, TextIO, cast
 from fastwsgi._version import __version__
 from fastwsgi.config_sources import Config
 from fastwsgi.errors import AppImportError, ConfigError, CoreError
+from fastwsgi.hooks import ServerView, WorkerView
+from fastwsgi.lifeline import Lifeline
 from fastwsgi.loader import Application, load, prefer_directory
 from fastwsgi.logs import ErrorLog
 from fastwsgi.sockets import Listener
+from fastwsgi.titles import set_title
+from fastwsgi.warmup import WarmUpError, warm_up
 
 if TYPE_CHECKING:
     from fastwsgi._core.worker import Worker
@@ -162,6 +167,7 @@ def serve_here(
     """
     application, at_end = load_application(target, config, log)
     worker = build_worker(application, listeners, config, log, multiprocess=False)
+    request_warm_up(application, listeners, config, log, multiprocess=False)
     with _signals(worker, log):
         if on_ready is not None:
             on_ready(worker)
@@ -216,47 +222,145 @@ def reopen(log: ErrorLog) -> None:
         log.error("cannot open the error log anew: %s", error)
 
 
-def work(
-    target: Application | str, listeners: Sequence[Listener], config: Config, log: ErrorLog, *,
-    ready_fd: int, lifeline_fd: int, multiprocess: bool,
-) -> int:
+@dataclass(frozen=True)
+class Duty:
+    """What a worker is forked for.
+
+    ``lifeline_fd`` is the read end of a pipe whose write end only the master holds: its end is the
+    master's end. ``server`` is what hooks are shown of it.
+    """
+
+    target: Application | str
+    listeners: Sequence[Listener]
+    config: Config
+    log: ErrorLog
+    lifeline_fd: int
+    server: ServerView
+    multiprocess: bool
+
+    @property
+    def name(self) -> str:
+        """What tells this server from others in a list of processes."""
+        return str(self.config.proc_name or self.config.wsgi_app)
+
+    def preloaded(self, application: Application, multiprocess: bool) -> Duty:
+        """Return the same with the application that has been loaded."""
+        return replace(self, target=application, multiprocess=multiprocess)
+
+
+def work(duty: Duty, view: WorkerView, speaking: int, cpu: int | None = None) -> int:
     """Live the life of a forked worker and return its exit code.
 
-    READY is written to ``ready_fd`` when requests are about to be taken. ``lifeline_fd`` is the
-    read end of a pipe whose write end only the master holds: its end is the master's end.
+    READY is written to ``speaking`` when requests are about to be taken. ``view`` is what hooks are
+    shown of it, ``cpu`` the one it is to run on.
     """
     leave_when_told()
     for number in IGNORED_BY_WORKERS:
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    signal.signal(signal.SIGUSR1, lambda _number, _frame: reopen(log))
+    signal.signal(signal.SIGUSR1, lambda _number, _frame: reopen(duty.log))
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    hooks = duty.config.hooks
+    view.pid, view.ppid = os.getpid(), os.getppid()
+    watch = _Orphaned(duty)
     try:
-        drop_privileges(config)
-        application, at_end = load_application(target, config, log)
-        worker = build_worker(application, listeners, config, log, multiprocess=multiprocess)
+        hooks.call("post_fork", duty.server, view)
+        set_title("worker", duty.name)
+        if cpu is not None:
+            os.sched_setaffinity(0, {cpu})
+        drop_privileges(duty.config)
+        application, at_end = load_application(duty.target, duty.config, duty.log)
+        view.wsgi = application
+        worker = build_worker(application, duty.listeners, duty.config, duty.log,
+                              multiprocess=duty.multiprocess)
+        request_warm_up(application, duty.listeners, duty.config, duty.log, duty.multiprocess)
+        hooks.call("post_worker_init", view)
     except AppImportError as error:
-        log.error("%s", error, exc=error.__cause__)
+        duty.log.error("%s", error, exc=error.__cause__)
         return NOT_LOADED
+    except WarmUpError as error:
+        duty.log.error("%s", error)
+        return NOT_BOOTED
     except Exception as error:
-        log.error("the worker failed to boot", exc=error)
+        duty.log.error("the worker failed to boot", exc=error)
         return NOT_BOOTED
     signal.set_wakeup_fd(worker.wakeup_fd, warn_on_full_buffer=False)
-    handle_signals(worker, log)
-    watch = threading.Thread(
-        target=_watch_master, args=(lifeline_fd, worker, log), name="fastwsgi-lifeline",
-        daemon=True)
-    watch.start()
-    os.write(ready_fd, READY)
+    handle_signals(worker, duty.log)
+    _call_hooks_on_signals(duty, view)
+    watch.worker = worker
+    os.write(speaking, READY)
     try:
         worker.run()
     except KeyboardInterrupt:  # a second INT, as above
         return OK
     except Exception as error:
-        log.error("the worker failed", exc=error)
+        duty.log.error("the worker failed", exc=error)
         return FAILED
+    finally:
+        hooks.attempt(duty.log, "worker_exit", duty.server, view)
     at_end()
     return OK
+
+
+def request_warm_up(
+    application: Application, listeners: Sequence[Listener], config: Config, log: ErrorLog,
+    multiprocess: bool,
+) -> None:
+    """Make the warm-up request, if one is wanted; raise whatever went wrong with it."""
+    if not config.warmup:
+        return
+    status = warm_up(application, config.warmup, {
+        "SERVER_NAME": listeners[0].name if listeners[0].port else "localhost",
+        "SERVER_PORT": listeners[0].port or "80", "HTTP_HOST": "localhost",
+        "SCRIPT_NAME": config.script_name, "SERVER_SOFTWARE": f"fastwsgi/{__version__}",
+        "wsgi.errors": log.errors, "wsgi.multithread": config.threads > 1,
+        "wsgi.multiprocess": multiprocess, "fastwsgi.version": __version__})
+    log.debug("warm-up request GET %s: %s", config.warmup, status)
+
+
+def _call_hooks_on_signals(duty: Duty, view: WorkerView) -> None:
+    """Let worker_int and worker_abort be called for their signals."""
+    hooks = duty.config.hooks
+    if "worker_int" in hooks:
+        for number in (signal.SIGINT, signal.SIGQUIT):
+            stop = cast("Callable[[int, FrameType | None], Any]", signal.getsignal(number))
+
+            def interrupted(
+                number: int, frame: FrameType | None,
+                stop: Callable[[int, FrameType | None], Any] = stop,
+            ) -> None:
+                hooks.attempt(duty.log, "worker_int", view)
+                stop(number, frame)
+
+            signal.signal(number, interrupted)
+    if "worker_abort" in hooks:
+
+        def aborted(_number: int, _frame: FrameType | None) -> None:
+            hooks.attempt(duty.log, "worker_abort", view)
+            os._exit(FAILED)
+
+        signal.signal(signal.SIGABRT, aborted)
+
+
+class _Orphaned:
+    """Ends a worker whose master is gone: nobody would reap or replace it.
+
+    At once while it boots; once it serves, ``worker`` finishes the requests it has, quickly.
+    """
+
+    def __init__(self, duty: Duty) -> None:
+        self.worker: Worker | None = None
+        self._log = duty.log
+        Lifeline(duty.lifeline_fd, self._end)
+
+    def _end(self) -> None:
+        if self.worker is not None:
+            self._log.warning("the master is gone; stopping")
+            self.worker.stop(graceful=True)
+            # threading.Event as a clock: this daemon thread vanishes with the process when that
+            # ends first
+            threading.Event().wait(ORPHAN_GRACE)
+        os._exit(FAILED)
 
 
 def in_child(life: Callable[[], int]) -> NoReturn:
@@ -293,14 +397,3 @@ def leave_when_told() -> None:
 
 def _leave_at_once(number: int, frame: FrameType | None) -> Any:
     os._exit(OK)
-
-
-def _watch_master(lifeline_fd: int, worker: Worker, log: ErrorLog) -> None:
-    """Wait for the master's end, then finish quickly: nobody would reap or replace this worker."""
-    with contextlib.suppress(OSError):
-        os.read(lifeline_fd, 1)
-    log.warning("the master is gone; stopping")
-    worker.stop(graceful=True)
-    # threading.Event as a clock: this daemon thread vanishes with the process when that ends first
-    threading.Event().wait(ORPHAN_GRACE)
-    os._exit(FAILED)

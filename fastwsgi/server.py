@@ -12,10 +12,13 @@ import threading
 from collections.abc import Callable, Sequence
 from functools import partial
 
+from fastwsgi import titles
 from fastwsgi._version import __version__
+from fastwsgi.config import SETTINGS
 from fastwsgi.config_sources import Config
 from fastwsgi.daemon import READY, Daemon
 from fastwsgi.errors import ConfigError, FastwsgiError
+from fastwsgi.hooks import ServerView
 from fastwsgi.loader import Application
 from fastwsgi.logs import ErrorLog
 from fastwsgi.master import Master
@@ -23,6 +26,9 @@ from fastwsgi.pidfile import PidFile
 from fastwsgi.process import account_ids, core_worker, prepare, serve_here
 from fastwsgi.sockets import Listener, open_listeners
 from fastwsgi.upgrade import BESIDE, Predecessor, Start, Upgrade
+
+NEED_A_MASTER = ("preload_app", "cpu_affinity")
+"""Settings that mean nothing to a process that serves by itself."""
 
 
 def serve(
@@ -76,18 +82,22 @@ class _Server:
     def run(self, daemon: list[Daemon]) -> int:
         """Open everything, serve, close everything. A Daemon made on the way is put in the list."""
         config = self._config
+        self._check()
         start = Start.of_this_process()
         prepare(config, importing=isinstance(self._target, str))
         owner = account_ids(config)
+        if config.proc_name and not titles.INSTALLED:
+            config.notices.append("proc_name: process titles need the setproctitle library: pip "
+                                  "install fastwsgi[title]")
         log = self._given_log or ErrorLog(config.errorlog, config.loglevel, owner)
         with contextlib.ExitStack() as stack:
             stack.callback(log.close)
             stack.push(partial(_log_failure, log, daemon))
             core_worker()
+            self._call_on_starting(log)
             listeners = self._listen(owner)
             upgrade = Upgrade(start, listeners, log, self._predecessor)
             stack.callback(_close, listeners, upgrade)
-            self._check()
             for notice in config.notices:
                 log.warning("%s", notice)
             if config.daemon and self._predecessor is None:
@@ -111,6 +121,8 @@ class _Server:
                 master = Master(
                     self._target, config, listeners, log, announce, self._reconfigure, upgrade)
                 return master.run()
+            if config.proc_name:
+                titles.set_title("worker", config.proc_name)
             code = serve_here(
                 self._target, listeners, config, log, on_ready=lambda _: announce(""))
             log.info("stopped")
@@ -128,8 +140,26 @@ class _Server:
 
     def _check(self) -> None:
         """Refuse what cannot be done together, beyond what single settings can tell."""
-        if self._predecessor is not None and not self._config.workers:
+        config = self._config
+        if config.workers:
+            return
+        if self._predecessor is not None:
             raise ConfigError("workers must be 1 or more to take over from an old master")
+        silent = sorted(set(config.hooks.functions) - {"on_starting"})
+        if silent:
+            config.notices.append(f"hooks: without a master only on_starting is called, not "
+                                  f"{', '.join(silent)}")
+        for name in NEED_A_MASTER:
+            if getattr(config, name) != SETTINGS[name].default:
+                raise ConfigError(f"workers must be 1 or more for {name} (from "
+                                  f"{config.origin(name)}): without a master nobody does it")
+
+    def _call_on_starting(self, log: ErrorLog) -> None:
+        try:
+            self._config.hooks.call("on_starting", ServerView(self._config, log))
+        except Exception as error:
+            raise ConfigError(f"the hook on_starting failed: {type(error).__name__}: {error}"
+                              ) from error
 
     def _detach(self, log: ErrorLog) -> Daemon:
         if self._config.errorlog == "-":
