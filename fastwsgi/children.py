@@ -24,7 +24,8 @@ class Child:
     """A process as its master knows it; moments are those of ``time.monotonic``.
 
     ``fd`` is the read end of the pipe it speaks through, -1 once that has ended; ``view`` what
-    hooks are shown of it; ``cpu`` the one it is bound to.
+    hooks are shown of it; ``cpu`` the one it is bound to. ``outworn`` is one that has asked for a
+    replacement; ``alive_at`` is the moment of its last sign of life.
     """
 
     pid: int
@@ -36,6 +37,8 @@ class Child:
     role: str = WORKER
     view: WorkerView | None = None
     cpu: int | None = None
+    outworn: bool = False
+    alive_at: float = 0.0
 
     def hear(self) -> list[bytes]:
         """Return what it has said since the last time, byte by byte."""

@@ -95,6 +95,27 @@ _TABLE = (
         "Ten times gunicorn's default, because an idle connection is cheap here",
         metavar="N", core=True),
     Setting(
+        "max_requests", "processes", ("--max-requests",), 0, values.whole(0, 1 << 53),
+        "requests after which a worker is replaced, 0 for never; it helps against memory that the "
+        "application leaks. The replacement is ready before the worker finishes, one worker "
+        "at a time; the count is looked at ten times a second, so a busy worker goes beyond it",
+        metavar="N"),
+    Setting(
+        "max_requests_jitter", "processes", ("--max-requests-jitter",), 0,
+        values.whole(0, 1 << 53),
+        "up to this many requests are added to --max-requests, at random for each worker, so that "
+        "workers are replaced at different times",
+        metavar="N"),
+    Setting(
+        "max_lifetime", "processes", ("--max-lifetime",), 0.0, values.seconds,
+        "how long a worker serves before it is replaced in the same way, 0 for as long as it likes",
+        metavar="SECONDS"),
+    Setting(
+        "max_rss", "processes", ("--max-rss",), 0, values.whole(0, 1 << 30),
+        "resident memory of a worker, in MiB, at which it is replaced in the same way, 0 for no "
+        "limit. Below what a fresh worker takes it is not kept, and the log says so",
+        metavar="MIB"),
+    Setting(
         "preload_app", "processes", ("--preload",), False, values.switch,
         "import the application once, in a process that the workers are forked from, so that they "
         "share its memory; a reload imports it anew. It is imported as the user who starts the "

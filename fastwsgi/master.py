@@ -31,6 +31,7 @@ from fastwsgi.process import (
     NOT_LOADED,
     OK,
     READY,
+    REPLACE,
     Duty,
     account_ids,
     reopen,
@@ -38,8 +39,10 @@ from fastwsgi.process import (
     set_variables,
     work,
 )
+from fastwsgi.pulse import Pulse
 from fastwsgi.signals import SignalQueue
 from fastwsgi.sockets import Listener
+from fastwsgi.systemd import Notifier
 from fastwsgi.titles import set_title
 from fastwsgi.upgrade import Upgrade
 
@@ -63,7 +66,7 @@ class Master:
     def __init__(
         self, target: Application | str, config: Config, listeners: Sequence[Listener],
         log: ErrorLog, announce: Callable[[str], None],
-        reconfigure: Callable[[], Config] | None, upgrade: Upgrade,
+        reconfigure: Callable[[], Config] | None, upgrade: Upgrade, notifier: Notifier,
     ) -> None:
         self.children: dict[int, Child] = {}
         self.exit_code = OK
@@ -75,6 +78,9 @@ class Master:
         self._announce_ready = announce
         self._reconfigure = reconfigure
         self._upgrade = upgrade
+        self._notifier = notifier
+        self._pulse = Pulse(notifier, log)
+        upgrade.finished = lambda: notifier.ready("the upgrade is finished")
         self._wanted: int = config.workers
         self._generation = 1
         self._age = 0
@@ -150,6 +156,7 @@ class Master:
     def _timeout(self) -> float | None:
         """Milliseconds to the next deadline, None for no deadline."""
         moments = [child.kill_at for child in self._everyone() if child.kill_at is not None]
+        moments += self._pulse.moments()
         if self._next_spawn and not self._stopping:
             moments.append(self._next_spawn)
         if not moments:
@@ -159,8 +166,11 @@ class Master:
     def _hear(self, child: Child) -> None:
         """Note what a worker says."""
         for said in child.hear():
-            if said == READY:
-                child.ready_at = time.monotonic()
+            child.alive_at = time.monotonic()
+            if said == REPLACE:
+                child.outworn = True
+            elif said == READY:
+                child.ready_at = child.alive_at
                 if child.role == WORKER:
                     self._has_served = True
                     self._stillborn = 0
@@ -207,6 +217,11 @@ class Master:
 
     def _stop(self, *, graceful: bool) -> None:
         if not self._stopping:
+            successor = self._upgrade.successor
+            if successor is not None:
+                self._notifier.hand_over(successor.pid)
+            else:
+                self._notifier.stopping()
             how = (f"finishing requests for at most {self._config.graceful_timeout:g} s"
                    if graceful else "at once")
             self._log.info("stopping: %s", how)
@@ -229,12 +244,14 @@ class Master:
         if self._stopping:
             return
         config = self._config
+        self._notifier.reloading()
         if self._reconfigure is not None:
             try:
                 config = self._reconfigure()
                 account_ids(config)
             except FastwsgiError as error:
                 self._log.error("reload refused, nothing has changed: %s", error)
+                self._notifier.ready("the last reload was refused")
                 return
         for name in ("bind", "backlog", "reuse_port", "pidfile", "errorlog", "chdir"):
             if getattr(config, name) != getattr(self._config, name):
@@ -259,6 +276,7 @@ class Master:
         """Bring the workers there are closer to those that are wanted."""
         now = time.monotonic()
         self._dismiss_fork_servers()
+        self._pulse.beat(list(self.children.values()), resting=self._stopping or not self._wanted)
         for child in self._everyone():
             if child.kill_at is not None and now >= child.kill_at:
                 self._log.warning("%s %d did not stop in time; killed", child.role, child.pid)
@@ -267,8 +285,8 @@ class Master:
         if self._stopping:
             return
         staying = [child for child in self.children.values() if not child.leaving]
-        new = [child for child in staying if child.generation == self._generation]
-        old = [child for child in staying if child.generation != self._generation]
+        old = [child for child in staying if child.outworn or self._is_old(child)]
+        new = [child for child in staying if child not in old]
         ready = [child for child in new if child.ready_at is not None]
         # an old worker goes when a new one stands in for it, and never before
         for child in old[: max(0, len(ready) + len(old) - self._wanted)]:
@@ -284,11 +302,15 @@ class Master:
                     break
         self._announce(ready, bool(old))
 
+    def _is_old(self, child: Child) -> bool:
+        return child.generation != self._generation
+
     def _announce(self, ready: list[Child], reloading: bool) -> None:
         """Say once that all wanted workers serve."""
         if self._announced or reloading or len(ready) < self._wanted:
             return
         self._announced = True
+        self._notifier.ready(f"{self._wanted} workers serve")
         pids = ", ".join(str(child.pid) for child in ready[: self._wanted])
         plural = "" if self._wanted == 1 else "s"
         self._announce_ready(f": {self._wanted} worker{plural} (pid {pids})")
@@ -297,7 +319,7 @@ class Master:
 
     def _duty(self) -> Duty:
         return Duty(self._target, self._listeners, self._config, self._log, self._lifeline_fd,
-                    self._view, self._wanted > 1)
+                    self._view, self._wanted > 1, self._pulse.heartbeat)
 
     def _spawn(self) -> bool:
         """Start one worker; False when that cannot be now: it is tried again by ``_reconcile``."""
@@ -424,7 +446,7 @@ class Master:
             return
         self._log.error("%s %d ended before it was ready (%s)", child.role, child.pid, how)
         serving = [c for c in self.children.values() if c.ready_at is not None and not c.leaving]
-        if any(c.generation != self._generation for c in serving):
+        if any(map(self._is_old, serving)):
             self._abandon_reload()
             return
         self._stillborn += 1
@@ -442,6 +464,7 @@ class Master:
     def _abandon_reload(self) -> None:
         """Keep the old workers: they serve, and the new one has shown that it cannot."""
         self._log.error("reload abandoned: the new worker did not get ready; the old ones stay")
+        self._notifier.ready("the last reload was abandoned; the workers of before serve")
         if not any(c.generation == self._generation for c in self.children.values()):
             self._config = self._view.cfg = self._before_reload
             for server in self._fork_servers:  # back to the one that is old

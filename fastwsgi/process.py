@@ -30,6 +30,7 @@ from fastwsgi.hooks import ServerView, WorkerView
 from fastwsgi.lifeline import Lifeline
 from fastwsgi.loader import Application, load, prefer_directory
 from fastwsgi.logs import ErrorLog
+from fastwsgi.recycle import PERIOD, Limits, every
 from fastwsgi.sockets import Listener
 from fastwsgi.titles import set_title
 from fastwsgi.warmup import WarmUpError, warm_up
@@ -40,8 +41,9 @@ if TYPE_CHECKING:
 OK, FAILED, NOT_BOOTED, NOT_LOADED = 0, 1, 3, 4
 """Exit codes of a worker; the master passes 3 and 4 on as its own."""
 
-READY = b"R"
-"""What a worker says to its master: that it is about to take requests."""
+READY, ALIVE, REPLACE = b"R", b"L", b"X"
+"""What a worker says to its master: that it is about to take requests; that it is alive; that it
+wants to be replaced."""
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 IGNORED_BY_WORKERS = (signal.SIGHUP, signal.SIGUSR2, signal.SIGTTIN, signal.SIGTTOU,
@@ -227,7 +229,8 @@ class Duty:
     """What a worker is forked for.
 
     ``lifeline_fd`` is the read end of a pipe whose write end only the master holds: its end is the
-    master's end. ``server`` is what hooks are shown of it.
+    master's end. ``server`` is what hooks are shown of it. ``heartbeat`` is the time in seconds
+    between two signs of life, None for none.
     """
 
     target: Application | str
@@ -237,6 +240,7 @@ class Duty:
     lifeline_fd: int
     server: ServerView
     multiprocess: bool
+    heartbeat: float | None = None
 
     @property
     def name(self) -> str:
@@ -288,7 +292,8 @@ def work(duty: Duty, view: WorkerView, speaking: int, cpu: int | None = None) ->
     handle_signals(worker, duty.log)
     _call_hooks_on_signals(duty, view)
     watch.worker = worker
-    os.write(speaking, READY)
+    _say(speaking, READY)
+    _look_after(worker, duty, speaking)
     try:
         worker.run()
     except KeyboardInterrupt:  # a second INT, as above
@@ -316,6 +321,30 @@ def request_warm_up(
         "wsgi.errors": log.errors, "wsgi.multithread": config.threads > 1,
         "wsgi.multiprocess": multiprocess, "fastwsgi.version": __version__})
     log.debug("warm-up request GET %s: %s", config.warmup, status)
+
+
+def _look_after(worker: Worker, duty: Duty, speaking: int) -> None:
+    """Say ALIVE as often as the master wants it, and REPLACE when a limit is reached."""
+    limits = Limits(duty.config, worker.stats)
+    if limits.any:
+        if complaint := limits.too_small():
+            duty.log.warning("%s", complaint)
+
+        def look() -> bool:
+            reason = limits.reached()
+            if reason:
+                duty.log.info("asking for a replacement: %s", reason)
+                _say(speaking, REPLACE)
+            return not reason
+
+        every(PERIOD, look, "limits")
+    if duty.heartbeat is not None:
+        every(duty.heartbeat, lambda: _say(speaking, ALIVE), "heartbeat")
+
+
+def _say(speaking: int, word: bytes) -> None:
+    with contextlib.suppress(OSError):  # the master is gone, which the lifeline tells
+        os.write(speaking, word)
 
 
 def _call_hooks_on_signals(duty: Duty, view: WorkerView) -> None:

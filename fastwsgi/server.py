@@ -12,22 +12,23 @@ import threading
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from fastwsgi import titles
+from fastwsgi import systemd, titles
 from fastwsgi._version import __version__
 from fastwsgi.config import SETTINGS
 from fastwsgi.config_sources import Config
 from fastwsgi.daemon import READY, Daemon
-from fastwsgi.errors import ConfigError, FastwsgiError
+from fastwsgi.errors import ConfigError, FastwsgiError, ListenError
 from fastwsgi.hooks import ServerView
 from fastwsgi.loader import Application
 from fastwsgi.logs import ErrorLog
 from fastwsgi.master import Master
 from fastwsgi.pidfile import PidFile
 from fastwsgi.process import account_ids, core_worker, prepare, serve_here
-from fastwsgi.sockets import Listener, open_listeners
+from fastwsgi.recycle import every
+from fastwsgi.sockets import Listener, adopt, open_listeners
 from fastwsgi.upgrade import BESIDE, Predecessor, Start, Upgrade
 
-NEED_A_MASTER = ("preload_app", "cpu_affinity")
+NEED_A_MASTER = ("preload_app", "cpu_affinity", "max_requests", "max_lifetime", "max_rss")
 """Settings that mean nothing to a process that serves by itself."""
 
 
@@ -84,6 +85,9 @@ class _Server:
         config = self._config
         self._check()
         start = Start.of_this_process()
+        systemd.leave_to_successor(start.environ)
+        passed = [] if self._predecessor else systemd.passed_descriptors()
+        notifier = systemd.Notifier.take()
         prepare(config, importing=isinstance(self._target, str))
         owner = account_ids(config)
         if config.proc_name and not titles.INSTALLED:
@@ -95,7 +99,7 @@ class _Server:
             stack.push(partial(_log_failure, log, daemon))
             core_worker()
             self._call_on_starting(log)
-            listeners = self._listen(owner)
+            listeners = self._listen(owner, passed)
             upgrade = Upgrade(start, listeners, log, self._predecessor)
             stack.callback(_close, listeners, upgrade)
             for notice in config.notices:
@@ -111,6 +115,8 @@ class _Server:
 
             def announce(text: str) -> None:
                 log.info("ready%s", text)
+                if not config.workers:
+                    notifier.ready("serving")
                 upgrade.ready()
                 for item in daemon:
                     item.say(READY)
@@ -119,21 +125,31 @@ class _Server:
 
             if config.workers:
                 master = Master(
-                    self._target, config, listeners, log, announce, self._reconfigure, upgrade)
+                    self._target, config, listeners, log, announce, self._reconfigure, upgrade,
+                    notifier)
                 return master.run()
+            if notifier.watchdog:  # this thread serves; another one shows that the lock is free
+                every(notifier.watchdog / 3, notifier.alive, "watchdog")
             if config.proc_name:
                 titles.set_title("worker", config.proc_name)
             code = serve_here(
                 self._target, listeners, config, log, on_ready=lambda _: announce(""))
+            notifier.stopping()
             log.info("stopped")
             return code
 
-    def _listen(self, owner: tuple[int, int]) -> Sequence[Listener]:
-        """Return the listeners: given ones, the old master's, new ones."""
+    def _listen(self, owner: tuple[int, int], passed: list[int]) -> Sequence[Listener]:
+        """Return the listeners: given ones, systemd's, the old master's, new ones."""
         config = self._config
         if self._given_listeners is not None:
             return self._given_listeners
         ready = [] if self._predecessor is None else self._predecessor.adopt(config.backlog)
+        ready += _adopt_passed(passed, config.backlog)
+        if any(listener.asked == systemd.ASKED for listener in ready):
+            if config.origin("bind") != "default":
+                config.notices.append(f"bind (from {config.origin('bind')}) is not used: systemd "
+                                      "has opened the sockets")
+            return ready
         return open_listeners(
             config.bind, backlog=config.backlog, reuse_port=config.reuse_port, umask=config.umask,
             owner=owner, ready=ready)
@@ -166,6 +182,14 @@ class _Server:
             log.warning("daemon: the error log is stderr, which a daemon does not have; "
                         "name a file with --error-logfile")
         return Daemon()
+
+
+def _adopt_passed(fds: list[int], backlog: int) -> list[Listener]:
+    """Take over what systemd has passed; raise ListenError."""
+    try:
+        return [adopt(fd, backlog, asked=systemd.ASKED) for fd in fds]
+    except OSError as error:
+        raise ListenError(f"cannot listen on a socket of systemd's: {error.strerror}") from None
 
 
 def _close(listeners: Sequence[Listener], upgrade: Upgrade) -> None:

@@ -126,6 +126,7 @@ class Upgrade:
         self.successor: Successor | None = None
         self.predecessor = predecessor
         self.pidfile: PidFile | None = None
+        self.finished: Callable[[], None] = lambda: None
         self._start = start
         self._listeners = listeners
         self._log = log
@@ -183,6 +184,7 @@ class Upgrade:
         self.predecessor = None
         if self.pidfile is not None:
             self.pidfile.move()
+        self.finished()
         self._log.info("the old master (pid %d) has ended; the upgrade is finished",
                        predecessor.pid)
 
