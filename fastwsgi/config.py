@@ -279,6 +279,24 @@ _TABLE = (
         const=False, core=True),
 
     Setting(
+        "reload", "development", ("--reload",), False, values.switch,
+        "start the workers anew when a source file of an imported module changes; an application "
+        "that does not import prints its traceback and is tried again after the next change. "
+        "Requests wait in between, so this is for development",
+        const=True),
+    Setting(
+        "reload_engine", "development", ("--reload-engine",), "auto",
+        values.choice("auto", "poll", "inotify"),
+        "how --reload notices: 'poll' looks at the files twice a second, 'inotify' is told by the "
+        "operating system through the watchfiles library (pip install fastwsgi[reload]), 'auto' "
+        "takes the library when it is installed. Network file systems and mounts into virtual "
+        "machines often tell nothing: poll there",
+        metavar="auto|poll|inotify"),
+    Setting(
+        "reload_extra_files", "development", ("--reload-extra-file",), (), values.paths,
+        "file for --reload to watch besides, such as a template; repeat it for several",
+        metavar="FILE", many=True),
+    Setting(
         "strict_wsgi", "development", ("--strict-wsgi",), False, values.switch,
         "report in the error log whatever the application does against PEP 3333, once for each "
         "source line. Responses stay as they are; a request costs several times the server's own "

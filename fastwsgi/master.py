@@ -27,6 +27,7 @@ from fastwsgi.hooks import ServerView, WorkerView
 from fastwsgi.loader import Application
 from fastwsgi.logs import ErrorLog
 from fastwsgi.process import (
+    CHANGED,
     NOT_BOOTED,
     NOT_LOADED,
     OK,
@@ -169,6 +170,8 @@ class Master:
             child.alive_at = time.monotonic()
             if said == REPLACE:
                 child.outworn = True
+            elif said == CHANGED and not self._is_old(child):
+                self._reload(at_once=True)
             elif said == READY:
                 child.ready_at = child.alive_at
                 if child.role == WORKER:
@@ -239,8 +242,12 @@ class Master:
         child.kill_at = kill_at if child.kill_at is None else min(child.kill_at, kill_at)
         child.tell(signal.SIGTERM if graceful else signal.SIGQUIT)
 
-    def _reload(self) -> None:
-        """Begin a rolling reload: a new generation, with the settings as they are now."""
+    def _reload(self, *, at_once: bool = False) -> None:
+        """Begin a rolling reload: a new generation, with the settings as they are now.
+
+        ``at_once`` the old workers leave without waiting for new ones, for the sake of a developer
+        who wants to see the new code or its error, and nothing else.
+        """
         if self._stopping:
             return
         config = self._config
@@ -269,8 +276,8 @@ class Master:
         self._announced = False
         self._stillborn, self._accidents, self._next_spawn = 0, 0, 0.0
         for child in self._everyone():
-            if child.ready_at is None and not child.leaving:
-                self._retire(child, graceful=False)
+            if (at_once or child.ready_at is None) and not child.leaving:
+                self._retire(child, graceful=child.ready_at is not None)
 
     def _reconcile(self) -> None:
         """Bring the workers there are closer to those that are wanted."""

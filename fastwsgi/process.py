@@ -31,6 +31,7 @@ from fastwsgi.lifeline import Lifeline
 from fastwsgi.loader import Application, load, prefer_directory
 from fastwsgi.logs import ErrorLog
 from fastwsgi.recycle import PERIOD, Limits, every
+from fastwsgi.reloader import Reloader
 from fastwsgi.sockets import Listener
 from fastwsgi.titles import set_title
 from fastwsgi.warmup import WarmUpError, warm_up
@@ -41,9 +42,9 @@ if TYPE_CHECKING:
 OK, FAILED, NOT_BOOTED, NOT_LOADED = 0, 1, 3, 4
 """Exit codes of a worker; the master passes 3 and 4 on as its own."""
 
-READY, ALIVE, REPLACE = b"R", b"L", b"X"
+READY, ALIVE, REPLACE, CHANGED = b"R", b"L", b"X", b"C"
 """What a worker says to its master: that it is about to take requests; that it is alive; that it
-wants to be replaced."""
+wants to be replaced; that a source file has changed, which makes all workers old."""
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 IGNORED_BY_WORKERS = (signal.SIGHUP, signal.SIGUSR2, signal.SIGTTIN, signal.SIGTTOU,
@@ -267,6 +268,9 @@ def work(duty: Duty, view: WorkerView, speaking: int, cpu: int | None = None) ->
     hooks = duty.config.hooks
     view.pid, view.ppid = os.getpid(), os.getppid()
     watch = _Orphaned(duty)
+    reloader = None
+    if duty.config.reload:
+        reloader = Reloader(duty.config.reload_engine, duty.config.reload_extra_files)
     try:
         hooks.call("post_fork", duty.server, view)
         set_title("worker", duty.name)
@@ -281,6 +285,9 @@ def work(duty: Duty, view: WorkerView, speaking: int, cpu: int | None = None) ->
         hooks.call("post_worker_init", view)
     except AppImportError as error:
         duty.log.error("%s", error, exc=error.__cause__)
+        if reloader is not None:
+            duty.log.info("waiting for a source file to change")
+            _tell_changes(reloader, duty, speaking, error.__cause__ or error)
         return NOT_LOADED
     except WarmUpError as error:
         duty.log.error("%s", error)
@@ -294,6 +301,9 @@ def work(duty: Duty, view: WorkerView, speaking: int, cpu: int | None = None) ->
     watch.worker = worker
     _say(speaking, READY)
     _look_after(worker, duty, speaking)
+    if reloader is not None:
+        threading.Thread(target=_tell_changes, args=(reloader, duty, speaking),
+                         name="fastwsgi-reloader", daemon=True).start()
     try:
         worker.run()
     except KeyboardInterrupt:  # a second INT, as above
@@ -340,6 +350,15 @@ def _look_after(worker: Worker, duty: Duty, speaking: int) -> None:
         every(PERIOD, look, "limits")
     if duty.heartbeat is not None:
         every(duty.heartbeat, lambda: _say(speaking, ALIVE), "heartbeat")
+
+
+def _tell_changes(
+    reloader: Reloader, duty: Duty, speaking: int, failure: BaseException | None = None,
+) -> NoReturn:
+    """Say CHANGED whenever a source file changes; the master ends this process for it."""
+    while True:
+        duty.log.info("%s has changed", reloader.wait(failure))
+        _say(speaking, CHANGED)
 
 
 def _say(speaking: int, word: bytes) -> None:

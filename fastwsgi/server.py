@@ -25,10 +25,12 @@ from fastwsgi.master import Master
 from fastwsgi.pidfile import PidFile
 from fastwsgi.process import account_ids, core_worker, prepare, serve_here
 from fastwsgi.recycle import every
+from fastwsgi.reloader import can_watch
 from fastwsgi.sockets import Listener, adopt, open_listeners
 from fastwsgi.upgrade import BESIDE, Predecessor, Start, Upgrade
 
-NEED_A_MASTER = ("preload_app", "cpu_affinity", "max_requests", "max_lifetime", "max_rss")
+NEED_A_MASTER = ("preload_app", "cpu_affinity", "max_requests", "max_lifetime", "max_rss",
+                 "reload")
 """Settings that mean nothing to a process that serves by itself."""
 
 
@@ -157,6 +159,15 @@ class _Server:
     def _check(self) -> None:
         """Refuse what cannot be done together, beyond what single settings can tell."""
         config = self._config
+        if config.reload and config.preload_app:
+            raise ConfigError(
+                f"reload (from {config.origin('reload')}) and preload_app (from "
+                f"{config.origin('preload_app')}) contradict each other: what is imported once is "
+                "not imported anew by each worker")
+        if config.reload and config.reload_engine == "inotify" and not can_watch():
+            raise ConfigError(
+                f"reload_engine inotify (from {config.origin('reload_engine')}) needs the "
+                "watchfiles library: pip install fastwsgi[reload]")
         if config.workers:
             return
         if self._predecessor is not None:
