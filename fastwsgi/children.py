@@ -17,6 +17,8 @@ from fastwsgi.hooks import WorkerView
 from fastwsgi.process import in_child
 
 WORKER = "worker"
+UNKNOWN = 256
+"""The exit code of a process that somebody else has collected; beyond any real one."""
 
 
 @dataclass(eq=False)
@@ -68,8 +70,8 @@ class Child:
         """Collect it and return its exit code, negative for a signal; None while it runs."""
         try:
             pid, status = os.waitpid(self.pid, os.WNOHANG)
-        except ChildProcessError:  # somebody else collected it
-            return 0
+        except ChildProcessError:
+            return UNKNOWN
         return os.waitstatus_to_exitcode(status) if pid else None
 
 

@@ -19,7 +19,7 @@ import socket
 import threading
 from dataclasses import dataclass, field
 
-from fastwsgi.children import Child, fork
+from fastwsgi.children import UNKNOWN, Child, fork
 from fastwsgi.errors import AppImportError
 from fastwsgi.hooks import WorkerView
 from fastwsgi.lifeline import Lifeline
@@ -41,8 +41,6 @@ from fastwsgi.titles import set_title
 
 PATIENCE = 10.0
 """Seconds a fork server that is ready may take to fork."""
-UNKNOWN = 256
-"""The exit code of a worker whose fork server was gone before it; beyond any real one."""
 
 
 @dataclass(eq=False)
@@ -116,15 +114,14 @@ class Forked(Child):
         code = self.server.ends.pop(self.pid, None)
         if code is not None or not self.server.gone:
             return code
-        with contextlib.suppress(ChildProcessError):  # unless this process got the orphan
-            return super().ended()
-        if self.fd < 0:
-            return UNKNOWN
+        code = super().ended()  # as process 1, the master has got the orphan
+        if code != UNKNOWN:
+            return code
         try:
             os.kill(self.pid, 0)
         except ProcessLookupError:
             return UNKNOWN
-        return None
+        return UNKNOWN if self.fd < 0 else None
 
 
 class _Life:

@@ -12,18 +12,14 @@ import contextlib
 import os
 import select
 import signal
-import socket
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 
-from fastwsgi import forkserver
-from fastwsgi.children import WORKER, Child, fork, voice
+from fastwsgi.children import UNKNOWN, WORKER, Child
 from fastwsgi.config_sources import Config
+from fastwsgi.crew import QUICK_GRACE, Crew
 from fastwsgi.errors import FastwsgiError
-from fastwsgi.forkserver import UNKNOWN, Forked, ForkServer
-from fastwsgi.hooks import ServerView, WorkerView
+from fastwsgi.hooks import ServerView
 from fastwsgi.loader import Application
 from fastwsgi.logs import ErrorLog
 from fastwsgi.process import (
@@ -38,7 +34,6 @@ from fastwsgi.process import (
     reopen,
     set_import_path,
     set_variables,
-    work,
 )
 from fastwsgi.pulse import Pulse
 from fastwsgi.signals import SignalQueue
@@ -55,8 +50,6 @@ LONGEST_PAUSE = 30.0
 """Seconds the back-off between respawns grows to."""
 SETTLED = 1.0
 """Seconds after which a ready worker that dies counts as an accident, not as a failed start."""
-QUICK_GRACE = 1.0
-"""Seconds a worker has to obey a quick stop before it is killed."""
 KILL_MARGIN = 0.5
 """Seconds beyond graceful_timeout in which a worker ends its connections by itself."""
 
@@ -67,9 +60,8 @@ class Master:
     def __init__(
         self, target: Application | str, config: Config, listeners: Sequence[Listener],
         log: ErrorLog, announce: Callable[[str], None],
-        reconfigure: Callable[[], Config] | None, upgrade: Upgrade, notifier: Notifier,
+        reconfigure: Callable[[], Config], upgrade: Upgrade, notifier: Notifier,
     ) -> None:
-        self.children: dict[int, Child] = {}
         self.exit_code = OK
         self._target = target
         self._config = config
@@ -84,8 +76,7 @@ class Master:
         upgrade.finished = lambda: notifier.ready("the upgrade is finished")
         self._wanted: int = config.workers
         self._generation = 1
-        self._age = 0
-        self._fork_servers: list[ForkServer] = []
+        self._crew = Crew(lambda: (*self._signals.fds, self._held, *upgrade.links()))
         self._view = ServerView(config, log, [listener.address for listener in listeners],
                                 self._wanted)
         self._stopping = False
@@ -104,11 +95,11 @@ class Master:
             self._hook("nworkers_changed", self._view, self._wanted, None)
             try:
                 self._reconcile()
-                while self.children or self._fork_servers or not self._stopping:
+                while self._crew.everyone() or not self._stopping:
                     self._wait()
                     self._reconcile()
             except BaseException:
-                for child in self._everyone():
+                for child in self._crew.everyone():
                     child.tell(signal.SIGKILL)
                 raise
             self._hook("on_exit", self._view)
@@ -117,9 +108,6 @@ class Master:
 
     def _hook(self, name: str, *arguments: object) -> None:
         self._config.hooks.attempt(self._log, name, *arguments)
-
-    def _everyone(self) -> list[Child]:
-        return [*self.children.values(), *self._fork_servers]
 
     # -- events ------------------------------------------------------------------------------
 
@@ -137,13 +125,8 @@ class Master:
         """Sleep until a signal, a word from somebody or a deadline, and deal with what happened."""
         poll = select.poll()
         todo: dict[int, Callable[[], None]] = {
-            self._signals.fd: self._take_signals, **self._upgrade.links()}
-        for child in self._everyone():
-            if child.fd >= 0:
-                todo[child.fd] = partial(self._hear, child)
-        for server in self._fork_servers:
-            if server.link.fileno() >= 0:
-                todo[server.link.fileno()] = server.listen
+            self._signals.fd: self._take_signals, **self._upgrade.links(),
+            **self._crew.voices(self._hear)}
         for fd in todo:
             poll.register(fd, select.POLLIN)
         for fd, _ in poll.poll(self._timeout()):
@@ -156,8 +139,7 @@ class Master:
 
     def _timeout(self) -> float | None:
         """Milliseconds to the next deadline, None for no deadline."""
-        moments = [child.kill_at for child in self._everyone() if child.kill_at is not None]
-        moments += self._pulse.moments()
+        moments = self._crew.moments() + self._pulse.moments()
         if self._next_spawn and not self._stopping:
             moments.append(self._next_spawn)
         if not moments:
@@ -188,7 +170,7 @@ class Master:
             self._reload()
         elif number == signal.SIGUSR1:
             reopen(self._log)
-            for child in self._everyone():
+            for child in self._crew.everyone():
                 child.tell(signal.SIGUSR1)
         elif number == signal.SIGUSR2:
             if not self._stopping:
@@ -229,18 +211,18 @@ class Master:
                    if graceful else "at once")
             self._log.info("stopping: %s", how)
         self._stopping = True
-        for child in self.children.values():
+        for child in self._crew.workers.values():
             self._retire(child, graceful=graceful)
 
     def _retire(self, child: Child, *, graceful: bool) -> None:
         """Tell a worker to leave and set the moment at which patience ends."""
-        grace = self._config.graceful_timeout + KILL_MARGIN if graceful else QUICK_GRACE
-        kill_at = time.monotonic() + grace
         if not child.leaving:
             self._log.debug("%s %d is to leave", child.role, child.pid)
-        child.leaving = True
-        child.kill_at = kill_at if child.kill_at is None else min(child.kill_at, kill_at)
-        child.tell(signal.SIGTERM if graceful else signal.SIGQUIT)
+        if graceful:
+            grace = self._config.graceful_timeout + KILL_MARGIN
+            self._crew.retire(child, grace, signal.SIGTERM)
+        else:
+            self._crew.retire(child, QUICK_GRACE, signal.SIGQUIT)
 
     def _reload(self, *, at_once: bool = False) -> None:
         """Begin a rolling reload: a new generation, with the settings as they are now.
@@ -250,17 +232,15 @@ class Master:
         """
         if self._stopping:
             return
-        config = self._config
         self._notifier.reloading()
-        if self._reconfigure is not None:
-            try:
-                config = self._reconfigure()
-                account_ids(config)
-            except FastwsgiError as error:
-                self._log.error("reload refused, nothing has changed: %s", error)
-                self._notifier.ready("the last reload was refused")
-                return
-        for name in ("bind", "backlog", "reuse_port", "pidfile", "errorlog", "chdir"):
+        try:
+            config = self._reconfigure()
+            account_ids(config)
+        except FastwsgiError as error:
+            self._log.error("reload refused, nothing has changed: %s", error)
+            self._notifier.ready("the last reload was refused")
+            return
+        for name in ("bind", "backlog", "reuse_port", "pidfile", "errorlog", "chdir", "daemon"):
             if getattr(config, name) != getattr(self._config, name):
                 self._log.warning("reload: a change of %s takes effect after a restart", name)
         self._log.info("reloading")
@@ -275,23 +255,21 @@ class Master:
         self._generation += 1
         self._announced = False
         self._stillborn, self._accidents, self._next_spawn = 0, 0, 0.0
-        for child in self._everyone():
+        for child in self._crew.everyone():
             if (at_once or child.ready_at is None) and not child.leaving:
                 self._retire(child, graceful=child.ready_at is not None)
 
     def _reconcile(self) -> None:
         """Bring the workers there are closer to those that are wanted."""
-        now = time.monotonic()
-        self._dismiss_fork_servers()
-        self._pulse.beat(list(self.children.values()), resting=self._stopping or not self._wanted)
-        for child in self._everyone():
-            if child.kill_at is not None and now >= child.kill_at:
-                self._log.warning("%s %d did not stop in time; killed", child.role, child.pid)
-                child.kill_at = None
-                child.tell(signal.SIGKILL)
+        crew = self._crew
+        crew.dismiss_fork_servers(
+            self._generation if self._config.preload_app and not self._stopping else None)
+        self._pulse.beat(list(crew.workers.values()), resting=self._stopping or not self._wanted)
+        for child in crew.kill_overdue():
+            self._log.warning("%s %d did not stop in time; killed", child.role, child.pid)
         if self._stopping:
             return
-        staying = [child for child in self.children.values() if not child.leaving]
+        staying = [child for child in crew.workers.values() if not child.leaving]
         old = [child for child in staying if child.outworn or self._is_old(child)]
         new = [child for child in staying if child not in old]
         ready = [child for child in new if child.ready_at is not None]
@@ -300,7 +278,7 @@ class Master:
             self._retire(child, graceful=True)
         for child in new[self._wanted :]:
             self._retire(child, graceful=True)
-        if now >= self._next_spawn:
+        if time.monotonic() >= self._next_spawn:
             self._next_spawn = 0.0
             missing = self._wanted - len(new)
             booting = len(new) - len(ready)
@@ -330,109 +308,18 @@ class Master:
 
     def _spawn(self) -> bool:
         """Start one worker; False when that cannot be now: it is tried again by ``_reconcile``."""
-        server = None
-        if self._config.preload_app:
-            server = self._current_fork_server()
-            if server is None or server.ready_at is None:
-                return False
-        self._age += 1
-        heard, speaking = voice()
-        cpu = self._least_used_cpu()
-        view = WorkerView(self._age, self._config, self._log)
         try:
-            if server is not None:
-                pid = server.spawn(self._age, cpu, self._wanted > 1, speaking)
-                child: Child = Forked(pid, self._generation, heard, server=server)
-            else:
-                self._hook("pre_fork", self._view, view)
-                pid = fork(lambda: self._be_worker(heard, speaking, view, cpu))
-                child = Child(pid, self._generation, heard)
+            return self._crew.spawn(self._duty(), self._generation)
         except OSError as error:
-            os.close(heard)
             self._back_off()
             self._log.error("cannot fork a worker: %s", error.strerror or error)
             return False
-        finally:
-            os.close(speaking)
-        view.pid, child.view, child.cpu = pid, view, cpu
-        self.children[pid] = child
-        return True
-
-    def _least_used_cpu(self) -> int | None:
-        """Return the CPU for the next worker, None when it may run on any."""
-        if not self._config.cpu_affinity:
-            return None
-        used = Counter(child.cpu for child in self.children.values() if not child.leaving)
-        return min(sorted(os.sched_getaffinity(0)), key=lambda cpu: used[cpu])
-
-    def _be_worker(self, heard: int, speaking: int, view: WorkerView, cpu: int | None) -> int:
-        """In the child: let go of what is the master's, then work."""
-        self._let_go(heard)
-        return work(self._duty(), view, speaking, cpu)
-
-    def _let_go(self, *fds: int) -> None:
-        for fd in (*fds, *self._signals.fds, self._held, *self._upgrade.links()):
-            os.close(fd)
-        for sibling in self._everyone():
-            sibling.let_go()
-
-    def _current_fork_server(self) -> ForkServer | None:
-        """Return the fork server of this generation; fork one if there is none."""
-        for server in self._fork_servers:
-            if server.generation == self._generation and not (server.gone or server.leaving):
-                return server
-        heard, speaking = voice()
-        ours, theirs = socket.socketpair()
-
-        def life() -> int:
-            ours.close()
-            self._let_go(heard)
-            return forkserver.live(self._duty(), theirs, speaking)
-
-        try:
-            pid = fork(life)
-        except OSError as error:
-            os.close(heard)
-            ours.close()
-            self._back_off()
-            self._log.error("cannot fork the fork server: %s", error.strerror)
-            return None
-        finally:
-            os.close(speaking)
-            theirs.close()
-        server = ForkServer(pid, self._generation, heard, role="fork server", link=ours)
-        self._fork_servers.append(server)
-        return server
-
-    def _dismiss_fork_servers(self) -> None:
-        """Let go of those that have no worker any more and will get none."""
-        used = {child.server for child in self.children.values() if isinstance(child, Forked)}
-        for server in self._fork_servers:
-            current = server.generation == self._generation and self._config.preload_app
-            if not server.leaving and server not in used and (self._stopping or not current):
-                server.tell(signal.SIGTERM)  # in case it still imports
-                server.leaving = True
-                server.kill_at = time.monotonic() + QUICK_GRACE
-                server.let_go()
 
     def _reap(self) -> None:
-        """Collect the children that ended. Only our own: the process may have others."""
         self._upgrade.reap()
-        for server in list(self._fork_servers):
-            code = server.ended()
-            if code is not None:
-                server.bury()
-                self._fork_servers.remove(server)
-                self._mourn(server, code)
-        for child in list(self.children.values()):
-            code = child.ended()
-            if code is None:
-                continue
-            if child.fd >= 0:
-                self._hear(child)
-                child.close()
-            del self.children[child.pid]
-            self._hook("child_exit", self._view, child.view)
+        for child, code in self._crew.collect(self._hear):
+            if child.role == WORKER:
+                self._hook("child_exit", self._view, child.view)
             self._mourn(child, code)
 
     def _mourn(self, child: Child, code: int) -> None:
@@ -452,7 +339,8 @@ class Master:
                 self._accidents = 0
             return
         self._log.error("%s %d ended before it was ready (%s)", child.role, child.pid, how)
-        serving = [c for c in self.children.values() if c.ready_at is not None and not c.leaving]
+        serving = [other for other in self._crew.workers.values()
+                   if other.ready_at is not None and not other.leaving]
         if any(map(self._is_old, serving)):
             self._abandon_reload()
             return
@@ -472,13 +360,13 @@ class Master:
         """Keep the old workers: they serve, and the new one has shown that it cannot."""
         self._log.error("reload abandoned: the new worker did not get ready; the old ones stay")
         self._notifier.ready("the last reload was abandoned; the workers of before serve")
-        if not any(c.generation == self._generation for c in self.children.values()):
+        if all(map(self._is_old, self._crew.workers.values())):
+            if self._config.workers != self._before_reload.workers:
+                self._want(self._before_reload.workers)
             self._config = self._view.cfg = self._before_reload
-            for server in self._fork_servers:  # back to the one that is old
-                server.generation = (0 if server.generation == self._generation
-                                     else self._generation)
-        for child in self.children.values():
-            child.generation = self._generation
+            self._crew.take_back(self._generation)
+        else:
+            self._crew.join(self._generation)
         self._announced = True
 
     def _back_off(self) -> None:

@@ -85,7 +85,7 @@ class _Server:
     def run(self, daemon: list[Daemon]) -> int:
         """Open everything, serve, close everything. A Daemon made on the way is put in the list."""
         config = self._config
-        self._check()
+        self._check(config)
         start = Start.of_this_process()
         systemd.leave_to_successor(start.environ)
         passed = [] if self._predecessor else systemd.passed_descriptors()
@@ -127,7 +127,7 @@ class _Server:
 
             if config.workers:
                 master = Master(
-                    self._target, config, listeners, log, announce, self._reconfigure, upgrade,
+                    self._target, config, listeners, log, announce, self._reread, upgrade,
                     notifier)
                 return master.run()
             if notifier.watchdog:  # this thread serves; another one shows that the lock is free
@@ -156,9 +156,14 @@ class _Server:
             config.bind, backlog=config.backlog, reuse_port=config.reuse_port, umask=config.umask,
             owner=owner, ready=ready)
 
-    def _check(self) -> None:
+    def _reread(self) -> Config:
+        """Read the settings again, for a reload; raise ConfigError."""
+        config = self._config if self._reconfigure is None else self._reconfigure()
+        self._check(config)
+        return config
+
+    def _check(self, config: Config) -> None:
         """Refuse what cannot be done together, beyond what single settings can tell."""
-        config = self._config
         if config.reload and config.preload_app:
             raise ConfigError(
                 f"reload (from {config.origin('reload')}) and preload_app (from "

@@ -99,6 +99,7 @@ def test_a_worker_outlives_its_fork_server_and_is_replaced_after_it(project: Pro
         os.kill(importer, signal.SIGKILL)
         server.wait_for(rf"fork server {importer} ended unexpectedly \(signal SIGKILL\)")
         assert f"in {worker} ".encode() in raw(server.address, GET)
+        assert f"worker {worker} ended" not in server.output()
         os.kill(worker, signal.SIGKILL)
         server.wait_for(rf"worker {worker} ended unexpectedly")
         server.wait_for(r"worker \d+ is ready", count=2)
