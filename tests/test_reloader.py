@@ -45,9 +45,10 @@ def test_a_change_of_a_module_starts_the_workers_anew(project: Project, engine: 
         assert server.output().count("reloading") == 2  # though both workers have seen it
 
 
-@engines
-@pytest.mark.parametrize("broken", ["TEXT = ", "TEXT = 1 / 0", "import sys; sys.exit('no')"],
-                         ids=["syntax", "exception", "exit"])
+@pytest.mark.parametrize(("engine", "broken"), [
+    ("poll", "TEXT = "), ("inotify", "TEXT = "), ("poll", "TEXT = 1 / 0"),
+    ("poll", "import sys; sys.exit('no')"),
+], ids=["poll-syntax", "inotify-syntax", "exception", "exit"])
 def test_an_application_that_does_not_import_comes_back_with_the_next_change(
     project: Project, engine: str, broken: str,
 ) -> None:
