@@ -184,15 +184,35 @@ def test_a_new_master_begins_where_the_old_one_did(project: Project) -> None:
         import os
         def app(environ, start_response):
             start_response("200 OK", [])
-            return [b"colour %s" % os.environ.get("COLOUR", "none").encode()]
+            from setproctitle import getproctitle
+            name = getproctitle().partition("[")[2].rstrip("]")
+            return [f"colour {os.environ.get('COLOUR', 'none')} name {name}".encode()]
         """, "fastwsgi.conf.py": "chdir = 'below'\nraw_env = ['COLOUR=red']"})
     with serving(cwd=where) as server:
-        assert raw(server.address, GET).endswith(b"colour red")
-        project({"fastwsgi.conf.py": "chdir = 'below'"})
+        assert raw(server.address, GET).endswith(b"colour red name app:app")
+        project({"fastwsgi.conf.py": "chdir = 'below'\nproc_name = 'green'"})
         upgrade(server)
         server.signal(signal.SIGTERM)
         server.wait_for("the upgrade is finished")
-        assert raw(server.address, GET).endswith(b"colour none")
+        assert raw(server.address, GET).endswith(b"colour none name green")
+
+
+def test_a_directory_that_is_a_link_is_followed_anew(project: Project, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        project({f"{name}/app.py": APP.replace("version 1", f"release {name}")})
+    link = tmp_path / "current"
+    link.symlink_to("one")
+    with spawn("app:app", cwd=link, env={"PWD": str(link)}) as server:
+        try:
+            assert b"release one" in raw(server.address, GET)
+            link.unlink()
+            link.symlink_to("two")
+            upgrade(server)
+            server.signal(signal.SIGTERM)
+            server.wait_for("the upgrade is finished")
+            assert b"release two" in raw(server.address, GET)
+        finally:
+            end_new_masters(server)
 
 
 def test_a_new_master_uses_sockets_that_are_still_wanted_and_opens_others(
