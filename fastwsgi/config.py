@@ -95,6 +95,10 @@ _TABLE = (
         "Ten times gunicorn's default, because an idle connection is cheap here",
         metavar="N", core=True),
     Setting(
+        "worker_class", "processes", ("-k", "--worker-class"), "", values.worker_class,
+        "accepted for gunicorn's sake: sync and gthread both mean fastwsgi's one kind of worker",
+        metavar="CLASS"),
+    Setting(
         "max_requests", "processes", ("--max-requests",), 0, values.whole(0, 1 << 53),
         "requests after which a worker is replaced, 0 for never; it helps against memory that the "
         "application leaks. The replacement is ready before the worker finishes, one worker "
@@ -134,10 +138,6 @@ _TABLE = (
         "with a status of 500 or more, the worker counts as failed, which keeps the old workers "
         "of a reload",
         metavar="PATH"),
-    Setting(
-        "worker_class", "processes", ("-k", "--worker-class"), "", values.worker_class,
-        "accepted for gunicorn's sake: sync and gthread both mean fastwsgi's one kind of worker",
-        metavar="CLASS"),
 
     Setting(
         "keepalive", "time", ("--keep-alive",), 75.0, values.seconds,
