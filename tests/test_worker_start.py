@@ -109,6 +109,20 @@ def test_processes_have_titles(project: Project, args: list[str], name: str) -> 
                                   worker: f"fastwsgi: worker [{name}]"}
 
 
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="/proc is Linux'")
+def test_a_title_leaves_the_environment_alone(project: Project) -> None:
+    where = project(app="""
+        import os
+        def app(environ, start_response):
+            start_response("200 OK", [])
+            return [f"hint {os.environ.get('SPT_NOENV')}".encode()]
+        """)
+    with spawn("-n", "shop" * 1000, "app:app", cwd=where, env={"COLOUR": "red"}) as server:
+        for pid in (server.pid, *ready(server)):
+            assert b"COLOUR=red\0" in Path(f"/proc/{pid}/environ").read_bytes()
+        assert b"hint None" in raw(server.address, GET)
+
+
 def test_without_the_library_a_name_is_noticed(project: Project, tmp_path: Path) -> None:
     where = project(app="def app(e, s): s('200 OK', []); return []",
                     setproctitle="raise ImportError('not installed')")
