@@ -88,7 +88,8 @@ def _target(config: Config) -> str:
 def _check(config: Config) -> int:
     """Load core and application as a worker would, serve nothing."""
     from fastwsgi.loader import load
-    from fastwsgi.process import account_ids, core_worker, prepare
+    from fastwsgi.process import core_worker
+    from fastwsgi.surroundings import account_ids, prepare
 
     target = _target(config)
     account_ids(config)

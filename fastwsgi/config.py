@@ -263,8 +263,8 @@ _TABLE = (
     Setting(
         "proc_name", "system", ("-n", "--name"), "", values.text,
         "name that ps(1) shows beside 'fastwsgi: master' and 'fastwsgi: worker', by default the "
-        "application's. Titles need the setproctitle library (pip install fastwsgi[title]), and are "
-        "cut to the length of the command line",
+        "application's. Titles need the setproctitle library (pip install fastwsgi[title]), and "
+        "are cut to the length of the command line",
         metavar="NAME"),
     Setting(
         "daemon", "system", ("-D", "--daemon"), False, values.switch,

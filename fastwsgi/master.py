@@ -30,14 +30,12 @@ from fastwsgi.process import (
     READY,
     REPLACE,
     Duty,
-    account_ids,
     reopen,
-    set_import_path,
-    set_variables,
 )
 from fastwsgi.pulse import Pulse
 from fastwsgi.signals import SignalQueue
 from fastwsgi.sockets import Listener
+from fastwsgi.surroundings import account_ids, set_import_path, set_variables
 from fastwsgi.systemd import Notifier
 from fastwsgi.titles import set_title
 from fastwsgi.upgrade import Upgrade

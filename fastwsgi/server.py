@@ -23,10 +23,11 @@ from fastwsgi.loader import Application
 from fastwsgi.logs import ErrorLog
 from fastwsgi.master import Master
 from fastwsgi.pidfile import PidFile
-from fastwsgi.process import account_ids, core_worker, prepare, serve_here
+from fastwsgi.process import core_worker, serve_here
 from fastwsgi.recycle import every
 from fastwsgi.reloader import can_watch
 from fastwsgi.sockets import Listener, adopt, open_listeners
+from fastwsgi.surroundings import account_ids, prepare
 from fastwsgi.upgrade import BESIDE, Predecessor, Start, Upgrade
 
 NEED_A_MASTER = ("preload_app", "cpu_affinity", "max_requests", "max_lifetime", "max_rss",
