@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from fastwsgi.config import SETTINGS, SPELLINGS, Setting
+from fastwsgi.config_check import check_together
 from fastwsgi.config_values import Address
 from fastwsgi.errors import ConfigError
 from fastwsgi.hooks import ARGUMENTS, UNKNOWN_HERE, Hook, Hooks, check
@@ -105,7 +106,9 @@ def gather(arguments: Mapping[str, object], environ: Mapping[str, str]) -> Confi
     for name, value in arguments.items():
         long = next((flag for flag in SETTINGS[name].flags if flag.startswith("--")), "")
         found[name] = _convert(SETTINGS[name], value, f"command line {long}".rstrip())
-    return Config(found, notices + _remarks(found), hooks)
+    config = Config(found, notices + _remarks(found), hooks)
+    check_together(config)
+    return config
 
 
 def from_keywords(settings: Mapping[str, object]) -> Config:
@@ -122,7 +125,9 @@ def from_keywords(settings: Mapping[str, object]) -> Config:
         _merge(found, in_file, path)
         hooks = {**hooks_in_file, **hooks}
     found.update(given)
-    return Config(found, _remarks(found), hooks)
+    config = Config(found, _remarks(found), hooks)
+    check_together(config)
+    return config
 
 
 def _default(item: Setting, environ: Mapping[str, str]) -> Value:

@@ -14,7 +14,6 @@ from functools import partial
 
 from fastwsgi import systemd, titles
 from fastwsgi._version import __version__
-from fastwsgi.config import SETTINGS
 from fastwsgi.config_sources import Config
 from fastwsgi.daemon import READY, Daemon
 from fastwsgi.errors import ConfigError, FastwsgiError, ListenError
@@ -25,14 +24,9 @@ from fastwsgi.master import Master
 from fastwsgi.pidfile import PidFile
 from fastwsgi.process import core_worker, serve_here
 from fastwsgi.recycle import every
-from fastwsgi.reloader import can_watch
 from fastwsgi.sockets import Listener, adopt, open_listeners
 from fastwsgi.surroundings import account_ids, prepare
 from fastwsgi.upgrade import BESIDE, Predecessor, Start, Upgrade
-
-NEED_A_MASTER = ("preload_app", "cpu_affinity", "max_requests", "max_lifetime", "max_rss",
-                 "reload")
-"""Settings that mean nothing to a process that serves by itself."""
 
 
 def serve(
@@ -77,7 +71,7 @@ class _Server:
     ) -> None:
         self._target = target
         self._config = config
-        self._reconfigure = reconfigure
+        self._reconfigure = reconfigure or (lambda: config)
         self._given_log = log
         self._given_listeners = listeners
         self._on_ready = on_ready
@@ -86,7 +80,8 @@ class _Server:
     def run(self, daemon: list[Daemon]) -> int:
         """Open everything, serve, close everything. A Daemon made on the way is put in the list."""
         config = self._config
-        self._check(config)
+        if self._predecessor is not None and not config.workers:
+            raise ConfigError("workers must be 1 or more to take over from an old master")
         start = Start.of_this_process()
         systemd.leave_to_successor(start.environ)
         passed = [] if self._predecessor else systemd.passed_descriptors()
@@ -128,7 +123,7 @@ class _Server:
 
             if config.workers:
                 master = Master(
-                    self._target, config, listeners, log, announce, self._reread, upgrade,
+                    self._target, config, listeners, log, announce, self._reconfigure, upgrade,
                     notifier)
                 return master.run()
             if notifier.watchdog:  # this thread serves; another one shows that the lock is free
@@ -156,36 +151,6 @@ class _Server:
         return open_listeners(
             config.bind, backlog=config.backlog, reuse_port=config.reuse_port, umask=config.umask,
             owner=owner, ready=ready)
-
-    def _reread(self) -> Config:
-        """Read the settings again, for a reload; raise ConfigError."""
-        config = self._config if self._reconfigure is None else self._reconfigure()
-        self._check(config)
-        return config
-
-    def _check(self, config: Config) -> None:
-        """Refuse what cannot be done together, beyond what single settings can tell."""
-        if config.reload and config.preload_app:
-            raise ConfigError(
-                f"reload (from {config.origin('reload')}) and preload_app (from "
-                f"{config.origin('preload_app')}) contradict each other: what is imported once is "
-                "not imported anew by each worker")
-        if config.reload and config.reload_engine == "inotify" and not can_watch():
-            raise ConfigError(
-                f"reload_engine inotify (from {config.origin('reload_engine')}) needs the "
-                "watchfiles library: pip install fastwsgi[reload]")
-        if config.workers:
-            return
-        if self._predecessor is not None:
-            raise ConfigError("workers must be 1 or more to take over from an old master")
-        silent = sorted(set(config.hooks.functions) - {"on_starting"})
-        if silent:
-            config.notices.append(f"hooks: without a master only on_starting is called, not "
-                                  f"{', '.join(silent)}")
-        for name in NEED_A_MASTER:
-            if getattr(config, name) != SETTINGS[name].default:
-                raise ConfigError(f"workers must be 1 or more for {name} (from "
-                                  f"{config.origin(name)}): without a master nobody does it")
 
     def _call_on_starting(self, log: ErrorLog) -> None:
         try:

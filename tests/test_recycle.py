@@ -145,3 +145,8 @@ def test_a_jitter_spreads_the_limits() -> None:
 def test_limits_need_a_master(command: Callable[..., object], flag: str) -> None:
     done = command("-w", "0", flag, "5", "app:app")
     assert f"workers must be 1 or more for {flag[2:].replace('-', '_')} " in done.stderr
+
+
+def test_a_jitter_of_nothing_is_noticed(project: Project) -> None:
+    with spawn("--max-requests-jitter", "5", "app:app", cwd=project(app=APP)) as server:
+        server.wait_for(r"max_requests_jitter \(from command line --max-requests-jitter\) does not")

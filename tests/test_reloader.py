@@ -138,6 +138,7 @@ def test_an_engine_that_is_not_installed_is_refused(
 def test_what_cannot_go_with_it_is_refused(
     command: Command, args: list[str], reason: str,
 ) -> None:
-    done = command("--reload", *args, "app:app")
-    assert done.returncode == 2
-    assert reason in done.stderr
+    for more in ([], ["--check-config"]):
+        done = command("--reload", *args, *more, "app:app")
+        assert done.returncode == (1 if more else 2)
+        assert reason in done.stderr
