@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -112,21 +111,20 @@ def test_wrong_settings_in_between_are_told_and_watched_on(project: Project) -> 
         server.wait_for(r"\] ready: 2 workers")
 
 
-def test_without_the_library_files_are_polled(project: Project, tmp_path: Path) -> None:
+def test_without_the_library_files_are_polled(
+    project: Project, without: Callable[[str], dict[str, str]],
+) -> None:
     where = project(app=APP, part="TEXT = b'version 1'")
-    hidden = project({"hide/sitecustomize.py": "import sys; sys.modules['watchfiles'] = None"})
-    with spawn(*options("auto"), cwd=where, env={"PYTHONPATH": str(hidden / "hide")}) as server:
+    with spawn(*options("auto"), cwd=where, env=without("watchfiles")) as server:
         project(part="TEXT = b'version 22'")
         server.wait_for(r"\] ready: 1 worker", count=2)
         assert b"version 22" in raw(server.address, GET)
 
 
 def test_an_engine_that_is_not_installed_is_refused(
-    project: Project, command: Command,
+    command: Command, without: Callable[[str], dict[str, str]],
 ) -> None:
-    hidden = project({"hide/sitecustomize.py": "import sys; sys.modules['watchfiles'] = None"})
-    done = command(*options("inotify"), env={
-        "PYTHONPATH": os.pathsep.join([str(hidden / "hide"), os.environ.get("PYTHONPATH", "")])})
+    done = command(*options("inotify"), env=without("watchfiles"))
     assert done.returncode == 2
     assert "needs the watchfiles library: pip install fastwsgi[reload]" in done.stderr
 

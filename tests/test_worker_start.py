@@ -123,10 +123,11 @@ def test_a_title_leaves_the_environment_alone(project: Project) -> None:
         assert b"hint None" in raw(server.address, GET)
 
 
-def test_without_the_library_a_name_is_noticed(project: Project, tmp_path: Path) -> None:
-    where = project(app="def app(e, s): s('200 OK', []); return []",
-                    setproctitle="raise ImportError('not installed')")
-    with spawn("-n", "shop", "app:app", cwd=where, env={"PYTHONPATH": str(tmp_path)}) as server:
+def test_without_the_library_a_name_is_noticed(
+    project: Project, without: Callable[[str], dict[str, str]],
+) -> None:
+    where = project(app="def app(e, s): s('200 OK', []); return []")
+    with spawn("-n", "shop", "app:app", cwd=where, env=without("setproctitle")) as server:
         server.wait_for(r"process titles need the setproctitle library: pip install fastwsgi\[ti")
         assert sys.executable in titles(server)[server.pid]
 
