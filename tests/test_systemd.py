@@ -255,9 +255,11 @@ def test_the_watchdog_starves_when_no_worker_shows_life(
         manager.hears("WATCHDOG")
         with socket.create_connection((server.host, server.port)) as sock:
             sock.sendall(GET)
-            server.wait_for("no worker has shown a sign of life for 0.3 s; the watchdog is not fed")
-            manager.waiting()
-            (tmp_path / "gate").write_text("")
+            try:
+                server.wait_for("no worker has shown a sign of life for 0.3 s; the watchdog is not")
+                manager.waiting()
+            finally:  # whatever happens: nothing but SIGKILL would end that worker
+                os.close(os.open(tmp_path / "gate", os.O_RDWR))
             assert b"spoke" in sock.makefile("rb").read()
         manager.hears("WATCHDOG")
 
