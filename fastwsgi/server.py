@@ -126,8 +126,7 @@ class _Server:
                     self._target, config, listeners, log, announce, self._reconfigure, upgrade,
                     notifier)
                 return master.run()
-            if notifier.watchdog:  # this thread serves; another one shows that the lock is free
-                every(notifier.watchdog / 3, notifier.alive, "watchdog")
+            stack.callback(_feed_watchdog(notifier))
             if config.proc_name:
                 titles.set_title("worker", config.proc_name)
             code = serve_here(
@@ -164,6 +163,23 @@ class _Server:
             log.warning("daemon: the error log is stderr, which a daemon does not have; "
                         "name a file with --error-logfile")
         return Daemon()
+
+
+def _feed_watchdog(notifier: systemd.Notifier) -> Callable[[], None]:
+    """Feed the watchdog, if there is one, from a thread beside the one that serves.
+
+    Returns what ends that. The thread needs the interpreter lock, so C code that keeps it shows.
+    """
+    ended = threading.Event()
+
+    def feed() -> bool:
+        if not ended.is_set():
+            notifier.alive()
+        return not ended.is_set()
+
+    if notifier.watchdog:
+        every(notifier.watchdog / 3, feed, "watchdog")
+    return ended.set
 
 
 def _adopt_passed(fds: list[int], backlog: int) -> list[Listener]:
