@@ -38,6 +38,6 @@ def run(app: Callable[..., Any] | str, **settings: Any) -> int:
     ``workers=0`` and ``app`` cannot be loaded.
     """
     from fastwsgi.config_sources import from_keywords
-    from fastwsgi.master import serve
+    from fastwsgi.server import serve
 
     return serve(app, from_keywords(settings))

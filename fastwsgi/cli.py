@@ -27,6 +27,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _run(sys.argv[1:] if argv is None else argv)
     except FastwsgiError as error:
+        from fastwsgi.upgrade import refuse
+
+        refuse(error)
         return _report(error)
 
 
@@ -47,8 +50,8 @@ def _run(argv: Sequence[str]) -> int:
             raise
         _report(error)
         return 1
-    from fastwsgi.master import serve
     from fastwsgi.process import leave_when_told
+    from fastwsgi.server import serve
 
     if not config.workers:
         leave_when_told()
@@ -85,7 +88,8 @@ def _target(config: Config) -> str:
 def _check(config: Config) -> int:
     """Load core and application as a worker would, serve nothing."""
     from fastwsgi.loader import load
-    from fastwsgi.process import account_ids, core_worker, prepare
+    from fastwsgi.process import core_worker
+    from fastwsgi.surroundings import account_ids, prepare
 
     target = _target(config)
     account_ids(config)
@@ -145,8 +149,9 @@ def build_parser() -> argparse.ArgumentParser:
         epilog="Each setting can also come from pyproject.toml ([tool.fastwsgi]), a configuration "
                "file, or a variable FASTWSGI_NAME; the command line wins, then variables, then "
                "the file, then pyproject.toml. Signals: TERM finishes and stops, INT and QUIT stop "
-               "at once, HUP reloads settings and application worker by worker, USR1 opens the log "
-               "anew, TTIN and TTOU add and take a worker.")
+               "at once, HUP reloads settings and application worker by worker, USR2 starts a new "
+               "master on the same sockets, USR1 opens the log anew, TTIN and TTOU add and take "
+               "a worker.")
     for group in GROUPS:
         section = parser.add_argument_group(group)
         for setting in SETTINGS.values():

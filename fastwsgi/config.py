@@ -105,6 +105,46 @@ _TABLE = (
         "worker_class", "processes", ("-k", "--worker-class"), "", values.worker_class,
         "accepted for gunicorn's sake: sync and gthread both mean fastwsgi's one kind of worker",
         metavar="CLASS"),
+    Setting(
+        "max_requests", "processes", ("--max-requests",), 0, values.whole(0, 1 << 53),
+        "requests after which a worker is replaced, 0 for never; it helps against memory that the "
+        "application leaks. The replacement is ready before the worker finishes, one worker "
+        "at a time; the count is looked at ten times a second, so a busy worker goes beyond it",
+        metavar="N"),
+    Setting(
+        "max_requests_jitter", "processes", ("--max-requests-jitter",), 0,
+        values.whole(0, 1 << 53),
+        "up to this many requests are added to --max-requests, at random for each worker, so that "
+        "workers are replaced at different times",
+        metavar="N"),
+    Setting(
+        "max_lifetime", "processes", ("--max-lifetime",), 0.0, values.seconds,
+        "how long a worker serves before it is replaced in the same way, 0 for as long as it likes",
+        metavar="SECONDS"),
+    Setting(
+        "max_rss", "processes", ("--max-rss",), 0, values.whole(0, 1 << 30),
+        "resident memory of a worker, in MiB, at which it is replaced in the same way, 0 for no "
+        "limit. Below what a fresh worker takes it is not kept, and the log says so",
+        metavar="MIB"),
+    Setting(
+        "preload_app", "processes", ("--preload",), False, values.switch,
+        "import the application once, in a process that the workers are forked from, so that they "
+        "share its memory; a reload imports it anew. It is imported as the user who starts the "
+        "server, and threads and connections it opens then are not in the workers: open them in "
+        "the hook post_fork",
+        const=True),
+    Setting(
+        "cpu_affinity", "processes", ("--cpu-affinity",), False, values.pinning,
+        "bind each worker to one CPU, in turn, among those this process may use (Linux). That "
+        "helps when workers and CPUs are as many and nothing else runs there; otherwise it "
+        "makes requests wait beside an idle CPU",
+        const=True),
+    Setting(
+        "warmup", "processes", ("--warmup",), "", values.request_path,
+        "path that is requested from the application before its worker counts as ready; answered "
+        "with a status of 500 or more, the worker counts as failed, which keeps the old workers "
+        "of a reload",
+        metavar="PATH"),
 
     Setting(
         "keepalive", "time", ("--keep-alive",), 75.0, values.seconds,
@@ -244,11 +284,42 @@ _TABLE = (
         "while the process it names runs",
         metavar="FILE"),
     Setting(
+        "proc_name", "system", ("-n", "--name"), "", values.text,
+        "name that ps(1) shows beside 'fastwsgi: master' and 'fastwsgi: worker', by default the "
+        "application's. Titles need the setproctitle library (pip install fastwsgi[title]), and "
+        "are cut to the length of the command line",
+        metavar="NAME"),
+    Setting(
+        "daemon", "system", ("-D", "--daemon"), False, values.switch,
+        "leave the terminal and go on in the background. The command returns when the server is "
+        "ready, with 0, or has failed, with its exit code. stdin, stdout and stderr are gone "
+        "then, so name a file for the error log; a service manager such as systemd does better "
+        "without it",
+        const=True),
+    Setting(
         "sendfile", "system", ("--no-sendfile",), True, values.switch,
         "send files of wsgi.file_wrapper with sendfile(2); --no-sendfile reads them instead, for "
         "file systems that do sendfile wrongly",
         const=False, core=True),
 
+    Setting(
+        "reload", "development", ("--reload",), False, values.switch,
+        "start the workers anew when a source file of an imported module changes; an application "
+        "that does not import prints its traceback and is tried again after the next change. "
+        "Requests wait in between, so this is for development",
+        const=True),
+    Setting(
+        "reload_engine", "development", ("--reload-engine",), "auto",
+        values.choice("auto", "poll", "inotify"),
+        "how --reload notices: 'poll' looks at the files twice a second, 'inotify' is told by the "
+        "operating system through the watchfiles library (pip install fastwsgi[reload]), 'auto' "
+        "takes the library when it is installed. Network file systems and mounts into virtual "
+        "machines often tell nothing: poll there",
+        metavar="auto|poll|inotify"),
+    Setting(
+        "reload_extra_files", "development", ("--reload-extra-file",), (), values.paths,
+        "file for --reload to watch besides, such as a template; repeat it for several",
+        metavar="FILE", many=True),
     Setting(
         "strict_wsgi", "development", ("--strict-wsgi",), False, values.switch,
         "report in the error log whatever the application does against PEP 3333, once for each "

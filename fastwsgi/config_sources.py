@@ -18,8 +18,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from fastwsgi.config import SETTINGS, SPELLINGS, Setting
+from fastwsgi.config_check import check_together
 from fastwsgi.config_values import Address
 from fastwsgi.errors import ConfigError
+from fastwsgi.hooks import ARGUMENTS, UNKNOWN_HERE, Hook, Hooks, check
 
 DEFAULT_FILE = "fastwsgi.conf.py"
 
@@ -34,12 +36,17 @@ class Value(NamedTuple):
 class Config:
     """The effective settings: ``config.workers``; ``config.origin("workers")`` says whence.
 
-    ``notices`` are lines an operator should see once at the start.
+    ``notices`` are lines an operator should see once at the start, ``hooks`` the functions of a
+    configuration file that are called on events.
     """
 
-    def __init__(self, found: Mapping[str, Value], notices: Iterable[str] = ()) -> None:
+    def __init__(
+        self, found: Mapping[str, Value], notices: Iterable[str] = (),
+        hooks: Mapping[str, Hook] | None = None,
+    ) -> None:
         self._values = dict(found)
         self.notices = list(notices)
+        self.hooks = Hooks(hooks or {})
 
     def __getattr__(self, name: str) -> Any:
         try:
@@ -89,29 +96,38 @@ def gather(arguments: Mapping[str, object], environ: Mapping[str, str]) -> Confi
     variables, strangers = _read_environ(environ)
     notices += strangers
     path = _named_file(arguments, variables, found)
+    hooks: dict[str, Hook] = {}
     if path:
-        _merge(found, _read_file(path), path)
+        settings, hooks = _split(_read_file(path), path)
+        _merge(found, settings, path)
         found["config"] = Value(path, found["config"].origin)
     for name, (text, origin) in variables.items():
         found[name] = _convert(SETTINGS[name], text, origin)
     for name, value in arguments.items():
         long = next((flag for flag in SETTINGS[name].flags if flag.startswith("--")), "")
         found[name] = _convert(SETTINGS[name], value, f"command line {long}".rstrip())
-    return Config(found, notices + _remarks(found))
+    config = Config(found, notices + _remarks(found), hooks)
+    check_together(config)
+    return config
 
 
 def from_keywords(settings: Mapping[str, object]) -> Config:
     """Build the settings of ``fastwsgi.run``: defaults, a file named by ``config``, keywords."""
     found = {name: _default(item, {}) for name, item in SETTINGS.items()}
     given: dict[str, Value] = {}
+    settings, hooks = _split(settings, "keyword")
     _merge(given, settings, "keyword")
     if "wsgi_app" in given:
         raise ConfigError("wsgi_app is not a keyword: the application is the first argument")
     path = str(given["config"].value) if "config" in given else ""
     if path:
-        _merge(found, _read_file(path), path)
+        in_file, hooks_in_file = _split(_read_file(path), path)
+        _merge(found, in_file, path)
+        hooks = {**hooks_in_file, **hooks}
     found.update(given)
-    return Config(found, _remarks(found))
+    config = Config(found, _remarks(found), hooks)
+    check_together(config)
+    return config
 
 
 def _default(item: Setting, environ: Mapping[str, str]) -> Value:
@@ -195,10 +211,10 @@ def _read_file(path: str) -> dict[str, object]:
     for name, value in names.items():
         if name.startswith("_") or name.isupper() or isinstance(value, (types.ModuleType, type)):
             continue
-        if callable(value):
-            if name in HOOKS:
-                raise ConfigError(f"hook {name!r} (from {path}): hooks are not called by this "
-                                  "version, so take it out")
+        if callable(value) and name not in ARGUMENTS:
+            if name in UNKNOWN_HERE:
+                raise ConfigError(f"hook {name!r} (from {path}) is not called: "
+                                  f"{UNKNOWN_HERE[name]}")
             continue
         if name == "config":
             raise ConfigError(f"config (from {path}) cannot be set in a configuration file")
@@ -206,11 +222,20 @@ def _read_file(path: str) -> dict[str, object]:
     return given
 
 
-HOOKS = frozenset((
-    "on_starting", "on_reload", "when_ready", "pre_fork", "post_fork", "post_worker_init",
-    "worker_int", "worker_abort", "pre_exec", "pre_request", "post_request", "child_exit",
-    "worker_exit", "nworkers_changed", "on_exit", "ssl_context"))
-"""gunicorn's hooks: refused rather than silently left uncalled."""
+def _split(given: Mapping[str, object], origin: str) -> tuple[dict[str, object], dict[str, Hook]]:
+    """Part the hooks from the settings; raise ConfigError for one that cannot be called."""
+    settings, hooks = dict(given), {}
+    for name in ARGUMENTS:
+        function = settings.pop(name, None)
+        if function is None:
+            continue
+        if not callable(function):
+            raise ConfigError(f"{name} must be a function, not {function!r} (from {origin})")
+        try:
+            hooks[name] = check(name, function)
+        except ValueError as error:
+            raise ConfigError(f"{name} must be {error} (from {origin})") from None
+    return settings, hooks
 
 
 def _line_in(error: BaseException, path: str) -> int:

@@ -163,6 +163,22 @@ def choice(*allowed: str) -> Converter:
     return convert
 
 
+def pinning(value: object) -> bool:
+    """Convert a truth value that only a system with CPU affinity can grant."""
+    wanted = switch(value)
+    if wanted and not hasattr(os, "sched_setaffinity"):
+        raise ValueError("off: this system does not bind processes to CPUs")
+    return wanted
+
+
+def request_path(value: object) -> str:
+    """Convert the target of a request (RFC 9112 origin-form), or the empty text for none."""
+    path = text(value)
+    if path and (not path.startswith("/") or any(ord(c) <= 32 or ord(c) >= 127 for c in path)):
+        raise ValueError(f"empty or a path that begins with '/', not {value!r}")
+    return path
+
+
 def _either(words: Iterable[str]) -> str:
     *head, last = words
     return f"{', '.join(head)} or {last}" if head else last

@@ -76,7 +76,7 @@ class ErrorLog:
         """Open the file anew, after it was moved away; raise OSError and go on with the old."""
         if not self._path:
             return
-        file = self._path.open("a", encoding="utf-8", errors="backslashreplace")
+        file = _File(self._path)
         if self._owner != (-1, -1):
             with contextlib.suppress(OSError):  # not root: it keeps its owner
                 os.chown(self._path, *self._owner)
@@ -92,10 +92,33 @@ class ErrorLog:
             self._handler.file = None
 
 
+class _File:
+    """A log file without a buffer: on a full disk a record is lost, not kept for a later try.
+
+    A buffer would grow with every record, and fail once more when the file is closed.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
+
+    def write(self, text: str) -> None:
+        """Write all of ``text``; raise OSError."""
+        rest = memoryview(text.encode("utf-8", "backslashreplace"))
+        while rest:
+            rest = rest[os.write(self._fd, rest) :]
+
+    def flush(self) -> None:
+        """Do nothing: all is written."""
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._fd)
+
+
 class _Handler(logging.Handler):
     """Write whole texts to the log's file, or to whatever stderr is now."""
 
-    def __init__(self, file: TextIO | None) -> None:
+    def __init__(self, file: TextIO | _File | None) -> None:
         super().__init__()
         self.file = file
 

@@ -13,24 +13,33 @@ class PidFile:
     """Holds the process id of the calling process at ``path``.
 
     Raises PidFileError when the file names another process that is still running, or cannot be
-    written. A file left over by a process that is gone is replaced.
+    written. A file left over by a process that is gone is replaced. ``beside`` is added to the name
+    until ``move`` is called, while another process has its own file at ``path``.
     """
 
-    def __init__(self, path: str) -> None:
-        self._path = Path(path).absolute()
+    def __init__(self, path: str, beside: str = "") -> None:
+        self._final = Path(path).absolute()
+        self._path = self._final.with_name(self._final.name + beside)
         self._pid = os.getpid()
         other = self._read()
         if other not in (None, self._pid) and _is_running(other):
             raise PidFileError(f"the pid file {path} names process {other}, which is running; "
                                "is it another server?")
-        beside = self._path.with_name(f"{self._path.name}.{self._pid}")
+        new = self._path.with_name(f"{self._path.name}.{self._pid}")
         try:
-            beside.write_text(f"{self._pid}\n", "ascii")
-            beside.replace(self._path)  # readers see the old file or the whole new one
+            new.write_text(f"{self._pid}\n", "ascii")
+            new.replace(self._path)  # readers see the old file or the whole new one
         except OSError as error:
             with contextlib.suppress(OSError):
-                beside.unlink()
+                new.unlink()
             raise PidFileError(f"cannot write the pid file {path}: {error.strerror}") from None
+
+    def move(self) -> None:
+        """Take the place that another process had until now."""
+        if self._path != self._final:
+            with contextlib.suppress(OSError):
+                self._path.replace(self._final)
+            self._path = self._final
 
     def remove(self) -> None:
         """Remove the file if it still names this process."""

@@ -10,30 +10,39 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import grp
 import os
-import pwd
 import signal
 import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from dataclasses import dataclass, replace
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO, cast
 
 from fastwsgi._version import __version__
 from fastwsgi.config_sources import Config
-from fastwsgi.errors import AppImportError, ConfigError, CoreError
-from fastwsgi.loader import Application, load, prefer_directory
+from fastwsgi.errors import AppImportError, CoreError
+from fastwsgi.hooks import ServerView, WorkerView
+from fastwsgi.lifeline import Lifeline
+from fastwsgi.loader import Application, load
 from fastwsgi.logs import ErrorLog
+from fastwsgi.recycle import PERIOD, Limits, every
+from fastwsgi.reloader import Reloader
 from fastwsgi.sockets import Listener
+from fastwsgi.surroundings import drop_privileges
+from fastwsgi.titles import set_title
+from fastwsgi.warmup import WarmUpError, warm_up
 
 if TYPE_CHECKING:
     from fastwsgi._core.worker import Worker
 
 OK, FAILED, NOT_BOOTED, NOT_LOADED = 0, 1, 3, 4
 """Exit codes of a worker; the master passes 3 and 4 on as its own."""
+
+READY, ALIVE, REPLACE, CHANGED = b"R", b"L", b"X", b"C"
+"""What a worker says to its master: that it is about to take requests; that it is alive; that it
+wants to be replaced; that a source file has changed, which makes all workers old."""
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 IGNORED_BY_WORKERS = (signal.SIGHUP, signal.SIGUSR2, signal.SIGTTIN, signal.SIGTTOU,
@@ -49,77 +58,6 @@ def core_worker() -> type[Worker]:
     except ImportError as error:
         raise CoreError(f"the compiled core cannot be used: {error}") from None
     return Worker
-
-
-def prepare(config: Config, *, importing: bool) -> None:
-    """Apply what must come before anything is opened or imported: directory, path, variables.
-
-    With ``importing`` the application is going to be imported by name, as ``python -m`` would: the
-    working directory is on the import path.
-    """
-    if config.chdir:
-        os.chdir(config.chdir)
-    if importing:
-        prefer_directory(str(Path.cwd()))
-    set_variables(config)
-    set_import_path(config)
-
-
-def set_variables(config: Config) -> None:
-    """Set the environment variables of the settings."""
-    for item in config.raw_env:
-        key, _, value = item.partition("=")
-        os.environ[key] = value
-
-
-def set_import_path(config: Config) -> None:
-    """Put the directories of the settings in front of the import path, in their order."""
-    for path in reversed(config.pythonpath):
-        prefer_directory(str(Path(path).absolute()))
-
-
-def account_ids(config: Config) -> tuple[int, int]:
-    """Return the user and group id the workers change to, -1 for what stays as it is.
-
-    Raises ConfigError when that takes privileges this process does not have.
-    """
-    uid = gid = -1
-    if isinstance(config.user, str):
-        entry = pwd.getpwnam(config.user)
-        uid, gid = entry.pw_uid, entry.pw_gid
-    elif config.user is not None:
-        uid = config.user
-        with contextlib.suppress(KeyError):
-            gid = pwd.getpwuid(uid).pw_gid
-    if isinstance(config.group, str):
-        gid = grp.getgrnam(config.group).gr_gid
-    elif config.group is not None:
-        gid = config.group
-    uid = -1 if uid == os.geteuid() else uid
-    gid = -1 if gid == os.getegid() else gid
-    if (uid, gid) != (-1, -1) and os.geteuid() != 0:
-        name, value = ("user", config.user) if uid != -1 else ("group", config.group)
-        origin = config.origin(name)
-        raise ConfigError(f"{name} {value!r} (from {origin}): only root can change to it")
-    return uid, gid
-
-
-def drop_privileges(config: Config) -> None:
-    """Change umask, group, supplementary groups and user, in this order, for good."""
-    if config.umask is not None:
-        os.umask(config.umask)
-    uid, gid = account_ids(config)
-    if gid != -1:
-        os.setgid(gid)
-    if (uid, gid) != (-1, -1):
-        if config.initgroups and config.user is not None:
-            known = isinstance(config.user, str)
-            name = config.user if known else pwd.getpwuid(config.user).pw_name
-            os.initgroups(name, os.getgid())
-        else:
-            os.setgroups([os.getgid()])
-    if uid != -1:
-        os.setuid(uid)
 
 
 def build_worker(
@@ -159,6 +97,7 @@ def serve_here(
     """
     application, at_end = load_application(target, config, log)
     worker = build_worker(application, listeners, config, log, multiprocess=False)
+    request_warm_up(application, listeners, config, log, multiprocess=False)
     with _signals(worker, log):
         if on_ready is not None:
             on_ready(worker)
@@ -213,48 +152,190 @@ def reopen(log: ErrorLog) -> None:
         log.error("cannot open the error log anew: %s", error)
 
 
-def work(
-    target: Application | str, listeners: Sequence[Listener], config: Config, log: ErrorLog, *,
-    ready_fd: int, lifeline_fd: int, multiprocess: bool,
-) -> int:
+@dataclass(frozen=True)
+class Duty:
+    """What a worker is forked for.
+
+    ``lifeline_fd`` is the read end of a pipe whose write end only the master holds: its end is the
+    master's end. ``server`` is what hooks are shown of it. ``heartbeat`` is the time in seconds
+    between two signs of life, None for none.
+    """
+
+    target: Application | str
+    listeners: Sequence[Listener]
+    config: Config
+    log: ErrorLog
+    lifeline_fd: int
+    server: ServerView
+    multiprocess: bool
+    heartbeat: float | None = None
+
+    @property
+    def name(self) -> str:
+        """What tells this server from others in a list of processes."""
+        return str(self.config.proc_name or self.config.wsgi_app)
+
+    def preloaded(self, application: Application, multiprocess: bool) -> Duty:
+        """Return the same with the application that has been loaded."""
+        return replace(self, target=application, multiprocess=multiprocess)
+
+
+def work(duty: Duty, view: WorkerView, speaking: int, cpu: int | None = None) -> int:
     """Live the life of a forked worker and return its exit code.
 
-    A byte is written to ``ready_fd`` when requests are about to be taken. ``lifeline_fd`` is the
-    read end of a pipe whose write end only the master holds: its end is the master's end.
+    READY is written to ``speaking`` when requests are about to be taken. ``view`` is what hooks are
+    shown of it, ``cpu`` the one it is to run on.
     """
     leave_when_told()
     for number in IGNORED_BY_WORKERS:
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    signal.signal(signal.SIGUSR1, lambda _number, _frame: reopen(log))
+    signal.signal(signal.SIGUSR1, lambda _number, _frame: reopen(duty.log))
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    hooks = duty.config.hooks
+    view.pid, view.ppid = os.getpid(), os.getppid()
+    watch = _Orphaned(duty)
+    reloader = None
+    if duty.config.reload:
+        reloader = Reloader(duty.config.reload_engine, duty.config.reload_extra_files)
     try:
-        drop_privileges(config)
-        application, at_end = load_application(target, config, log)
-        worker = build_worker(application, listeners, config, log, multiprocess=multiprocess)
+        hooks.call("post_fork", duty.server, view)
+        set_title("worker", duty.name)
+        if cpu is not None:
+            os.sched_setaffinity(0, {cpu})
+        drop_privileges(duty.config)
+        application, at_end = load_application(duty.target, duty.config, duty.log)
+        view.wsgi = application
+        worker = build_worker(application, duty.listeners, duty.config, duty.log,
+                              multiprocess=duty.multiprocess)
+        request_warm_up(application, duty.listeners, duty.config, duty.log, duty.multiprocess)
+        hooks.call("post_worker_init", view)
     except AppImportError as error:
-        log.error("%s", error, exc=error.__cause__)
+        duty.log.error("%s", error, exc=error.__cause__)
+        if reloader is not None:
+            duty.log.info("waiting for a source file to change")
+            _tell_changes(reloader, duty, speaking, error.__cause__ or error)
         return NOT_LOADED
+    except WarmUpError as error:
+        duty.log.error("%s", error)
+        return NOT_BOOTED
     except Exception as error:
-        log.error("the worker failed to boot", exc=error)
+        duty.log.error("the worker failed to boot", exc=error)
         return NOT_BOOTED
     signal.set_wakeup_fd(worker.wakeup_fd, warn_on_full_buffer=False)
-    handle_signals(worker, log)
-    watch = threading.Thread(
-        target=_watch_master, args=(lifeline_fd, worker, log), name="fastwsgi-lifeline",
-        daemon=True)
-    watch.start()
-    os.write(ready_fd, b"R")
-    os.close(ready_fd)
+    handle_signals(worker, duty.log)
+    _call_hooks_on_signals(duty, view)
+    watch.worker = worker
+    _say(speaking, READY)
+    _look_after(worker, duty, speaking)
+    if reloader is not None:
+        threading.Thread(target=_tell_changes, args=(reloader, duty, speaking),
+                         name="fastwsgi-reloader", daemon=True).start()
     try:
         worker.run()
     except KeyboardInterrupt:  # a second INT, as above
         return OK
     except Exception as error:
-        log.error("the worker failed", exc=error)
+        duty.log.error("the worker failed", exc=error)
         return FAILED
+    finally:
+        hooks.attempt(duty.log, "worker_exit", duty.server, view)
     at_end()
     return OK
+
+
+def request_warm_up(
+    application: Application, listeners: Sequence[Listener], config: Config, log: ErrorLog,
+    multiprocess: bool,
+) -> None:
+    """Make the warm-up request, if one is wanted; raise whatever went wrong with it."""
+    if not config.warmup:
+        return
+    status = warm_up(application, config.warmup, {
+        "SERVER_NAME": listeners[0].name if listeners[0].port else "localhost",
+        "SERVER_PORT": listeners[0].port or "80", "HTTP_HOST": "localhost",
+        "SCRIPT_NAME": config.script_name, "SERVER_SOFTWARE": f"fastwsgi/{__version__}",
+        "wsgi.errors": log.errors, "wsgi.multithread": config.threads > 1,
+        "wsgi.multiprocess": multiprocess, "fastwsgi.version": __version__})
+    log.debug("warm-up request GET %s: %s", config.warmup, status)
+
+
+def _look_after(worker: Worker, duty: Duty, speaking: int) -> None:
+    """Say ALIVE as often as the master wants it, and REPLACE when a limit is reached."""
+    limits = Limits(duty.config, worker.stats)
+    if limits.any:
+        if complaint := limits.too_small():
+            duty.log.warning("%s", complaint)
+
+        def look() -> bool:
+            reason = limits.reached()
+            if reason:
+                duty.log.info("asking for a replacement: %s", reason)
+                _say(speaking, REPLACE)
+            return not reason
+
+        every(PERIOD, look, "limits")
+    if duty.heartbeat is not None:
+        every(duty.heartbeat, lambda: _say(speaking, ALIVE), "heartbeat")
+
+
+def _tell_changes(
+    reloader: Reloader, duty: Duty, speaking: int, failure: BaseException | None = None,
+) -> NoReturn:
+    """Say CHANGED whenever a source file changes; the master ends this process for it."""
+    while True:
+        duty.log.info("%s has changed", reloader.wait(failure))
+        _say(speaking, CHANGED)
+
+
+def _say(speaking: int, word: bytes) -> None:
+    with contextlib.suppress(OSError):  # the master is gone, which the lifeline tells
+        os.write(speaking, word)
+
+
+def _call_hooks_on_signals(duty: Duty, view: WorkerView) -> None:
+    """Let worker_int and worker_abort be called for their signals."""
+    hooks = duty.config.hooks
+    if "worker_int" in hooks:
+        for number in (signal.SIGINT, signal.SIGQUIT):
+            stop = cast("Callable[[int, FrameType | None], Any]", signal.getsignal(number))
+
+            def interrupted(
+                number: int, frame: FrameType | None,
+                stop: Callable[[int, FrameType | None], Any] = stop,
+            ) -> None:
+                hooks.attempt(duty.log, "worker_int", view)
+                stop(number, frame)
+
+            signal.signal(number, interrupted)
+    if "worker_abort" in hooks:
+
+        def aborted(_number: int, _frame: FrameType | None) -> None:
+            hooks.attempt(duty.log, "worker_abort", view)
+            os._exit(FAILED)
+
+        signal.signal(signal.SIGABRT, aborted)
+
+
+class _Orphaned:
+    """Ends a worker whose master is gone: nobody would reap or replace it.
+
+    At once while it boots; once it serves, ``worker`` finishes the requests it has, quickly.
+    """
+
+    def __init__(self, duty: Duty) -> None:
+        self.worker: Worker | None = None
+        self._log = duty.log
+        Lifeline(duty.lifeline_fd, self._end)
+
+    def _end(self) -> None:
+        if self.worker is not None:
+            self._log.warning("the master is gone; stopping")
+            self.worker.stop(graceful=True)
+            # threading.Event as a clock: this daemon thread vanishes with the process when that
+            # ends first
+            threading.Event().wait(ORPHAN_GRACE)
+        os._exit(FAILED)
 
 
 def in_child(life: Callable[[], int]) -> NoReturn:
@@ -291,14 +372,3 @@ def leave_when_told() -> None:
 
 def _leave_at_once(number: int, frame: FrameType | None) -> Any:
     os._exit(OK)
-
-
-def _watch_master(lifeline_fd: int, worker: Worker, log: ErrorLog) -> None:
-    """Wait for the master's end, then finish quickly: nobody would reap or replace this worker."""
-    with contextlib.suppress(OSError):
-        os.read(lifeline_fd, 1)
-    log.warning("the master is gone; stopping")
-    worker.stop(graceful=True)
-    # threading.Event as a clock: this daemon thread vanishes with the process when that ends first
-    threading.Event().wait(ORPHAN_GRACE)
-    os._exit(FAILED)

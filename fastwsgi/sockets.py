@@ -23,13 +23,15 @@ class Listener:
     """One listening socket.
 
     ``name`` and ``port`` become SERVER_NAME and SERVER_PORT (PEP 3333): host and port of the bound
-    address, or the path and an empty text for a unix socket. ``url`` is what people are shown.
+    address, or the path and an empty text for a unix socket. ``url`` is what people are shown,
+    ``asked`` the address as the operator wrote it, ``path`` that of a unix socket which is ours.
     """
 
-    def __init__(self, sock: socket.socket, path: str = "") -> None:
+    def __init__(self, sock: socket.socket, path: str = "", asked: str = "") -> None:
         self.socket = sock
         self._owned = _identity(path) if path else None
-        self._path = path
+        self.path = path
+        self.asked = asked
         bound = sock.getsockname()
         if sock.family == socket.AF_UNIX:
             shown = os.fsdecode(bound)
@@ -54,28 +56,35 @@ class Listener:
     def close(self, *, remove: bool = True) -> None:
         """Stop listening; with ``remove`` the path of a unix socket goes too, if it is ours."""
         self.socket.close()
-        if remove and self._owned is not None and _identity(self._path) == self._owned:
+        if remove and self._owned is not None and _identity(self.path) == self._owned:
             with contextlib.suppress(OSError):
-                Path(self._path).unlink()
+                Path(self.path).unlink()
 
 
 def open_listeners(
     addresses: Sequence[Address], *, backlog: int = 2048, reuse_port: bool = False,
-    umask: int | None = None, owner: tuple[int, int] = (-1, -1),
+    umask: int | None = None, owner: tuple[int, int] = (-1, -1), ready: Sequence[Listener] = (),
 ) -> list[Listener]:
     """Open one listener per address, or raise ListenError and leave none open.
 
-    ``umask`` and ``owner`` (user and group id, -1 leaves it) apply to the paths of unix sockets; a
-    umask of None lets every local user connect.
+    One of ``ready`` that was asked for by the same address is used instead of a new one; those that
+    are left over are closed. ``umask`` and ``owner`` (user and group id, -1 leaves it) apply to the
+    paths of unix sockets; a umask of None lets every local user connect.
     """
     opened: list[Listener] = []
+    spare = list(ready)
     try:
         for address in addresses:
+            same = next((item for item in spare if item.asked == str(address)), None)
+            if same is not None:
+                spare.remove(same)
+                opened.append(same)
+                continue
             try:
                 if address.kind == "unix":
                     listener = _open_unix(address.path, backlog, umask or 0, owner)
                 elif address.kind == "fd":
-                    listener = _adopt(address.fd, backlog)
+                    listener = adopt(address.fd, backlog)
                 else:
                     # [::] takes IPv4 too, unless the list gives IPv4 its own socket there
                     only_v6 = ":" in address.host and any(
@@ -85,11 +94,15 @@ def open_listeners(
             except OSError as error:
                 reason = _reason(error, address)
                 raise ListenError(f"cannot listen on {address}: {reason}") from None
+            listener.asked = str(address)
             opened.append(listener)
     except BaseException:
         for listener in opened:
-            listener.close()
+            listener.close(remove=listener not in ready)
         raise
+    finally:
+        for listener in spare:
+            listener.close(remove=False)
     return opened
 
 
@@ -145,21 +158,26 @@ def _remove_stale(path: str) -> None:
             raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
 
 
-def _adopt(fd: int, backlog: int) -> Listener:
-    """Take over an inherited descriptor, which must be a stream socket."""
+def adopt(fd: int, backlog: int, *, path: str = "", asked: str = "") -> Listener:
+    """Take over an inherited descriptor, which must be a stream socket; raise OSError.
+
+    ``path`` and ``asked`` are those of the listener it was before.
+    """
     with _closing_on_error(socket.socket(fileno=fd)) as sock:
         if sock.type != socket.SOCK_STREAM:
             raise OSError(errno.EINVAL, "not a stream socket")
         if sock.family not in (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX):
             raise OSError(errno.EINVAL, "neither a tcp nor a unix socket")
         os.set_inheritable(fd, False)
-        return _listening(sock, backlog)
+        return _listening(sock, backlog, path, asked)
 
 
-def _listening(sock: socket.socket, backlog: int, path: str = "") -> Listener:
+def _listening(
+    sock: socket.socket, backlog: int, path: str = "", asked: str = "",
+) -> Listener:
     sock.listen(backlog)
     sock.setblocking(False)
-    return Listener(sock, path)
+    return Listener(sock, path, asked)
 
 
 @contextlib.contextmanager

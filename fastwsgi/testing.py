@@ -25,8 +25,8 @@ from typing import TYPE_CHECKING, Any, TextIO
 from fastwsgi.config_sources import Config, from_keywords
 from fastwsgi.errors import ConfigError
 from fastwsgi.logs import ErrorLog
-from fastwsgi.master import serve as serve_until_stopped
 from fastwsgi.process import in_child, serve_here
+from fastwsgi.server import serve as serve_until_stopped
 from fastwsgi.sockets import Listener, open_listeners
 
 if TYPE_CHECKING:

@@ -40,6 +40,20 @@ def project(tmp_path: Path) -> Callable[..., Path]:
 
 
 @pytest.fixture
+def without(tmp_path: Path) -> Callable[[str], dict[str, str]]:
+    """Make the environment of a server that does not find an installed library."""
+
+    def hide(library: str) -> dict[str, str]:
+        place = tmp_path / "hide"
+        place.mkdir()
+        (place / "sitecustomize.py").write_text(f"import sys; sys.modules[{library!r}] = None")
+        before = testing.environment({}).get("PYTHONPATH", "")
+        return {"PYTHONPATH": os.pathsep.join(filter(None, (str(place), before)))}
+
+    return hide
+
+
+@pytest.fixture
 def command(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run ``python -m fastwsgi ARGS...`` to its end in the test's directory."""
 

@@ -229,8 +229,14 @@ def test_the_environment_may_name_the_configuration_file(project: Project) -> No
     ("x\n", "c.py, line 1: NameError: name 'x' is not defined"),
     ("_a = 1\ndef _f():\n    return 1 / 0\nworkers = _f()",
      "c.py, line 3: ZeroDivisionError: division by zero"),
-    ("def post_fork(server, worker): pass",
-     "hook 'post_fork' (from c.py): hooks are not called by this version, so take it out"),
+    ("def pre_request(worker, req): pass",
+     "hook 'pre_request' (from c.py) is not called: no code of the configuration file runs within "
+     "a request; wrap the application"),
+    ("def ssl_context(config, default): pass",
+     "hook 'ssl_context' (from c.py) is not called: TLS is for the proxy in front of this server"),
+    ("post_fork = 1", "post_fork must be a function, not 1 (from c.py)"),
+    ("def post_fork(server): pass", "post_fork must be a function of (server, worker), "
+     "not of (server) (from c.py)"),
     ("config = 'other.py'", "config (from c.py) cannot be set in a configuration file"),
 ])
 def test_a_wrong_configuration_file_is_one_line(

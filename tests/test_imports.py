@@ -11,13 +11,25 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "fastwsgi"
 
-# Each file, and the rooms of ours it may enter. Down only: cli -> master -> process -> the rest.
+# Each file, and the rooms of ours it may enter. Down only: cli -> server -> master -> process ->
+# the rest.
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "_version": set(),
     "config_values": set(),
     "config": {"config_values"},  # the table and its kinds of values are one room
-    "config_sources": {"config", "config_values", "errors"},
+    "config_check": {"config", "errors", "reloader"},
+    "config_sources": {"config", "config_check", "config_values", "errors", "hooks"},
+    "hooks": set(),
+    "lifeline": set(),
+    "signals": set(),
+    "systemd": set(),
+    "recycle": {"config_sources"},
+    "surroundings": {"config_sources", "errors", "loader"},
+    "reloader": set(),
+    "pulse": {"children", "logs", "systemd"},
+    "titles": set(),
+    "warmup": {"errors"},
     "logs": {"errors"},
     "loader": {"errors"},
     "pidfile": {"errors"},
@@ -28,14 +40,25 @@ ALLOWED: dict[str, set[str]] = {
     "strict_environ": {"strict_report"},
     "strict_exchange": {"strict_environ", "strict_head", "strict_report"},
     "strict": {"strict_environ", "strict_exchange", "strict_report", "_core"},
-    "process": {"_version", "config_sources", "errors", "loader", "logs", "sockets", "strict",
+    "process": {"_version", "config_sources", "errors", "hooks", "lifeline", "loader", "logs",
+                "recycle", "reloader", "sockets", "strict", "surroundings", "titles", "warmup",
                 "_core"},
-    "master": {"_version", "config_sources", "errors", "loader", "logs", "pidfile", "process",
-               "sockets"},
-    "cli": {"_version", "config", "config_sources", "errors", "loader", "master", "process"},
-    "testing": {"config_sources", "errors", "logs", "master", "process", "sockets", "_core"},
+    "children": {"hooks", "process"},
+    "forkserver": {"children", "errors", "hooks", "lifeline", "loader", "process", "titles"},
+    "upgrade": {"errors", "logs", "pidfile", "sockets"},
+    "daemon": set(),
+    "crew": {"children", "forkserver", "hooks", "process"},
+    "master": {"children", "config_sources", "crew", "errors", "hooks", "loader", "logs",
+               "process", "pulse", "signals", "sockets", "surroundings", "systemd", "titles",
+               "upgrade"},
+    "server": {"_version", "config_sources", "daemon", "errors", "hooks", "loader",
+               "logs", "master", "pidfile", "process", "recycle", "sockets",
+               "surroundings", "systemd", "titles", "upgrade"},
+    "cli": {"_version", "config", "config_sources", "errors", "loader", "process", "server",
+            "surroundings", "upgrade"},
+    "testing": {"config_sources", "errors", "logs", "process", "server", "sockets", "_core"},
     "__main__": {"cli"},
-    "__init__": {"_version", "config_sources", "master"},
+    "__init__": {"_version", "config_sources", "server"},
 }
 
 SOURCES = {

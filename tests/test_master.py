@@ -127,6 +127,23 @@ def test_hup_reloads_application_and_settings_worker_by_worker(project: Project)
         assert b"env green" in answer
 
 
+@pytest.mark.parametrize("preload", [[], ["--preload"]], ids=["", "preload"])
+def test_a_reload_keeps_as_many_workers_ready_as_before(
+    project: Project, preload: list[str],
+) -> None:
+    where = project(app=APP + "\n    import time; time.sleep(0.2)  # an import that takes its time")
+    with spawn(*preload, "-w", "4", "--log-level", "debug", "app:app", cwd=where) as server:
+        ready(server)
+        server.signal(signal.SIGHUP)
+        ready(server, 2)
+        serving: set[str] = set()
+        counts = []
+        for pid, event in re.findall(r"\] worker (\d+) (is ready|is to leave)", server.output()):
+            (serving.add if event == "is ready" else serving.remove)(pid)
+            counts.append(len(serving))
+        assert counts == [1, 2, 3, 4, 5, 4, 5, 4, 5, 4, 5, 4]
+
+
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_a_reload_that_cannot_get_ready_leaves_the_old_workers(
     project: Project, workers: str,

@@ -1,0 +1,102 @@
+"""The processes below a master: forking one, hearing what it says, learning of its end.
+
+A child says single bytes through a pipe whose read end its master holds. Here is what a child is
+and how it comes and goes; what is to be made of it is decided in master.py.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from fastwsgi.hooks import WorkerView
+from fastwsgi.process import in_child
+
+WORKER = "worker"
+UNKNOWN = 256
+"""The exit code of a process that somebody else has collected; beyond any real one."""
+
+
+@dataclass(eq=False)
+class Child:
+    """A process as its master knows it; moments are those of ``time.monotonic``.
+
+    ``fd`` is the read end of the pipe it speaks through, -1 once that has ended; ``view`` what
+    hooks are shown of it; ``cpu`` the one it is bound to. ``outworn`` is one that has asked for a
+    replacement; ``alive_at`` is the moment of its last sign of life.
+    """
+
+    pid: int
+    generation: int
+    fd: int
+    ready_at: float | None = None
+    leaving: bool = False
+    kill_at: float | None = None
+    role: str = WORKER
+    view: WorkerView | None = None
+    cpu: int | None = None
+    outworn: bool = False
+    alive_at: float = 0.0
+
+    def hear(self) -> list[bytes]:
+        """Return what it has said since the last time, byte by byte."""
+        block = b""
+        with contextlib.suppress(BlockingIOError):
+            block = os.read(self.fd, 4096)
+            if not block:
+                self.close()
+        return [block[i : i + 1] for i in range(len(block))]
+
+    def close(self) -> None:
+        """Hear no more of it."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+    def let_go(self) -> None:
+        """Close all that leads to it."""
+        self.close()
+
+    def tell(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(self.pid, number)
+
+    def ended(self) -> int | None:
+        """Collect it and return its exit code, negative for a signal; None while it runs."""
+        try:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+        except ChildProcessError:
+            return UNKNOWN
+        return os.waitstatus_to_exitcode(status) if pid else None
+
+
+def voice() -> tuple[int, int]:
+    """Open the pipe of a child: the end to hear at, which does not block, and the end to speak."""
+    heard, speaking = os.pipe()
+    os.set_blocking(heard, False)
+    return heard, speaking
+
+
+def fork(life: Callable[[], int]) -> int:
+    """Fork a process that runs ``life`` and ends with the code it returns; return its id.
+
+    All signals are blocked until the child has handlers of its own (``life`` unblocks them), so
+    that none meant for it reaches the parent through what it inherited. Raises OSError.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError, OSError, ValueError):  # closed, or none
+            stream.flush()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    try:
+        pid = os.fork()
+        if pid == 0:
+            signal.set_wakeup_fd(-1)
+            in_child(life)
+        return pid
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

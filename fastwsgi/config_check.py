@@ -1,0 +1,49 @@
+"""Settings that cannot be had together: refused when all origins have been brought together.
+
+What a single setting may be is in config_values.py; here is what one means beside another.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastwsgi.config import SETTINGS
+from fastwsgi.errors import ConfigError
+from fastwsgi.reloader import can_watch
+
+NEED_A_MASTER = ("preload_app", "cpu_affinity", "max_requests", "max_lifetime", "max_rss",
+                 "reload")
+"""Settings that mean nothing to a process that serves by itself."""
+
+
+def check_together(config: Any) -> None:
+    """Raise ConfigError for settings that contradict each other; note what is not used.
+
+    ``config`` is a ``Config``.
+    """
+    if config.reload and config.preload_app:
+        raise ConfigError(
+            f"reload (from {config.origin('reload')}) and preload_app (from "
+            f"{config.origin('preload_app')}) contradict each other: what is imported once is "
+            "not imported anew by each worker")
+    if config.reload and config.reload_engine == "inotify" and not can_watch():
+        raise ConfigError(
+            f"reload_engine inotify (from {config.origin('reload_engine')}) needs the "
+            "watchfiles library: pip install fastwsgi[reload]")
+    if config.max_requests_jitter and not config.max_requests:
+        config.notices.append(
+            f"max_requests_jitter (from {config.origin('max_requests_jitter')}) does nothing "
+            "without max_requests")
+    if not config.workers:
+        _check_without_master(config)
+
+
+def _check_without_master(config: Any) -> None:
+    for name in NEED_A_MASTER:
+        if getattr(config, name) != SETTINGS[name].default:
+            raise ConfigError(f"workers must be 1 or more for {name} (from "
+                              f"{config.origin(name)}): without a master nobody does it")
+    silent = sorted(set(config.hooks.functions) - {"on_starting"})
+    if silent:
+        config.notices.append(f"hooks: without a master only on_starting is called, not "
+                              f"{', '.join(silent)}")

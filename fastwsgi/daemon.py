@@ -1,0 +1,56 @@
+"""Leaving the terminal (--daemon): the command returns when the server is ready, or has failed.
+
+The process that the shell started waits for a word of the server below it and ends with the exit
+code that word stands for, so that a script knows whether the server runs.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import NoReturn
+
+READY = 0
+"""What the waiting process ends with when the server is ready; other codes are the server's."""
+
+
+class Daemon:
+    """The server's side, without a terminal from here on.
+
+    Building it forks twice: the calling process waits and never returns, its grandchild does, in a
+    session that it does not lead, with /dev/null for stdin, stdout and stderr.
+    """
+
+    def __init__(self) -> None:
+        heard, self._fd = os.pipe()
+        if os.fork():
+            os.close(self._fd)
+            _wait(heard)
+        os.close(heard)
+        os.setsid()
+        if os.fork():  # only the leader of a session can get a terminal again
+            os._exit(0)
+        null = os.open(os.devnull, os.O_RDWR)
+        for fd in range(3):
+            os.dup2(null, fd)
+        os.close(null)
+
+    def say(self, code: int) -> None:
+        """Let the command return with ``code``; said once, later calls do nothing."""
+        if self._fd >= 0:
+            os.write(self._fd, bytes([code]))
+            os.close(self._fd)
+            self._fd = -1
+
+
+def _wait(heard: int) -> NoReturn:
+    code = 1
+    try:
+        word = os.read(heard, 1)
+        code = word[0] if word else 1
+        if code != READY:
+            sys.stderr.write("fastwsgi: error: the server ended before it was ready; its error "
+                             "log says why\n")
+            sys.stderr.flush()
+    finally:
+        os._exit(code)

@@ -1,0 +1,108 @@
+"""Functions of the configuration file that are called at moments of a server's life.
+
+Names and arguments are gunicorn's. What they get is a small view of server and worker: the
+attributes that hooks written for gunicorn use, and nothing that could be broken through them. This
+room imports nothing of ours.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+Hook = Callable[..., object]
+
+ARGUMENTS: Mapping[str, tuple[str, ...]] = {
+    "on_starting": ("server",),
+    "on_reload": ("server",),
+    "when_ready": ("server",),
+    "pre_fork": ("server", "worker"),
+    "post_fork": ("server", "worker"),
+    "post_worker_init": ("worker",),
+    "worker_int": ("worker",),
+    "worker_abort": ("worker",),
+    "pre_exec": ("server",),
+    "child_exit": ("server", "worker"),
+    "worker_exit": ("server", "worker"),
+    "nworkers_changed": ("server", "new_value", "old_value"),
+    "on_exit": ("server",),
+}
+"""The hooks there are, and what each is called with."""
+
+UNKNOWN_HERE: Mapping[str, str] = {
+    "pre_request": "no code of the configuration file runs within a request; wrap the application",
+    "post_request": "no code of the configuration file runs within a request; wrap the application",
+    "ssl_context": "TLS is for the proxy in front of this server",
+}
+"""gunicorn's other hooks, refused rather than silently left uncalled, and what to do instead."""
+
+
+def check(name: str, function: Hook) -> Hook:
+    """Return ``function`` if it can be called as the hook ``name``; raise ValueError otherwise."""
+    arguments = ARGUMENTS[name]
+    try:
+        taken = inspect.signature(function)
+    except ValueError:  # a builtin that does not tell
+        return function
+    try:
+        taken.bind(*arguments)
+    except TypeError:
+        raise ValueError(f"a function of ({', '.join(arguments)}), not of {taken}") from None
+    return function
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """The hooks of one server, by name."""
+
+    functions: Mapping[str, Hook] = field(default_factory=dict)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.functions
+
+    def call(self, name: str, *arguments: object) -> None:
+        """Call a hook if it is there; what it raises comes through."""
+        function = self.functions.get(name)
+        if function is not None:
+            function(*arguments)
+
+    def attempt(self, log: Any, name: str, *arguments: object) -> None:
+        """Call a hook if it is there; what it raises is logged, because the server goes on."""
+        try:
+            self.call(name, *arguments)
+        except Exception as error:
+            log.error("the hook %s failed", name, exc=error)
+
+
+@dataclass
+class ServerView:
+    """The server as a hook sees it: gunicorn's names.
+
+    ``cfg`` has the settings as attributes, ``log`` the methods debug, info, warning and error;
+    ``address`` holds what the listening sockets are bound to.
+    """
+
+    cfg: Any
+    log: Any
+    address: list[Any] = field(default_factory=list)
+    num_workers: int = 0
+    pid: int = field(default_factory=os.getpid)
+
+
+@dataclass
+class WorkerView:
+    """A worker as a hook sees it: gunicorn's names.
+
+    ``age`` counts the workers of a master from 1; ``pid`` is None before the fork; ``wsgi`` is the
+    application once it is loaded, in the worker.
+    """
+
+    age: int
+    cfg: Any
+    log: Any
+    pid: int | None = None
+    ppid: int | None = None
+    wsgi: Any = None

@@ -1,0 +1,209 @@
+"""From settings to a running server: what is opened, in which order, and who closes it.
+
+Whatever can fail for an operator's fault fails here, before a process is forked: directory,
+accounts, log, core, sockets, pid file. Then a master takes over, or this process serves by itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from fastwsgi import systemd, titles
+from fastwsgi._version import __version__
+from fastwsgi.config_sources import Config
+from fastwsgi.daemon import READY, Daemon
+from fastwsgi.errors import ConfigError, FastwsgiError, ListenError
+from fastwsgi.hooks import ServerView
+from fastwsgi.loader import Application
+from fastwsgi.logs import ErrorLog
+from fastwsgi.master import Master
+from fastwsgi.pidfile import PidFile
+from fastwsgi.process import core_worker, serve_here
+from fastwsgi.recycle import every
+from fastwsgi.sockets import Listener, adopt, open_listeners
+from fastwsgi.surroundings import account_ids, prepare
+from fastwsgi.upgrade import BESIDE, Predecessor, Start, Upgrade
+
+
+def serve(
+    target: Application | str, config: Config, *, reconfigure: Callable[[], Config] | None = None,
+    log: ErrorLog | None = None, listeners: Sequence[Listener] | None = None,
+    on_ready: Callable[[], None] | None = None,
+) -> int:
+    """Serve ``target`` with ``config`` until asked to stop and return the exit code.
+
+    ``reconfigure`` reads the settings again for a reload; without it a reload keeps them. ``log``
+    and ``listeners`` take the place of those of the settings. ``on_ready`` is called once, when all
+    workers are about to take requests. Raises ConfigError, ListenError, PidFileError
+    and CoreError before anything is served.
+    """
+    if config.workers and threading.current_thread() is not threading.main_thread():
+        raise ConfigError("workers must be 0 outside the main thread: a master needs its signals")
+    predecessor = Predecessor.take()
+    daemon: list[Daemon] = []
+    code = FastwsgiError.exit_code
+    try:
+        server = _Server(target, config, reconfigure, log, listeners, on_ready, predecessor)
+        code = server.run(daemon)
+    except FastwsgiError as error:
+        code = error.exit_code
+        if predecessor is not None:
+            predecessor.say(str(error))
+        raise
+    finally:
+        for item in daemon:
+            item.say(code)
+    return code
+
+
+class _Server:
+    """One run of ``serve``: its arguments, and what it has opened."""
+
+    def __init__(
+        self, target: Application | str, config: Config,
+        reconfigure: Callable[[], Config] | None, log: ErrorLog | None,
+        listeners: Sequence[Listener] | None, on_ready: Callable[[], None] | None,
+        predecessor: Predecessor | None,
+    ) -> None:
+        self._target = target
+        self._config = config
+        self._reconfigure = reconfigure or (lambda: config)
+        self._given_log = log
+        self._given_listeners = listeners
+        self._on_ready = on_ready
+        self._predecessor = predecessor
+
+    def run(self, daemon: list[Daemon]) -> int:
+        """Open everything, serve, close everything. A Daemon made on the way is put in the list."""
+        config = self._config
+        if self._predecessor is not None and not config.workers:
+            raise ConfigError("workers must be 1 or more to take over from an old master")
+        start = Start.of_this_process()
+        systemd.leave_to_successor(start.environ)
+        passed = [] if self._predecessor else systemd.passed_descriptors()
+        notifier = systemd.Notifier.take()
+        prepare(config, importing=isinstance(self._target, str))
+        owner = account_ids(config)
+        if config.proc_name and not titles.INSTALLED:
+            config.notices.append("proc_name: process titles need the setproctitle library: pip "
+                                  "install fastwsgi[title]")
+        log = self._given_log or ErrorLog(config.errorlog, config.loglevel, owner)
+        with contextlib.ExitStack() as stack:
+            stack.callback(log.close)
+            stack.push(partial(_log_failure, log, daemon))
+            core_worker()
+            self._call_on_starting(log)
+            listeners = self._listen(owner, passed)
+            upgrade = Upgrade(start, listeners, log, self._predecessor)
+            stack.callback(_close, listeners, upgrade)
+            for notice in config.notices:
+                log.warning("%s", notice)
+            if config.daemon and self._predecessor is None:
+                daemon.append(self._detach(log))
+            if config.pidfile:
+                upgrade.pidfile = PidFile(config.pidfile, BESIDE if self._predecessor else "")
+                stack.callback(_remove, upgrade.pidfile, upgrade)
+            log.info("fastwsgi %s listening on %s (workers: %s, pid: %d)", __version__,
+                     ", ".join(listener.url for listener in listeners),
+                     config.workers or "0, serving in this process", os.getpid())
+
+            def announce(text: str) -> None:
+                log.info("ready%s", text)
+                if not config.workers:
+                    notifier.ready("serving")
+                upgrade.ready()
+                for item in daemon:
+                    item.say(READY)
+                if self._on_ready is not None:
+                    self._on_ready()
+
+            if config.workers:
+                master = Master(
+                    self._target, config, listeners, log, announce, self._reconfigure, upgrade,
+                    notifier)
+                return master.run()
+            stack.callback(_feed_watchdog(notifier))
+            if config.proc_name:
+                titles.set_title("worker", config.proc_name)
+            code = serve_here(
+                self._target, listeners, config, log, on_ready=lambda _: announce(""))
+            notifier.stopping()
+            log.info("stopped")
+            return code
+
+    def _listen(self, owner: tuple[int, int], passed: list[int]) -> Sequence[Listener]:
+        """Return the listeners: given ones, systemd's, the old master's, new ones."""
+        config = self._config
+        if self._given_listeners is not None:
+            return self._given_listeners
+        ready = [] if self._predecessor is None else self._predecessor.adopt(config.backlog)
+        ready += _adopt_passed(passed, config.backlog)
+        if any(listener.asked == systemd.ASKED for listener in ready):
+            if config.origin("bind") != "default":
+                config.notices.append(f"bind (from {config.origin('bind')}) is not used: systemd "
+                                      "has opened the sockets")
+            return ready
+        return open_listeners(
+            config.bind, backlog=config.backlog, reuse_port=config.reuse_port, umask=config.umask,
+            owner=owner, ready=ready)
+
+    def _call_on_starting(self, log: ErrorLog) -> None:
+        try:
+            self._config.hooks.call("on_starting", ServerView(self._config, log))
+        except Exception as error:
+            raise ConfigError(f"the hook on_starting failed: {type(error).__name__}: {error}"
+                              ) from error
+
+    def _detach(self, log: ErrorLog) -> Daemon:
+        if self._config.errorlog == "-":
+            log.warning("daemon: the error log is stderr, which a daemon does not have; "
+                        "name a file with --error-logfile")
+        return Daemon()
+
+
+def _feed_watchdog(notifier: systemd.Notifier) -> Callable[[], None]:
+    """Feed the watchdog, if there is one, from a thread beside the one that serves.
+
+    Returns what ends that. The thread needs the interpreter lock, so C code that keeps it shows.
+    """
+    ended = threading.Event()
+
+    def feed() -> bool:
+        if not ended.is_set():
+            notifier.alive()
+        return not ended.is_set()
+
+    if notifier.watchdog:
+        every(notifier.watchdog / 3, feed, "watchdog")
+    return ended.set
+
+
+def _adopt_passed(fds: list[int], backlog: int) -> list[Listener]:
+    """Take over what systemd has passed; raise ListenError."""
+    try:
+        return [adopt(fd, backlog, asked=systemd.ASKED) for fd in fds]
+    except OSError as error:
+        raise ListenError(f"cannot listen on a socket of systemd's: {error.strerror}") from None
+
+
+def _close(listeners: Sequence[Listener], upgrade: Upgrade) -> None:
+    for listener in listeners:
+        listener.close(remove=not upgrade.shared)
+
+
+def _log_failure(
+    log: ErrorLog, daemon: list[Daemon], _kind: object, error: BaseException | None, _trace: object,
+) -> None:
+    """Write what ends a daemon into its log: nobody would read it on stderr."""
+    if daemon and isinstance(error, FastwsgiError):
+        log.error("%s", error)
+
+
+def _remove(pidfile: PidFile, upgrade: Upgrade) -> None:
+    """Remove the pid file, unless a new master is about to take its place."""
+    if upgrade.successor is None:
+        pidfile.remove()
