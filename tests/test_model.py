@@ -1,7 +1,7 @@
 """Checks a model of the monitor (csrc/standby.h) in every order that its threads can take.
 
-tests/model/monitor.pml, for spin, says what is modelled and what counts as wrong. The same model with one rule
-broken (a mutant) has to be found wrong: so the check is able to fail.
+tests/model/monitor.pml, for spin, says what is modelled and what counts as wrong. The same model
+with one rule broken (a mutant) has to be found wrong: so the check is able to fail.
 """
 
 from __future__ import annotations

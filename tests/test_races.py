@@ -13,7 +13,7 @@ import pytest
 from test_c_units import CC, LINUX, ROOT, build, httptools_module, link, run
 
 HERE = ROOT / "tests" / "c"
-PROGRAMS = [HERE / "race.c", HERE / "test_thread.c", HERE / "test_standby.c"]
+PROGRAMS = [HERE / "race.c", *sorted(HERE.glob("test_thread*.c")), HERE / "test_standby.c"]
 
 pytestmark = pytest.mark.skipif(
     not LINUX or shutil.which(CC) is None, reason="needs Linux and a C compiler"
