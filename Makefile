@@ -36,9 +36,9 @@ test: build ## run the suite, with ARGS
 	$(call need,test)
 	python -m pytest $(ARGS)
 
-ctest: build ## run the C core's unit tests under sanitizers
+ctest: build ## run the C core's unit tests under sanitizers, and check the model of its threads
 	$(call need,test)
-	python -m pytest tests/test_c_units.py $(ARGS)
+	python -m pytest tests/test_c_units.py tests/test_races.py tests/test_model.py $(ARGS)
 
 lint: build ## check the style and the types of all sources
 	$(call need,lint)

@@ -87,8 +87,8 @@ def link(source: Path, core: Path, sanitizer: str) -> Path:
     """The program made of this file and what build has made."""
     program = core / source.stem
     must(
-        CC, *FLAGS, *SANITIZERS[sanitizer], source, core / "stub.o", core / "libfw.a", "-o", program,
-        *wrapped(), "-rdynamic", "-ldl", "-pthread",
+        CC, *FLAGS, *SANITIZERS[sanitizer], source, core / "stub.o", core / "libfw.a",
+        "-o", program, *wrapped(), "-rdynamic", "-ldl", "-pthread",
     )  # fmt: skip
     return program
 

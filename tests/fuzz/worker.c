@@ -228,8 +228,10 @@ static int wait_for_client(worker *w, fw_conn *c)
     fw_loop *l = w->loop;
     int rc = FW_LOOP_ON;
     fw_loop_lock(l);
-    if (!c->broken)
+    if (!c->broken) {
+        fw_lead_give_up(l, w->thread);
         fw_conn_wait(&l->hub, c);
+    }
     while (c->state == FW_STATE_SUSPENDED && rc == FW_LOOP_ON) {
         rc = fw_loop_step(l);
         fw_lead_call(l);
