@@ -12,6 +12,7 @@
 
 #define EVENTS 256
 #define ACCEPTS 64        /* connections taken per event of a listener */
+#define LAST_ACCEPTS 1024 /* ... when the worker stops */
 #define RETRY_MS 100      /* until accepting is tried again after the system ran short */
 #define NOTICE_MS 60000   /* the same notice at most once in this time */
 #define NAP_MS 1000       /* the standby's longest poll while there are connections */
@@ -268,8 +269,22 @@ void fw_loop_reopen(fw_loop *l)
     l->crew.leader = l->crew.claimant = NULL;
 }
 
+/* Clients that the kernel has greeted for us already are served too: when the last process closes the listener, it would
+ * reset them. */
+static void accept_last(fw_loop *l)
+{
+    for (unsigned i = 0; i < l->nlisteners && l->accepting; i++) {
+        l->accept_on = &l->listeners[i];
+        l->accept_budget = LAST_ACCEPTS;
+        while (l->accept_on != NULL)
+            accept_next(l);
+    }
+}
+
 static void begin_stop(fw_loop *l, int how)
 {
+    if (how == FW_STOP_GRACEFUL)
+        accept_last(l);
     l->stopped = how;
     l->hub.stopping = true;
     pause_accepting(l);

@@ -55,6 +55,27 @@ static void a_graceful_stop_answers_what_is_here(void)
     stage_close(&s);
 }
 
+static void a_graceful_stop_answers_clients_that_wait_to_be_accepted(void)
+{
+    const fw_config cfg = defaults();
+    stage s;
+    char got[4096];
+    bool end;
+    stage_open(&s, &cfg);
+    const int first = stage_client(&s);
+    check_served(&s, first);
+    const int waiting = stage_client(&s); /* connected: the kernel has done that */
+    SAY(waiting, GET);
+    fw_loop_stop(s.loop, FW_STOP_GRACEFUL);
+    const size_t n = stage_hear(&s, waiting, got, sizeof got, 99, &end);
+    CHECK(end && responses_in(got, n) == 1);
+    close(waiting);
+    close(first);
+    clock_advance(1000);
+    CHECK_INT(stage_run(&s), FW_NEXT_DONE);
+    stage_close(&s);
+}
+
 static void a_graceful_stop_ends_in_time(void)
 {
     const fw_config cfg = defaults();
@@ -164,6 +185,7 @@ int main(int argc, char **argv)
 {
     static const test TESTS[] = {
         T(a_graceful_stop_answers_what_is_here),
+        T(a_graceful_stop_answers_clients_that_wait_to_be_accepted),
         T(a_graceful_stop_ends_in_time),
         T(a_quick_stop_closes_at_once),
         T(events_of_the_closed_are_forgotten),
