@@ -72,6 +72,7 @@ cdef extern from "body.h" nogil:
     struct fw_body:
         uint64_t len
         uint64_t pos
+        int fd
     uint64_t fw_body_left(const fw_body *)
     ssize_t fw_body_read(fw_body *, char *, size_t)
     ssize_t fw_body_line(const fw_body *, size_t)

@@ -178,9 +178,9 @@ cdef void suspend(fw_thread *t, fw_conn *c, void *user) noexcept:
 cdef int next_turn(fw_thread *t, fw_conn *done, bint keep, bint cut, unsigned *streak, fw_conn **out) noexcept:
     # While further requests are to be had without waiting, a few are taken without giving the lock away: each is a
     # receive and a send that cannot block, and another thread that wants the lock gets it from the interpreter within
-    # the call.
+    # the call. Not so if a body in a file is to be let go, which may take long.
     cdef int rc
-    if t.more and streak[0] < STREAK:
+    if t.more and streak[0] < STREAK and (done == NULL or done.req == NULL or done.req.body.fd < 0):
         streak[0] += 1
         rc = csrc.fw_thread_next(t, done, keep, cut, True, out)
         if rc != FW_RETRY:

@@ -58,9 +58,14 @@ class Large:
         return len(cls.opened) - len(cls.closed)
 
 
+def keeps_freed_memory() -> bool:
+    """Whether freed memory is kept on purpose (AddressSanitizer)."""
+    return hasattr(ctypes.CDLL(None), "__asan_init")
+
+
 def resident() -> int | None:
-    """Bytes of memory resident; None where freed memory is kept on purpose (AddressSanitizer)."""
-    if hasattr(ctypes.CDLL(None), "__asan_init"):
+    """Bytes of memory resident; None where they tell nothing."""
+    if keeps_freed_memory():
         return None
     try:
         with open("/proc/self/statm", encoding="ascii") as file:

@@ -3,7 +3,8 @@
 POST /digest   SHA-256 of the body, read in pieces
 POST /ignore   nothing of the body is read
 POST /files    names in the directory of temporary files, while the body is there
-GET  /peak     the most memory that the process ever held, in bytes, and its open descriptors
+GET  /peak     the most memory that the process ever held, in bytes (0 where freed memory is kept on
+               purpose), and its open descriptors
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from apps.counters import keeps_freed_memory
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -34,7 +37,8 @@ def peak() -> dict[str, int]:
     lines = Path("/proc/self/status").read_text().splitlines()
     (line,) = (line for line in lines if line.startswith("VmHWM:"))
     descriptors = len(os.listdir("/proc/self/fd"))
-    return {"resident": int(line.split()[1]) * 1024, "descriptors": descriptors}
+    resident = 0 if keeps_freed_memory() else int(line.split()[1]) * 1024
+    return {"resident": resident, "descriptors": descriptors}
 
 
 def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
