@@ -227,6 +227,35 @@ static void a_postponed_connection_is_freed_with_the_loop(void)
     close(client);
 }
 
+/* The body's own time limit is met by each byte; the average is what counts, after some grace. */
+static void one_that_sends_too_slowly_on_average_is_refused(void)
+{
+    fw_config cfg = defaults();
+    cfg.min_rate = 1000;
+    stage s;
+    fw_conn *c;
+    bool end;
+    stage_open(&s, &cfg);
+    const int client = stage_pair(&s, false, &c);
+    SAY(client, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 100000\r\n\r\n");
+    stage_run(&s);
+    for (int i = 0; i < 2; i++) {
+        clock_advance(cfg.min_rate_grace_ms / 2);
+        stage_run(&s);
+        SAY(client, "x");
+        stage_run(&s);
+        CHECK_INT(c->state, FW_STATE_BODY);
+    }
+    clock_advance(1);
+    stage_run(&s);
+    SAY(client, "x");
+    stage_hear(&s, client, got, sizeof got, 0, &end);
+    CHECK(memcmp(got, "HTTP/1.1 408 ", 13) == 0);
+    CHECK_INT(s.loop->hub.stats.timeouts, 1);
+    close(client);
+    stage_close(&s);
+}
+
 int main(int argc, char **argv)
 {
     static const test TESTS[] = {
@@ -236,6 +265,7 @@ int main(int argc, char **argv)
         T(one_that_talks_without_pause_does_not_keep_others_waiting),
         T(a_postponed_connection_may_be_closed_meanwhile),
         T(a_postponed_connection_is_freed_with_the_loop),
+        T(one_that_sends_too_slowly_on_average_is_refused),
     };
     return RUN_TESTS(TESTS);
 }
