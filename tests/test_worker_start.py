@@ -95,8 +95,10 @@ def test_each_worker_is_bound_to_a_cpu_in_turn(project: Project) -> None:
 def titles(server: Process) -> dict[int, str]:
     """What ps(1) shows of the server's processes."""
     pids = [server.pid, *ready(server)]
+    environ = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
     shown = subprocess.run(["ps", "-o", "pid=,args=", "-p", ",".join(map(str, pids))], check=True,
-                           capture_output=True, text=True).stdout.splitlines()
+                           capture_output=True, text=True, env=environ, timeout=30,
+                           ).stdout.splitlines()
     return {int(line.split()[0]): line.split(None, 1)[1].strip() for line in shown}
 
 
