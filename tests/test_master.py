@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from apps.eventually import answer_with
 
 from fastwsgi.testing import Process, environment, raw, spawn
 
@@ -122,9 +123,7 @@ def test_hup_reloads_application_and_settings_worker_by_worker(project: Project)
         after = ready(server, 2)
         assert len(after) == 3
         assert not set(before) & set(after)
-        answer = raw(server.address, GET)
-        assert b"version 22 " in answer
-        assert b"env green" in answer
+        assert b"env green" in answer_with(server.address, GET, b"version 22 ")
 
 
 @pytest.mark.parametrize("preload", [[], ["--preload"]], ids=["", "preload"])

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from apps.eventually import answer_with
 
 from fastwsgi.testing import raw, spawn
 
@@ -37,10 +38,10 @@ def test_a_change_of_a_module_starts_the_workers_anew(project: Project, engine: 
         project(part="TEXT = b'version 22'")
         server.wait_for(r"part\.py has changed")
         server.wait_for(r"\] ready: 2 workers", count=2)
-        assert b"version 22" in raw(server.address, GET)
+        answer_with(server.address, GET, b"version 22")
         project(part="TEXT = b'version 333'")
         server.wait_for(r"\] ready: 2 workers", count=3)
-        assert b"version 333" in raw(server.address, GET)
+        answer_with(server.address, GET, b"version 333")
         assert server.output().count("reloading") == 2  # though both workers have seen it
 
 
@@ -118,7 +119,7 @@ def test_without_the_library_files_are_polled(
     with spawn(*options("auto"), cwd=where, env=without("watchfiles")) as server:
         project(part="TEXT = b'version 22'")
         server.wait_for(r"\] ready: 1 worker", count=2)
-        assert b"version 22" in raw(server.address, GET)
+        answer_with(server.address, GET, b"version 22")
 
 
 def test_an_engine_that_is_not_installed_is_refused(
