@@ -33,13 +33,14 @@ MUTANTS = {
     10: ("a poll ends for nothing", ENDLESS, "-DREQUESTS=2 -DEXTRAS=0"),
 }
 
-pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs Linux")
+pytestmark = [
+    pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs Linux"),
+    pytest.mark.skipif(shutil.which("spin") is None, reason="spin is not installed"),
+]
 
 
 def check(place: Path, how: str, definitions: str, *, optimise: str = "-O0") -> str:
     """What the verifier says of the model: *how* is SAFETY, or NP for endless runs."""
-    if shutil.which("spin") is None:
-        pytest.fail("spin is not installed (Debian: apt-get install spin)")
     shutil.copy(MODEL, place)
     wrong = subprocess.run(
         ["spin", "-a", *definitions.split(), MODEL.name],
