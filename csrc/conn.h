@@ -195,7 +195,4 @@ bool fw_hub_again(fw_hub *h);
 /* The safe point: frees the closed connections, except those whose `peer` is to be handed back first. */
 void fw_hub_reap(fw_hub *h);
 
-/* The next owner or peer that the worker must release, or NULL. */
-void *fw_hub_spent(fw_hub *h);
-
 #endif

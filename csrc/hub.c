@@ -1,4 +1,4 @@
-/* hub.c - what the connections of one loop share: its birth, its end, and what it hands back to the worker. */
+/* hub.c - what the connections of one loop share: its birth and its end. */
 #include "conn.h"
 #include "intake.h"
 
@@ -60,16 +60,4 @@ void fw_hub_reap(fw_hub *h)
             h->buried = c;
         }
     }
-}
-
-void *fw_hub_spent(fw_hub *h)
-{
-    void *owner = fw_pool_spent(&h->pool);
-    if (owner == NULL && h->buried != NULL) {
-        fw_conn *c = h->buried;
-        h->buried = c->link;
-        owner = c->peer;
-        free(c);
-    }
-    return owner != NULL ? owner : fw_memo_retired(&h->memos);
 }

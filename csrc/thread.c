@@ -326,7 +326,8 @@ int fw_thread_wait(fw_thread *t, fw_conn *c)
         fw_conn_take_back(c);
         rc = rc == FW_OK ? FW_RETRY : rc;
     }
-    t->poked = false;
+    if (rc == FW_RETRY) /* else what it was poked for is still to be looked at */
+        t->poked = false;
     fw_loop_unlock(l);
     return rc;
 }

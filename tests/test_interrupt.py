@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import socket
 import sys
+import weakref
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
@@ -61,3 +63,28 @@ def test_an_interrupt_inside_the_log_leaves_no_connection_and_no_open_iterable(
             assert worker.stats()["connections"] == 0
         worker.stop()
         worker.run()
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+def test_a_worker_that_its_application_refers_to_is_collected(threads: int) -> None:
+    """Collecting a cycle, the interpreter may empty the worker's parts before the worker itself."""
+
+    class Holder:
+        worker: Worker
+
+        def __call__(self, environ: object, start_response: object) -> list[bytes]:
+            return []
+
+    gone: list[object] = []
+    for _ in range(20):
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            listener.setblocking(False)
+            place = [(listener.fileno(), "localhost", "80")]
+            holder = Holder()
+            weakref.finalize(holder, gone.append, None)
+            holder.worker = Worker(
+                holder, place, {"threads": threads}, log=interrupted, errors=sys.stderr
+            )
+            del holder
+            gc.collect()
+    assert len(gone) == 20

@@ -263,11 +263,16 @@ cdef class Worker:
         return self.clear_up()
 
     cdef int clear_up(self) except -1:
-        """Releases whatever connections and remembered heads still hold; no thread is inside the loop."""
+        """Releases whatever connections and remembered heads still hold; no thread is inside the loop.
+
+        The garbage collector may have taken what a Puller refers to before it comes to the worker itself.
+        """
         cdef Puller puller
-        for puller in self.pullers or ():
+        cdef list whole = [one for one in self.pullers or () if (<Puller>one).shared is not None]
+        for puller in whole:
             puller.release_spent()
-        for puller in self.pullers or ():
+        if whole:
+            puller = <Puller>whole[0]
             native.clear_up(puller.shared.thread)
-            return puller.release_spent()
+            puller.release_spent()
         return 0
