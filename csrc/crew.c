@@ -77,7 +77,7 @@ static void end_pool(fw_loop *l)
     atomic_store(&l->crew.pool, false);
 }
 
-void fw_lead_learn(fw_loop *l, uint64_t us)
+static void learn(fw_loop *l, uint64_t us)
 {
     fw_crew *w = &l->crew;
     const int64_t d = (int64_t)(us < 1000000 ? us : 1000000) - (int64_t)w->average_us;
@@ -85,6 +85,48 @@ void fw_lead_learn(fw_loop *l, uint64_t us)
     if (fw_in_pool(l) && w->average_us < QUICK_US)
         end_pool(l);
 }
+
+/* ---- what the board shows -------------------------------------------------------------------------------------- */
+
+void fw_lead_show(fw_loop *l, fw_thread *t, uint64_t since)
+{
+    if (l->board == NULL || t->conn == NULL)
+        return;
+    t->shown = true;
+    t->entered = since;
+    fw_board_show(&l->board->calls[t->index], (uint32_t)t->tid, t->conn, since);
+}
+
+void fw_lead_judge(fw_loop *l, fw_thread *t, bool done)
+{
+    const uint64_t us = fw_deadline_us() - t->entered;
+    if (t->timed)
+        learn(l, us);
+    if (t->shown) {
+        fw_board_hide(&l->board->calls[t->index]);
+        l->crew.latency[fw_board_bucket(us)] += done;
+    }
+    t->timed = t->shown = false;
+}
+
+uint64_t fw_lead_pause(fw_loop *l, fw_thread *t)
+{
+    const uint64_t now = fw_deadline_us();
+    if (!t->shown)
+        fw_lead_show(l, t, now);
+    if (t->shown)
+        fw_board_phase(&l->board->calls[t->index], FW_PHASE_CLIENT, now);
+    return now;
+}
+
+void fw_lead_proceed(fw_loop *l, fw_thread *t, uint64_t began)
+{
+    t->entered += fw_deadline_us() - began;
+    if (t->shown)
+        fw_board_phase(&l->board->calls[t->index], FW_PHASE_APPLICATION, t->entered);
+}
+
+/* ---- moving the lead ------------------------------------------------------------------------------------------- */
 
 void fw_lead_score(fw_loop *l, bool slow, unsigned quick)
 {
@@ -165,6 +207,7 @@ void fw_lead_depart(fw_loop *l, fw_thread *t)
     t->more = l->hub.ready_head != NULL;
     if (fw_unlikely(fw_in_pool(l))) {
         t->away = t->timed = t->at_door = true;
+        fw_lead_show(l, t, fw_deadline_us());
         atomic_fetch_add(&w->door, 1);
         if (w->lead != FW_LEAD_STANDBY && (w->leader == t || w->leader == NULL))
             fw_lead_to_standby(l);
@@ -175,6 +218,8 @@ void fw_lead_depart(fw_loop *l, fw_thread *t)
     t->more |= w->leader == t && fw_loop_pending(l);
     t->more &= t->parked == 0;
     fw_lead_leave(l, t);
+    if (fw_unlikely(w->leader != t)) /* the standby watches leaders only */
+        fw_lead_show(l, t, fw_deadline_us());
 }
 
 void fw_lead_give_up(fw_loop *l, fw_thread *t)

@@ -34,8 +34,15 @@ void fw_lead_give_up(fw_loop *l, fw_thread *t);
 /* Calls whoever has something to do: owners of resumable responses, and (pool regime) a thread for waiting requests. */
 void fw_lead_call(fw_loop *l);
 
-/* A timed call took `us`. */
-void fw_lead_learn(fw_loop *l, uint64_t us);
+/* `t` is in a call, since then (us), that the board is to show: it lasts, or nobody watches whether it does. */
+void fw_lead_show(fw_loop *l, fw_thread *t, uint64_t since);
+
+/* A call that is timed or shown has ended; `done`: with it what it was for. */
+void fw_lead_judge(fw_loop *l, fw_thread *t, bool done);
+
+/* `t` waits for its client; returns when that began, for fw_lead_proceed when it ends. */
+uint64_t fw_lead_pause(fw_loop *l, fw_thread *t);
+void fw_lead_proceed(fw_loop *l, fw_thread *t, uint64_t began);
 
 /* Nothing will come any more: every thread is to know. `rc` is FW_NEXT_DONE or -errno. */
 void fw_lead_end(fw_loop *l, int rc);

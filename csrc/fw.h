@@ -49,6 +49,7 @@ typedef struct fw_config {
     uint32_t min_rate_grace_ms; /* ... from this time after its beginning on */
     uint32_t timeouts[FW_CLASSES];
     uint32_t graceful_ms; /* how long a graceful stop may take */
+    uint32_t beat_ms;     /* the scoreboard is written at least this often; 0 = when there is something new */
     enum fw_header_map header_map;
     bool memo;            /* remember heads (memo.h) */
     bool overload_refuse; /* past either maximum: true answers 503, false leaves clients in the backlog */

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/tcp.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -15,6 +16,7 @@
 #define LAST_ACCEPTS 1024 /* ... when the worker stops */
 #define RETRY_MS 100      /* until accepting is tried again after the system ran short */
 #define NOTICE_MS 60000   /* the same notice at most once in this time */
+#define COUNT_MS 100      /* between two copies of the counters to the board */
 #define NAP_MS 1000       /* the standby's longest poll while there are connections */
 #define FORCE_MS 1000     /* beyond the end of a stop: then calls that do not end are left behind */
 #define REFUSE_SURPLUS 64 /* connections above the limit that may be open to be told 503 */
@@ -64,6 +66,7 @@ int fw_loop_open(fw_loop **out, const fw_llhttp_api *api, const fw_config *cfg)
         return -ENOMEM;
     pthread_mutex_init(&l->lock, NULL);
     l->patience = -1;
+    l->lifeline_fd = -1;
     l->crew.last = &l->crew.threads;
     int ends[2] = {-1, -1};
     int rc = fw_hub_open(&l->hub, api, cfg, EVENTS);
@@ -119,6 +122,15 @@ int fw_loop_listen(fw_loop *l, int fd, bool tcp)
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     }
     return (int)l->nlisteners++;
+}
+
+int fw_loop_lifeline(fw_loop *l, int fd)
+{
+    l->lifeline.kind = FW_HANDLE_LIFELINE;
+    const int rc = fw_poller_add(&l->hub.poller, fd, FW_POLL_LEVEL, &l->lifeline);
+    if (rc == FW_OK)
+        l->lifeline_fd = fd;
+    return rc;
 }
 
 void fw_loop_stop(fw_loop *l, enum fw_stop how)
@@ -309,6 +321,14 @@ static void swallow_wakes(fw_loop *l)
         l->kicked = false;
 }
 
+/* The master is gone. Whoever is able to ends the process in time, from Python; not one whose interpreter is stuck. */
+static void orphaned(fw_loop *l)
+{
+    fw_poller_del(&l->hub.poller, l->lifeline_fd);
+    l->lifeline_fd = -1;
+    l->orphan_end = l->hub.now + FW_ORPHAN_MS;
+}
+
 static void dispatch(fw_loop *l, const fw_event *e)
 {
     switch (((const fw_handle *)e->data)->kind) {
@@ -319,6 +339,7 @@ static void dispatch(fw_loop *l, const fw_event *e)
             l->accept_budget = ACCEPTS;
         }
         return;
+    case FW_HANDLE_LIFELINE: orphaned(l); return;
     default: swallow_wakes(l);
     }
 }
@@ -336,6 +357,22 @@ static int sooner(int a, uint64_t when, uint64_t now)
     return a < 0 || b < a ? b : a;
 }
 
+/* Counters have moved since they were copied to the board. */
+static bool has_news(const fw_loop *l)
+{
+    const fw_stats *s = &l->hub.stats;
+    return s->bytes_in != l->counted_bytes || s->connections != l->counted_connections;
+}
+
+static void count(fw_loop *l)
+{
+    const fw_hub *h = &l->hub;
+    l->counted_at = h->now;
+    l->counted_bytes = h->stats.bytes_in;
+    l->counted_connections = h->stats.connections;
+    fw_board_count(l->board, &h->stats, h->nready, l->crew.latency, fw_deadline_us());
+}
+
 static int patience(const fw_loop *l, bool again)
 {
     if (again || l->hub.called || (l->hub.ready_head != NULL && l->crew.lead != FW_LEAD_STANDBY))
@@ -347,6 +384,10 @@ static int patience(const fw_loop *l, bool again)
         t = NAP_MS; /* threads set deadlines meanwhile: few of them are so near that the leader must be kicked */
     if (l->retry_at != 0 && !fw_loop_full(l))
         t = sooner(t, l->retry_at, l->hub.now);
+    if (fw_unlikely(l->orphan_end != 0))
+        t = sooner(t, l->orphan_end, l->hub.now);
+    if (fw_likely(l->board != NULL) && (fw_unlikely(has_news(l)) || l->hub.cfg.beat_ms != 0))
+        t = sooner(t, l->counted_at + (has_news(l) ? COUNT_MS : l->hub.cfg.beat_ms), l->hub.now);
     if (l->stopped != FW_STOP_NONE)
         t = sooner(t, l->hub.now < l->stop_at ? l->stop_at : l->stop_at + FORCE_MS, l->hub.now);
     return t;
@@ -358,6 +399,10 @@ static int safe_point(fw_loop *l)
     fw_hub_reap(&l->hub);
     if (!l->crowded)
         expire(l); /* nobody is late whose bytes still wait in the kernel */
+    if (fw_unlikely(l->orphan_end != 0) && l->hub.now >= l->orphan_end)
+        kill(getpid(), SIGKILL);
+    if (l->board != NULL && l->hub.now - l->counted_at >= COUNT_MS)
+        count(l);
     int how = atomic_load_explicit(&l->stop, memory_order_relaxed);
     if (fw_unlikely(how > l->stopped))
         begin_stop(l, how);

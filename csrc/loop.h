@@ -7,6 +7,7 @@
 #define FW_LOOP_H
 
 #include "conn.h"
+#include "scoreboard.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -41,6 +42,7 @@ typedef struct fw_crew {
     atomic_uint door;         /* threads that have a turn and wait for the interpreter lock */
     unsigned score;
     uint32_t average_us; /* of timed calls */
+    uint64_t latency[FW_BOARD_BUCKETS]; /* calls that were shown on the board */
     struct fw_thread *away; /* from whom the standby took the lead */
     uint64_t away_since;    /* us */
     /* signalled once the lock has been given up: a thread that wakes while it is held would only sleep again */
@@ -74,6 +76,12 @@ typedef struct fw_loop {
     uint64_t stop_at;   /* end of a graceful stop */
     uint64_t noticed_at[2];
     unsigned notices;
+    fw_board *board;    /* or NULL; borrowed */
+    uint64_t counted_at; /* ms: when the counters were copied there, and two of them then */
+    uint64_t counted_bytes, counted_connections;
+    fw_handle lifeline;
+    int lifeline_fd;     /* -1: none, or its end has been seen */
+    uint64_t orphan_end; /* ms: then this process ends, whatever it is doing; 0: the master lives */
     fw_handle wake;
     int wake_read, wake_write;
     bool woken;
@@ -95,6 +103,11 @@ void fw_loop_free(fw_loop *l);
 
 /* Adds a listening, non-blocking descriptor.  Returns its index or -errno. */
 int fw_loop_listen(fw_loop *l, int fd, bool tcp);
+
+/* Watches the read end of a pipe that only the master holds open. When that ends the process has FW_ORPHAN_MS to end by
+ * itself; then it is killed, for nobody would end one that is stuck. FW_OK or -errno. */
+#define FW_ORPHAN_MS 2500
+int fw_loop_lifeline(fw_loop *l, int fd);
 
 /* One step of the leader: a connection to take, an event to handle, or a poll. FW_LOOP_ON; FW_LOOP_WAKE: somebody is to
  * look around; FW_LOOP_DONE: stopped, and every connection is closed; or -errno. */

@@ -129,6 +129,8 @@ static void step_in(fw_loop *l)
 {
     l->crew.away = l->crew.leader;
     l->crew.away_since = fw_deadline_us();
+    if (!l->crew.away->shown)
+        fw_lead_show(l, l->crew.away, l->crew.away_since - TICK_NS / 1000);
     fw_lead_to_standby(l);
     fw_hub_flush_ready(&l->hub);
 }

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 #if defined(__linux__)
 #include <sys/syscall.h>
@@ -19,6 +20,8 @@ fw_thread *fw_thread_open(fw_loop *l)
         return NULL;
     t->loop = l;
     t->main = l->crew.threads == NULL;
+    for (const fw_thread *other = l->crew.threads; other != NULL; other = other->next)
+        t->index++;
     pthread_cond_init(&t->wake, NULL);
     pthread_mutex_init(&t->gate, NULL);
     *l->crew.last = t;
@@ -85,6 +88,17 @@ void fw_thread_clear_up(fw_thread *t)
     fw_hub_reap(&l->hub);
     fw_memos_clear(&l->hub.memos);
     take_litter(t);
+}
+
+bool fw_thread_call(fw_thread *t, fw_board_call *to)
+{
+    fw_loop *l = t->loop;
+    fw_loop_lock(l);
+    const bool shown = t->shown;
+    if (shown)
+        memcpy(to, &l->board->calls[t->index], sizeof *to);
+    fw_loop_unlock(l);
+    return shown;
 }
 
 void *fw_thread_spent(fw_thread *t)
@@ -165,7 +179,7 @@ static bool pull(fw_thread *t, fw_conn **out)
     if (c == NULL)
         return false;
     t->parked -= c->turn != FW_TURN_REQUEST;
-    *out = c;
+    *out = t->conn = c;
     if (fw_unlikely(c->out.head != NULL)) { /* a pipelined response waits to share a send: not for long */
         atomic_store(&t->gathering, c);
         fw_thread_pend(t, true);
@@ -227,17 +241,16 @@ static int take_turn(fw_thread *t, bool hasty, fw_conn **out)
     }
 }
 
-/* Under the lock: counts what the thread has done since it was here last. */
-static void come_back(fw_thread *t)
+/* Under the lock: counts what the thread has done since it was here last; `done`: it has finished what it had a turn for. */
+static void come_back(fw_thread *t, bool done)
 {
     fw_loop *l = t->loop;
     t->away = false;
+    t->conn = NULL;
     l->hub.stats.bytes_out += t->bytes_out;
     t->bytes_out = 0;
-    if (fw_unlikely(t->timed)) {
-        t->timed = false;
-        fw_lead_learn(l, fw_deadline_us() - t->entered);
-    }
+    if (fw_unlikely(t->timed || t->shown))
+        fw_lead_judge(l, t, done);
 }
 
 /* Before the lock is taken: what is queued is sent, unless the answer to a pipelined request may share the send. And a
@@ -258,7 +271,7 @@ int fw_thread_next(fw_thread *t, fw_conn *done, bool keep, bool cut, bool hasty,
     if (done != NULL)
         send_last(t, done, keep);
     fw_loop_lock(l);
-    come_back(t);
+    come_back(t, done != NULL);
     if (done != NULL)
         fw_conn_finish(&l->hub, done, keep, cut);
     const int rc = take_turn(t, hasty, out);
@@ -277,7 +290,7 @@ void fw_thread_finish(fw_thread *t, fw_conn *done, bool keep, bool cut)
     fw_loop *l = t->loop;
     send_last(t, done, keep);
     fw_loop_lock(l);
-    come_back(t);
+    come_back(t, true);
     fw_conn_finish(&l->hub, done, keep, cut);
     fw_lead_leave(l, t);
     fw_lead_call(l);
@@ -316,10 +329,12 @@ int fw_thread_wait(fw_thread *t, fw_conn *c)
     fw_loop_lock(l);
     if (!c->broken && !l->over) {
         fw_lead_give_up(l, t);
+        const uint64_t began = fw_lead_pause(l, t);
         fw_conn_wait(&l->hub, c);
         fw_loop_remind(l);
         while (c->state == FW_STATE_SUSPENDED && !t->poked && !l->over)
             fw_loop_wait(l, &t->wake);
+        fw_lead_proceed(l, t, began);
     }
     int rc = c->broken || l->over ? -EPIPE : FW_OK; /* over: nobody polls any more */
     if (c->state == FW_STATE_SUSPENDED) {

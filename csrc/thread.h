@@ -32,6 +32,9 @@ typedef struct fw_thread {
     bool main;       /* the thread that handles signals */
     bool more;       /* when it pulled its last turn, another was to be had without waiting */
     bool away;       /* in a call */
+    bool shown;      /* ... that is on the board */
+    fw_conn *conn;   /* what it has a turn for */
+    unsigned index;  /* its place on the board */
     unsigned parked; /* suspended responses that only it can resume */
     bool timed;      /* ... that counts for the average */
     bool at_door;    /* it has a turn and waits for the interpreter lock */
@@ -42,7 +45,7 @@ typedef struct fw_thread {
     bool sent_for; /* woken because requests wait */
     bool poked;    /* it is to return FW_NEXT_WAKE */
     int tid;       /* the system's number, for its state */
-    uint64_t entered; /* us: when its call began (timed) */
+    uint64_t entered; /* us: when its call began (timed or shown) */
     uint64_t bytes_out;
     /* gathering */
     pthread_mutex_t gate;
@@ -110,6 +113,9 @@ int fw_thread_wait(fw_thread *t, fw_conn *c);
 /* When no thread is inside any more: closes every connection, forgets every head, and leaves what is to be released to
  * `t`, which has nothing else to release. */
 void fw_thread_clear_up(fw_thread *t);
+
+/* The call that it is in as the board shows it, if it does: true. From any thread. */
+bool fw_thread_call(fw_thread *t, fw_board_call *to);
 
 /* The next object (owner of sent bytes, peer of a closed connection, what a forgotten head had) that this thread must
  * release, or NULL. */

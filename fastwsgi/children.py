@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from fastwsgi.hooks import WorkerView
 from fastwsgi.process import in_child
+from fastwsgi.scoreboard import Board
 
 WORKER = "worker"
 UNKNOWN = 256
@@ -27,7 +28,7 @@ class Child:
 
     ``fd`` is the read end of the pipe it speaks through, -1 once that has ended; ``view`` what
     hooks are shown of it; ``cpu`` the one it is bound to. ``outworn`` is one that has asked for a
-    replacement; ``alive_at`` is the moment of its last sign of life.
+    replacement; ``board`` is where it shows what it does.
     """
 
     pid: int
@@ -40,7 +41,7 @@ class Child:
     view: WorkerView | None = None
     cpu: int | None = None
     outworn: bool = False
-    alive_at: float = 0.0
+    board: Board | None = None
 
     def hear(self) -> list[bytes]:
         """Return what it has said since the last time, byte by byte."""
@@ -60,6 +61,8 @@ class Child:
     def let_go(self) -> None:
         """Close all that leads to it."""
         self.close()
+        if self.board is not None:
+            self.board.close()
 
     def tell(self, number: signal.Signals) -> None:
         """Send it a signal."""

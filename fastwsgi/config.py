@@ -147,6 +147,12 @@ _TABLE = (
         metavar="PATH"),
 
     Setting(
+        "timeout", "time", ("-t", "--timeout"), 30.0, values.seconds,
+        "how long one request may be in the application; then the log shows where it is, it is "
+        "interrupted (503), and if that does not help its worker is replaced. The time of a slow "
+        "client does not count. 0 for no limit",
+        metavar="SECONDS"),
+    Setting(
         "keepalive", "time", ("--keep-alive",), 75.0, values.seconds,
         "how long an idle connection is kept for its next request, 0 to close after each "
         "response. Longer than the 60 s of "

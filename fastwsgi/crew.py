@@ -19,6 +19,7 @@ from fastwsgi.children import Child, fork, voice
 from fastwsgi.forkserver import Forked, ForkServer
 from fastwsgi.hooks import WorkerView
 from fastwsgi.process import Duty, work
+from fastwsgi.scoreboard import Board, Totals
 
 QUICK_GRACE = 1.0
 """Seconds a process has to obey a quick stop before it is killed."""
@@ -29,13 +30,14 @@ ORPHAN_PERIOD = 1.0
 class Crew:
     """The workers, by process id, and the fork servers of a master.
 
-    ``private_fds`` tells which descriptors of the master a child has to close.
+    ``totals`` counts what workers have done that have left. ``private_fds`` tells which descriptors of the master a child has to close.
     """
 
     def __init__(self, private_fds: Callable[[], Iterable[int]]) -> None:
         self.workers: dict[int, Child] = {}
         self.fork_servers: list[ForkServer] = []
         self._private_fds = private_fds
+        self.totals = Totals()
         self._age = 0
 
     def everyone(self) -> list[Child]:
@@ -52,27 +54,30 @@ class Crew:
             if server.ready_at is None:
                 return False
         self._age += 1
+        board = Board(duty.config.threads)
         heard, speaking = voice()
         cpu = self._least_used_cpu() if duty.config.cpu_affinity else None
         view = WorkerView(self._age, duty.config, duty.log)
         try:
             if server is not None:
-                pid = server.spawn(self._age, cpu, duty.multiprocess, speaking)
+                pid = server.spawn(self._age, cpu, duty.multiprocess, speaking, board.fd)
                 child: Child = Forked(pid, generation, heard, server=server)
             else:
                 duty.config.hooks.attempt(duty.log, "pre_fork", duty.server, view)
 
                 def life() -> int:
                     self._let_go(heard)
-                    return work(duty, view, speaking, cpu)
+                    return work(duty, view, speaking, board, cpu)
 
                 child = Child(fork(life), generation, heard)
         except OSError:
             os.close(heard)
+            board.close()
             raise
         finally:
             os.close(speaking)
-        view.pid, child.view, child.cpu = child.pid, view, cpu
+            board.close_fd()
+        view.pid, child.view, child.cpu, child.board = child.pid, view, cpu, board
         self.workers[child.pid] = child
         return True
 
@@ -192,7 +197,9 @@ class Crew:
                 child.bury()
                 self.fork_servers.remove(child)
             else:
-                child.close()
+                if child.board is not None:
+                    self.totals.add(child.board.state())
+                child.let_go()
                 del self.workers[child.pid]
             found.append((child, code))
         return found

@@ -43,3 +43,11 @@ class CoreError(FastwsgiError):
 
 class PidFileError(FastwsgiError):
     """The pid file cannot be written, or names a process that is still running."""
+
+
+class RequestTimeout(BaseException):
+    """Raised within a request that has been in the application for longer than ``timeout``.
+
+    Not an Exception, so that an application's ``except Exception`` does not take it for an error of
+    its own; ``finally`` and ``with`` clean up as usual. The client is answered 503.
+    """

@@ -37,6 +37,7 @@ from fastwsgi.process import (
     reopen,
     work,
 )
+from fastwsgi.scoreboard import Board
 from fastwsgi.titles import set_title
 
 PATIENCE = 10.0
@@ -52,12 +53,17 @@ class ForkServer(Child):
     gone: bool = False
     _heard: bytes = b""
 
-    def spawn(self, age: int, cpu: int | None, multiprocess: bool, speaking: int) -> int:
-        """Let it fork a worker that speaks into ``speaking``; return its id, or raise OSError."""
+    def spawn(
+        self, age: int, cpu: int | None, multiprocess: bool, speaking: int, board: int,
+    ) -> int:
+        """Let it fork a worker that speaks into ``speaking``; return its id, or raise OSError.
+
+        ``board`` is the descriptor of its scoreboard.
+        """
         asked = json.dumps({"age": age, "cpu": cpu, "multiprocess": multiprocess}).encode() + b"\n"
         self.link.settimeout(PATIENCE)
         try:
-            socket.send_fds(self.link, [asked], [speaking])
+            socket.send_fds(self.link, [asked], [speaking, board])
             while not (said := self._lines(self.link.recv(65536))):
                 pass
         except TimeoutError:  # whatever it says later would be taken for another answer
@@ -192,19 +198,20 @@ class _Life:
 
     def _obey(self) -> bool:
         """Do what the master asks for; False when it asks for nothing more."""
-        text, fds, _, _ = socket.recv_fds(self._link, 4096, 1)
+        text, fds, _, _ = socket.recv_fds(self._link, 4096, 2)
         if not text:
             return False
         asked = json.loads(text)
         try:
-            self._tell("forked", self._fork(asked, fds[0]))
+            self._tell("forked", self._fork(asked, *fds))
         except OSError as error:
             self._tell("failed", error.errno or 0)
         finally:
-            os.close(fds[0])
+            for fd in fds:
+                os.close(fd)
         return True
 
-    def _fork(self, asked: dict[str, int], speaking: int) -> int:
+    def _fork(self, asked: dict[str, int], speaking: int, board: int) -> int:
         duty = self._duty.preloaded(self._application, bool(asked["multiprocess"]))
         view = WorkerView(asked["age"], duty.config, duty.log)
         duty.config.hooks.attempt(duty.log, "pre_fork", duty.server, view)
@@ -212,7 +219,7 @@ class _Life:
         def life() -> int:
             for fd in self._own:
                 os.close(fd)
-            return work(duty, view, speaking, asked["cpu"])
+            return work(duty, view, speaking, Board(duty.config.threads, board), asked["cpu"])
 
         pid = fork(life)
         self._workers.add(pid)

@@ -68,6 +68,13 @@ class ErrorLog:
         """Write a failure, with the traceback of ``exc`` if there is one."""
         self._logger.error(message, *values, exc_info=exc)
 
+    def fileno(self) -> int:
+        """Return the descriptor that is written to; raise OSError or ValueError if there is none."""
+        file = self._handler.file or sys.stderr
+        if file is None:
+            raise OSError("no standard error")
+        return file.fileno()
+
     def set_level(self, level: str) -> None:
         """Change the least severity that is written."""
         self._logger.setLevel(level.upper())
@@ -106,6 +113,10 @@ class _File:
         rest = memoryview(text.encode("utf-8", "backslashreplace"))
         while rest:
             rest = rest[os.write(self._fd, rest) :]
+
+    def fileno(self) -> int:
+        """Return the descriptor."""
+        return self._fd
 
     def flush(self) -> None:
         """Do nothing: all is written."""

@@ -35,6 +35,7 @@ from fastwsgi.process import (
 from fastwsgi.pulse import Pulse
 from fastwsgi.signals import SignalQueue
 from fastwsgi.sockets import Listener
+from fastwsgi.stuck import Watch
 from fastwsgi.surroundings import account_ids, set_import_path, set_variables
 from fastwsgi.systemd import Notifier
 from fastwsgi.titles import set_title
@@ -71,6 +72,7 @@ class Master:
         self._upgrade = upgrade
         self._notifier = notifier
         self._pulse = Pulse(notifier, log)
+        self._watch = Watch(log)
         upgrade.finished = lambda: notifier.ready("the upgrade is finished")
         self._wanted: int = config.workers
         self._generation = 1
@@ -101,7 +103,8 @@ class Master:
                     child.tell(signal.SIGKILL)
                 raise
             self._hook("on_exit", self._view)
-        self._log.info("stopped")
+        counters, _ = self._crew.totals.with_living([])
+        self._log.info("stopped; requests: %(requests)d, refused: %(refused)d", counters)
         return self.exit_code
 
     def _hook(self, name: str, *arguments: object) -> None:
@@ -137,7 +140,8 @@ class Master:
 
     def _timeout(self) -> float | None:
         """Milliseconds to the next deadline, None for no deadline."""
-        moments = self._crew.moments() + self._pulse.moments()
+        moments = (self._crew.moments() + self._pulse.moments()
+                   + self._watch.moments(self._config.timeout))
         if self._next_spawn and not self._stopping:
             moments.append(self._next_spawn)
         if not moments:
@@ -147,13 +151,12 @@ class Master:
     def _hear(self, child: Child) -> None:
         """Note what a worker says."""
         for said in child.hear():
-            child.alive_at = time.monotonic()
             if said == REPLACE:
                 child.outworn = True
             elif said == CHANGED and not self._is_old(child):
                 self._reload(at_once=True)
             elif said == READY:
-                child.ready_at = child.alive_at
+                child.ready_at = time.monotonic()
                 if child.role == WORKER:
                     self._has_served = True
                     self._stillborn = 0
@@ -262,7 +265,9 @@ class Master:
         crew = self._crew
         crew.dismiss_fork_servers(
             self._generation if self._config.preload_app and not self._stopping else None)
-        self._pulse.beat(list(crew.workers.values()), resting=self._stopping or not self._wanted)
+        self._pulse.beat(list(crew.workers.values()), timeout=self._config.timeout,
+                         resting=self._stopping or not self._wanted)
+        self._watch.look(crew.workers.values(), self._config.timeout)
         for child in crew.kill_overdue():
             self._log.warning("%s %d did not stop in time; killed", child.role, child.pid)
         if self._stopping:

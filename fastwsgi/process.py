@@ -22,13 +22,15 @@ from typing import TYPE_CHECKING, Any, NoReturn, TextIO, cast
 
 from fastwsgi._version import __version__
 from fastwsgi.config_sources import Config
-from fastwsgi.errors import AppImportError, CoreError
+from fastwsgi.errors import AppImportError, CoreError, RequestTimeout
 from fastwsgi.hooks import ServerView, WorkerView
 from fastwsgi.lifeline import Lifeline
 from fastwsgi.loader import Application, load
 from fastwsgi.logs import ErrorLog
+from fastwsgi.overdue import INTERRUPT, Overdue, write_stacks_on_signal
 from fastwsgi.recycle import PERIOD, Limits, every
 from fastwsgi.reloader import Reloader
+from fastwsgi.scoreboard import Board
 from fastwsgi.sockets import Listener
 from fastwsgi.surroundings import drop_privileges
 from fastwsgi.titles import set_title
@@ -40,9 +42,9 @@ if TYPE_CHECKING:
 OK, FAILED, NOT_BOOTED, NOT_LOADED = 0, 1, 3, 4
 """Exit codes of a worker; the master passes 3 and 4 on as its own."""
 
-READY, ALIVE, REPLACE, CHANGED = b"R", b"L", b"X", b"C"
-"""What a worker says to its master: that it is about to take requests; that it is alive; that it
-wants to be replaced; that a source file has changed, which makes all workers old."""
+READY, REPLACE, CHANGED = b"R", b"X", b"C"
+"""What a worker says to its master: that it is about to take requests; that it wants to be
+replaced; that a source file has changed, which makes all workers old."""
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 IGNORED_BY_WORKERS = (signal.SIGHUP, signal.SIGUSR2, signal.SIGTTIN, signal.SIGTTOU,
@@ -62,13 +64,14 @@ def core_worker() -> type[Worker]:
 
 def build_worker(
     application: Application, listeners: Sequence[Listener], config: Config, log: ErrorLog, *,
-    multiprocess: bool,
+    multiprocess: bool, board: Board | None = None, **more: Any,
 ) -> Worker:
-    """Hand application, listeners and settings to the core."""
+    """Hand application, listeners, settings and what else is known (``more``) to the core."""
     return core_worker()(
         application, [listener.core() for listener in listeners],
-        {**config.core(), "version": __version__},
-        log=log, errors=cast("TextIO", log.errors), multiprocess=multiprocess)
+        {**config.core(), "version": __version__, **more},
+        log=log, errors=cast("TextIO", log.errors), multiprocess=multiprocess,
+        board=board.memory if board else None, timeout_error=RequestTimeout)
 
 
 def load_application(
@@ -101,8 +104,10 @@ def serve_here(
     with _signals(worker, log):
         if on_ready is not None:
             on_ready(worker)
+        overdue = _watch_calls(worker, config, log, None)
         with contextlib.suppress(KeyboardInterrupt):  # Ctrl-C twice: out of here
             worker.run()
+        overdue.end()
     at_end()
     return OK
 
@@ -113,7 +118,7 @@ def _signals(worker: Worker, log: ErrorLog) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    numbers = (*STOP_SIGNALS, signal.SIGUSR1)
+    numbers = (*STOP_SIGNALS, signal.SIGUSR1, INTERRUPT)
     before = {number: signal.getsignal(number) for number in numbers}
     wakeup = signal.set_wakeup_fd(worker.wakeup_fd, warn_on_full_buffer=False)
     handle_signals(worker, log)
@@ -125,10 +130,12 @@ def _signals(worker: Worker, log: ErrorLog) -> Iterator[None]:
             signal.signal(number, handler if handler is not None else signal.SIG_DFL)
 
 
-def handle_signals(worker: Worker, log: ErrorLog) -> None:
+def handle_signals(
+    worker: Worker, log: ErrorLog, reopened: Callable[[ErrorLog], None] = lambda _log: None,
+) -> None:
     """TERM: finish, then stop; a second one, INT and QUIT: stop now; USR1: open the log anew.
 
-    A second INT also raises KeyboardInterrupt in whatever the application is doing, so that Ctrl-C
+    ``reopened`` is called when that has been done. A second INT also raises KeyboardInterrupt in whatever the application is doing, so that Ctrl-C
     twice gets out of a request that does not end.
     """
     asked: list[int] = []
@@ -141,7 +148,15 @@ def handle_signals(worker: Worker, log: ErrorLog) -> None:
 
     for number in STOP_SIGNALS:
         signal.signal(number, stop)
-    signal.signal(signal.SIGUSR1, lambda _number, _frame: reopen(log))
+    _reopen_on_signal(log, reopened)
+
+
+def _reopen_on_signal(log: ErrorLog, reopened: Callable[[ErrorLog], None]) -> None:
+    def handle(_number: int, _frame: FrameType | None) -> None:
+        reopen(log)
+        reopened(log)
+
+    signal.signal(signal.SIGUSR1, handle)
 
 
 def reopen(log: ErrorLog) -> None:
@@ -158,7 +173,7 @@ class Duty:
 
     ``lifeline_fd`` is the read end of a pipe whose write end only the master holds: its end is the
     master's end. ``server`` is what hooks are shown of it. ``heartbeat`` is the time in seconds
-    between two signs of life, None for none.
+    between two signs of life on the scoreboard, None for none.
     """
 
     target: Application | str
@@ -180,17 +195,21 @@ class Duty:
         return replace(self, target=application, multiprocess=multiprocess)
 
 
-def work(duty: Duty, view: WorkerView, speaking: int, cpu: int | None = None) -> int:
+def work(
+    duty: Duty, view: WorkerView, speaking: int, board: Board, cpu: int | None = None,
+) -> int:
     """Live the life of a forked worker and return its exit code.
 
     READY is written to ``speaking`` when requests are about to be taken. ``view`` is what hooks are
-    shown of it, ``cpu`` the one it is to run on.
+    shown of it, ``board`` what everybody is shown, ``cpu`` the one it is to run on.
     """
     leave_when_told()
+    board.close_fd()
     for number in IGNORED_BY_WORKERS:
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    signal.signal(signal.SIGUSR1, lambda _number, _frame: reopen(duty.log))
+    _reopen_on_signal(duty.log, write_stacks_on_signal)
+    write_stacks_on_signal(duty.log)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     hooks = duty.config.hooks
     view.pid, view.ppid = os.getpid(), os.getppid()
@@ -207,7 +226,8 @@ def work(duty: Duty, view: WorkerView, speaking: int, cpu: int | None = None) ->
         application, at_end = load_application(duty.target, duty.config, duty.log)
         view.wsgi = application
         worker = build_worker(application, duty.listeners, duty.config, duty.log,
-                              multiprocess=duty.multiprocess)
+                              multiprocess=duty.multiprocess, board=board,
+                              lifeline=duty.lifeline_fd, beat=duty.heartbeat or 0)
         request_warm_up(application, duty.listeners, duty.config, duty.log, duty.multiprocess)
         hooks.call("post_worker_init", view)
     except AppImportError as error:
@@ -223,11 +243,17 @@ def work(duty: Duty, view: WorkerView, speaking: int, cpu: int | None = None) ->
         duty.log.error("the worker failed to boot", exc=error)
         return NOT_BOOTED
     signal.set_wakeup_fd(worker.wakeup_fd, warn_on_full_buffer=False)
-    handle_signals(worker, duty.log)
+    handle_signals(worker, duty.log, write_stacks_on_signal)
     _call_hooks_on_signals(duty, view)
     watch.worker = worker
+
+    def give_up() -> None:
+        hooks.attempt(duty.log, "worker_abort", view)
+        _say(speaking, REPLACE)
+
     _say(speaking, READY)
     _look_after(worker, duty, speaking)
+    _watch_calls(worker, duty.config, duty.log, give_up)
     if reloader is not None:
         threading.Thread(target=_tell_changes, args=(reloader, duty, speaking),
                          name="fastwsgi-reloader", daemon=True).start()
@@ -261,7 +287,7 @@ def request_warm_up(
 
 
 def _look_after(worker: Worker, duty: Duty, speaking: int) -> None:
-    """Say ALIVE as often as the master wants it, and REPLACE when a limit is reached."""
+    """Say REPLACE when a limit is reached."""
     limits = Limits(duty.config, worker.stats)
     if limits.any:
         if complaint := limits.too_small():
@@ -275,8 +301,17 @@ def _look_after(worker: Worker, duty: Duty, speaking: int) -> None:
             return not reason
 
         every(PERIOD, look, "limits")
-    if duty.heartbeat is not None:
-        every(duty.heartbeat, lambda: _say(speaking, ALIVE), "heartbeat")
+
+
+def _watch_calls(
+    worker: Worker, config: Config, log: ErrorLog, give_up: Callable[[], None] | None,
+) -> Overdue:
+    """Watch for requests that are over their time, if that is limited."""
+    overdue = Overdue(worker, config.timeout, log, give_up, in_main_thread=bool(config.timeout)
+                      and threading.current_thread() is threading.main_thread())
+    if config.timeout:
+        overdue.begin()
+    return overdue
 
 
 def _tell_changes(

@@ -1,9 +1,8 @@
 """Whether the service lives, for systemd's watchdog: told only while workers show that they do.
 
-A worker that serves says ALIVE from a thread beside the one that runs the application, which takes
-the interpreter lock: so a worker whose C code keeps that lock falls silent. One worker that is
-heard is a service that lives; silent ones are the matter of their timeouts, not of a restart of
-everything.
+The scoreboard tells: a worker lives that writes there (it does so without the interpreter lock) and
+has a thread whose request is not over its time. One such worker is a service that lives; others are
+the matter of their timeouts, not of a restart of everything.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ from collections.abc import Sequence
 
 from fastwsgi.children import Child
 from fastwsgi.logs import ErrorLog
+from fastwsgi.scoreboard import APPLICATION, Board, now
 from fastwsgi.systemd import Notifier
 
 BOOT_PATIENCE = 60.0
@@ -38,13 +38,16 @@ class Pulse:
         """Return the moments at which ``beat`` is to be called at the latest."""
         return [self._next] if self._limit else []
 
-    def beat(self, workers: Sequence[Child], *, resting: bool) -> None:
-        """Feed the watchdog when it is time and a worker lives; ``resting`` has none on purpose."""
-        now = time.monotonic()
-        if not self._limit or now < self._next:
+    def beat(self, workers: Sequence[Child], *, timeout: float, resting: bool) -> None:
+        """Feed the watchdog when it is time and a worker lives; ``resting`` has none on purpose.
+
+        A request may be in the application for ``timeout`` seconds, 0 for as long as it likes.
+        """
+        moment = time.monotonic()
+        if not self._limit or moment < self._next:
             return
-        self._next = now + self._limit / 3
-        if resting or self._alive(workers, now):
+        self._next = moment + self._limit / 3
+        if resting or self._alive(workers, moment, timeout):
             self._notifier.alive()
             self._silent = False
         elif not self._silent:
@@ -52,10 +55,19 @@ class Pulse:
             self._log.error("no worker has shown a sign of life for %.3g s; the watchdog is not "
                             "fed any more", self._limit / 2)
 
-    def _alive(self, workers: Sequence[Child], now: float) -> bool:
+    def _alive(self, workers: Sequence[Child], moment: float, timeout: float) -> bool:
         assert self._limit is not None
-        serving = [child for child in workers if child.ready_at is not None]
-        if serving:
-            self._served_at = now
-            return any(now - child.alive_at < self._limit / 2 for child in serving)
-        return now - self._served_at < BOOT_PATIENCE
+        boards = [child.board for child in workers
+                  if child.ready_at is not None and child.board is not None]
+        if boards:
+            self._served_at = moment
+            return any(lives(board, self._limit / 2, timeout) for board in boards)
+        return moment - self._served_at < BOOT_PATIENCE
+
+
+def lives(board: Board, silence: float, timeout: float) -> bool:
+    """Return whether a worker wrote within ``silence`` seconds and has a thread within its time."""
+    state = board.state()
+    late = [call for call in state.calls
+            if timeout and call.phase == APPLICATION and now() - call.since > timeout]
+    return now() - state.written < silence and len(late) < board.threads

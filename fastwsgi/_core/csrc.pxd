@@ -39,6 +39,7 @@ cdef extern from "fw.h" nogil:
         uint32_t min_rate_grace_ms
         uint32_t timeouts[6]
         uint32_t graceful_ms
+        uint32_t beat_ms
         fw_header_map header_map
         bint memo
         bint overload_refuse
@@ -204,6 +205,22 @@ cdef extern from "conn.h" nogil:
     const sockaddr *fw_conn_address(const fw_conn *)
 
 
+cdef extern from "scoreboard.h" nogil:
+    enum:
+        FW_PHASE_APPLICATION
+    struct fw_board_call:
+        uint32_t phase
+        uint64_t since
+        uint32_t number
+        char method[24]
+        char client[48]
+        char target[416]
+    struct fw_board:
+        pass
+    size_t fw_board_size(unsigned)
+    void fw_board_open(fw_board *, uint32_t pid, unsigned threads)
+
+
 cdef extern from "loop.h" nogil:
     enum:
         FW_NOTICE_DESCRIPTORS
@@ -213,10 +230,13 @@ cdef extern from "loop.h" nogil:
         FW_STOP_QUICK
     struct fw_loop:
         fw_hub hub
+        fw_board *board
         int wake_write
+        int stopped
     int fw_loop_open(fw_loop **, const fw_llhttp_api *, const fw_config *)
     void fw_loop_free(fw_loop *)
     int fw_loop_listen(fw_loop *, int fd, bint tcp)
+    int fw_loop_lifeline(fw_loop *, int fd)
     void fw_loop_stop(fw_loop *, fw_stop)
     void fw_loop_reopen(fw_loop *)
     unsigned fw_loop_notices(fw_loop *)
@@ -247,6 +267,7 @@ cdef extern from "thread.h" nogil:
     void fw_thread_clear_up(fw_thread *)
     void fw_thread_suspend(fw_thread *, fw_conn *, void *)
     int fw_thread_wait(fw_thread *, fw_conn *)
+    bint fw_thread_call(fw_thread *, fw_board_call *)
     void *fw_thread_spent(fw_thread *)
 
 

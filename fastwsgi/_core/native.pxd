@@ -4,10 +4,10 @@
 # pairs with the interpreter lock: the ones marked "drops the lock" release it around the call, and are the only places
 # where it is released.
 
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint32_t
 
 from fastwsgi._core.csrc cimport (
-    fw_body, fw_config, fw_conn, fw_field_fault, fw_llhttp_api, fw_loop, fw_name, fw_outq_mark, fw_own, fw_stop,
+    fw_board, fw_board_call, fw_body, fw_config, fw_conn, fw_field_fault, fw_llhttp_api, fw_loop, fw_name, fw_outq_mark, fw_own, fw_stop,
     fw_thread,
 )
 
@@ -50,6 +50,10 @@ cdef void *spent(fw_thread *t) noexcept
 cdef void config_defaults(fw_config *cfg) noexcept
 cdef int loop_open(fw_loop **out, const fw_config *cfg) noexcept
 cdef int loop_listen(fw_loop *loop, int fd, bint tcp) noexcept
+cdef int loop_lifeline(fw_loop *loop, int fd) noexcept
+cdef size_t board_size(unsigned threads) noexcept
+cdef void board_open(fw_board *board, uint32_t pid, unsigned threads) noexcept
+cdef bint thread_call(fw_thread *t, fw_board_call *to) noexcept
 cdef fw_thread *thread_open(fw_loop *loop) noexcept
 cdef void thread_attach(fw_thread *t) noexcept
 cdef int standby_start(fw_loop *loop) noexcept

@@ -4,11 +4,11 @@
 # a sentence that names versions, when the installed httptools does not carry the llhttp we declare.
 
 from libc.errno cimport ENOENT
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint32_t
 
 from fastwsgi._core cimport csrc
 from fastwsgi._core.csrc cimport (
-    FW_OK, FW_RETRY, fw_body, fw_config, fw_conn, fw_field_fault, fw_llhttp_api, fw_loop, fw_name, fw_outq_mark, fw_own,
+    FW_OK, FW_RETRY, fw_board, fw_board_call, fw_body, fw_config, fw_conn, fw_field_fault, fw_llhttp_api, fw_loop, fw_name, fw_outq_mark, fw_own,
     fw_stop, fw_thread,
 )
 
@@ -215,6 +215,22 @@ cdef int loop_open(fw_loop **out, const fw_config *cfg) noexcept:
 
 cdef int loop_listen(fw_loop *loop, int fd, bint tcp) noexcept:
     return csrc.fw_loop_listen(loop, fd, tcp)
+
+
+cdef int loop_lifeline(fw_loop *loop, int fd) noexcept:
+    return csrc.fw_loop_lifeline(loop, fd)
+
+
+cdef size_t board_size(unsigned threads) noexcept:
+    return csrc.fw_board_size(threads)
+
+
+cdef void board_open(fw_board *board, uint32_t pid, unsigned threads) noexcept:
+    csrc.fw_board_open(board, pid, threads)
+
+
+cdef bint thread_call(fw_thread *t, fw_board_call *to) noexcept:
+    return csrc.fw_thread_call(t, to)
 
 
 cdef fw_thread *thread_open(fw_loop *loop) noexcept:

@@ -25,6 +25,7 @@ from fastwsgi._core.shared cimport Shared
 
 import logging
 import os
+import threading
 
 
 cdef class Puller:
@@ -42,6 +43,7 @@ cdef class Puller:
         Every request begins in a copy of *base_context*.
         """
         native.thread_attach(self.shared.thread)
+        self.shared.ident = <unsigned long>threading.get_ident()
         self.base_context = base_context
         self.pristine = PyObject_Size(base_context) == 0
         self.context = PyContext_Copy(base_context)
@@ -95,6 +97,7 @@ cdef class Puller:
         """Runs what the connection was pulled for. The finished response, or None if it is parked."""
         cdef Response r
         cdef Outcome outcome = DONE
+        self.shared.inside = True
         if c.turn == FW_TURN_REQUEST:
             r = self.take_response(c)
             outcome = self.serve(r, c)
@@ -105,6 +108,7 @@ cdef class Puller:
                 outcome = DONE
             else:
                 outcome = r.resume()
+        self.shared.leave()
         if outcome == PARKED:
             self.park(r, c)
             return None

@@ -35,6 +35,7 @@ cdef enum:
     CHUNK_ROOM = 20        # size line and closing CRLF of a chunk
 
 cdef int ERROR = logging.ERROR
+cdef int WARNING = logging.WARNING
 
 
 cdef inline char *text(char *to, const char *s, size_t n) noexcept:
@@ -159,21 +160,27 @@ cdef class Response:
 
     cdef void fail(self, object error):
         """The application's error: a 500 if nothing is on its way yet, else the response breaks off."""
-        if not self.gone:
+        cdef bint timeout = self.shared.is_timeout(error)
+        self.shared.leave()
+        if timeout:
+            self.shared.app_errors += 1
+            self.shared.report(WARNING, f"Ended by its timeout: {self.subject()}", None)
+        elif not self.gone:
             self.shared.app_errors += 1
             self.shared.report(ERROR, f"Error in the application handling {self.subject()}", error)
         self.keep = False
         self.cut = True
         if not self.head_sent and not self.gone:
             try:
-                self.status = "500 Internal Server Error"
-                self.code = 500
+                self.status = "503 Service Unavailable" if timeout else "500 Internal Server Error"
+                self.code = 503 if timeout else 500
                 self.headers = [("Content-Type", "text/plain; charset=utf-8")]
-                self.put_all((b"Internal Server Error\n",))
+                self.put_all((b"Service Unavailable\n" if timeout else b"Internal Server Error\n",))
                 self.cut = False
             except BaseException:  # no memory for the apology either: the connection closes
                 self.keep = False
                 self.cut = True
+        self.shared.inside = True  # its close() may be interrupted as well
         self.close_iterable()
 
     # ---- iteration ----

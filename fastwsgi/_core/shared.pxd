@@ -14,6 +14,12 @@ cdef class Shared:
     cdef set warned       # hop-by-hop names that the log has heard of; the same set in all threads
     cdef object interrupt  # what a signal handler raised inside the log, or None
     cdef unsigned long long app_errors
+    cdef object timeout_error    # raised in the application when its time is up; None: never
+    cdef unsigned long ident     # threading.get_ident() of the thread
+    cdef bint inside             # its application may be interrupted
+    cdef bint overdue            # ... and is to be: the exception is on its way
 
+    cdef bint is_timeout(self, object error)
+    cdef int leave(self) except -1
     cdef int report(self, int level, str message, object error) except -1
     cdef int warn_hop(self, object name) except -1

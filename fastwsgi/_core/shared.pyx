@@ -1,6 +1,11 @@
 # shared.pyx - what the responses of one application thread have in common: the loop, the log, a few settings.
 
+from cpython.object cimport PyObject
+
 import logging
+
+cdef extern from "Python.h":
+    int PyThreadState_SetAsyncExc(unsigned long ident, PyObject *error)
 
 cdef int WARNING = logging.WARNING
 
@@ -8,13 +13,25 @@ cdef int WARNING = logging.WARNING
 cdef class Shared:
     """Made by the worker for each thread; borrowed pointers are valid as long as the worker lives."""
 
+    cdef bint is_timeout(self, object error):
+        return self.timeout_error is not None and isinstance(error, self.timeout_error)
+
+    cdef int leave(self) except -1:
+        """The application is not to be interrupted any more; what is on its way to it is called off."""
+        self.inside = False
+        if self.overdue:
+            self.overdue = False
+            PyThreadState_SetAsyncExc(self.ident, NULL)
+        return 0
+
     cdef int report(self, int level, str message, object error) except -1:
         try:
             self.log(level, message, error)
         except Exception:  # a log that fails must not take a request with it
             pass
         except BaseException as interrupt:  # a signal handler's; raised when nothing is half done any more
-            self.interrupt = interrupt
+            if not self.is_timeout(interrupt):  # that one was for the application, and is raised there again
+                self.interrupt = interrupt
         return 0
 
     cdef int warn_hop(self, object name) except -1:

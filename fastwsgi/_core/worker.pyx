@@ -3,14 +3,17 @@
 # The thread that calls run() is application thread 0 and the one that handles signals; the others are Python threads of
 # our own. Each has a Puller (puller.pyx) and shares with the others only what the core guards and what never changes.
 
+from cpython.buffer cimport PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.contextvars cimport PyContext_CopyCurrent
+from cpython.mem cimport PyMem_Calloc, PyMem_Free
+from cpython.object cimport PyObject
 from libc.stdint cimport uint32_t, uint64_t
 from posix.unistd cimport getpid
 
 from fastwsgi._core cimport native
 from fastwsgi._core.csrc cimport (
     FW_CLASS_BODY, FW_CLASS_HEADER, FW_CLASS_KEEPALIVE, FW_CLASS_WRITE, FW_MAP_DANGEROUS, FW_MAP_DROP, FW_MAP_REFUSE,
-    FW_STOP_GRACEFUL, FW_STOP_QUICK, fw_config, fw_loop,
+    FW_PHASE_APPLICATION, FW_STOP_GRACEFUL, FW_STOP_QUICK, fw_board, fw_board_call, fw_config, fw_loop,
 )
 from fastwsgi._core.environ cimport EnvironBuilder
 from fastwsgi._core.filewrapper cimport FileWrapper
@@ -22,6 +25,9 @@ import os
 import tempfile
 import threading
 import time
+
+cdef extern from "Python.h":
+    int PyThreadState_SetAsyncExc(unsigned long ident, PyObject *error)
 
 cdef double LEFT_BEHIND = 0.2  # seconds for the other threads to end when the loop is over
 
@@ -76,6 +82,8 @@ cdef int configure(fw_config *cfg, object settings) except -1:
             cfg.min_rate = value
         elif name == "min_rate_grace":
             cfg.min_rate_grace_ms = milliseconds(value)
+        elif name == "beat":
+            cfg.beat_ms = milliseconds(value)
         elif name == "head_memo":
             cfg.memo = value
     return 0
@@ -86,7 +94,9 @@ cdef class Worker:
 
     *listeners* are ``(fd, server_name, server_port)`` of non-blocking listening sockets, which stay the caller's.
     *settings* maps setting names of config.py to values; missing ones take their defaults. *log* is called as
-    ``log(level, message, exception_or_None)``; *errors* is the text stream for ``wsgi.errors``.
+    ``log(level, message, exception_or_None)``; *errors* is the text stream for ``wsgi.errors``. *board* is shared memory
+    for the scoreboard (csrc/scoreboard.h), writable and large enough for the threads; without it the worker has its own.
+    *timeout_error* is the exception that :meth:`interrupt` raises in the application.
     """
 
     cdef fw_loop *loop
@@ -97,9 +107,12 @@ cdef class Worker:
     cdef list pullers      # one per application thread
     cdef object failure    # what ended one of the other threads
     cdef int process       # in which the standby runs
+    cdef Py_buffer board   # the scoreboard, if it is not our own
+    cdef void *own_board
     cdef bint running
 
-    def __cinit__(self, application, listeners, settings, *, log, errors, bint multiprocess=False):
+    def __cinit__(self, application, listeners, settings, *, log, errors, bint multiprocess=False, board=None,
+                  timeout_error=None):
         cdef fw_config cfg
         cdef int rc
         cdef list bases
@@ -112,6 +125,11 @@ cdef class Worker:
         rc = native.loop_open(&self.loop, &cfg)
         if rc < 0:
             raise OSError(-rc, os.strerror(-rc))
+        self.open_board(board)
+        if settings.get("lifeline") is not None:
+            rc = native.loop_lifeline(self.loop, settings["lifeline"])
+            if rc < 0:
+                raise OSError(-rc, os.strerror(-rc))
         for fd, _, port in listeners:
             rc = native.loop_listen(self.loop, fd, port != "")
             if rc < 0:
@@ -120,7 +138,7 @@ cdef class Worker:
         bases = [self.base_environ(name, port, errors, multiprocess) for _, name, port in listeners]
         warned = set()
         self.pullers = [
-            self.puller(application, bases, log, warned, cfg.memo) for _ in range(settings.get("threads", 1))
+            self.puller(application, bases, log, warned, cfg.memo, timeout_error) for _ in range(settings.get("threads", 1))
         ]
 
     def __dealloc__(self):
@@ -129,8 +147,30 @@ cdef class Worker:
         native.standby_stop(self.loop)
         self.clear_up()
         native.loop_free(self.loop)
+        if self.board.buf != NULL:
+            PyBuffer_Release(&self.board)
+        PyMem_Free(self.own_board)
 
-    cdef Puller puller(self, object application, list bases, object log, set warned, bint memo):
+    cdef int open_board(self, object shared) except -1:
+        """Opens the scoreboard in *shared* memory, or (None) in memory of our own."""
+        cdef unsigned threads = self.settings.get("threads", 1)
+        cdef size_t size = native.board_size(threads)
+        if shared is None:
+            self.own_board = PyMem_Calloc(1, size)
+            if self.own_board == NULL:
+                raise MemoryError("no memory for the scoreboard")
+            self.loop.board = <fw_board *>self.own_board
+        else:
+            PyObject_GetBuffer(shared, &self.board, PyBUF_WRITABLE)
+            if <size_t>self.board.len < size:
+                raise ValueError(f"the scoreboard needs {size} bytes, not {self.board.len}")
+            self.loop.board = <fw_board *>self.board.buf
+        native.board_open(self.loop.board, <uint32_t>getpid(), threads)
+        return 0
+
+    cdef Puller puller(
+        self, object application, list bases, object log, set warned, bint memo, object timeout_error
+    ):
         cdef Shared shared = Shared.__new__(Shared)
         shared.thread = native.thread_open(self.loop)
         if shared.thread == NULL:
@@ -140,6 +180,7 @@ cdef class Worker:
         shared.keepalive = milliseconds(self.settings.get("keepalive", 75)) > 0
         shared.sendfile = self.settings.get("sendfile", True)
         shared.warned = warned
+        shared.timeout_error = timeout_error
         environs = EnvironBuilder(bases, self.no_body, self.settings.get("script_name", ""), memo)
         return Puller(application, shared, environs, self.no_body)
 
@@ -201,6 +242,50 @@ cdef class Worker:
         for puller in self.pullers:
             counters["app_errors"] += puller.shared.app_errors
         return counters
+
+    @property
+    def stopping(self):
+        """Whether a stop has begun."""
+        return self.loop.stopped != 0
+
+    def calls(self):
+        """The calls that are in flight and have lasted for some milliseconds, as tuples: index of the thread, number of
+        the call, whether it is in the application (else it waits for its client), when it began (seconds of
+        CLOCK_MONOTONIC, moved on by the time it waited for its client), method, target, client, threading.get_ident().
+        """
+        cdef fw_board_call call
+        cdef Puller puller
+        cdef list found = []
+        for index, puller in enumerate(self.pullers):
+            if native.thread_call(puller.shared.thread, &call):
+                found.append((index, call.number, call.phase == FW_PHASE_APPLICATION, call.since / 1e6,
+                              (<bytes>call.method).decode("latin-1"), (<bytes>call.target).decode("latin-1"),
+                              (<bytes>call.client).decode("latin-1"), puller.shared.ident))
+        return found
+
+    def interrupt(self, unsigned index, unsigned number, bint by_signal):
+        """Raise the timeout's exception in the application's call *number* of thread *index*; False if that has ended.
+
+        It is raised as soon as the thread runs Python code again. With *by_signal* it is left to a signal handler, which
+        asks :meth:`take_overdue`: that ends most waits for the system as well, but reaches the main thread only.
+        """
+        cdef Puller puller = self.pullers[index]
+        cdef Shared shared = puller.shared
+        cdef fw_board_call call
+        if not shared.inside or not native.thread_call(shared.thread, &call) or call.number != number:
+            return False
+        shared.overdue = True
+        if not by_signal:
+            PyThreadState_SetAsyncExc(shared.ident, <PyObject *>shared.timeout_error)
+        return True
+
+    def take_overdue(self):
+        """In a signal handler: True, once, if the application's call of the main thread is to be interrupted."""
+        cdef Puller first = self.pullers[0]
+        cdef bint overdue = first.shared.inside and first.shared.overdue
+        if overdue:
+            first.shared.overdue = False
+        return overdue
 
     # ---- serving ----
 
