@@ -189,6 +189,9 @@ void fw_conn_retire(fw_hub *h, fw_conn *c);
 /* Closes whatever the state; a suspended response is reported as TURN_GONE, a waiter is woken. */
 void fw_conn_close(fw_hub *h, fw_conn *c);
 
+/* Refuses all requests that no thread has taken, because none will. */
+void fw_hub_refuse_ready(fw_hub *h, int status, const char *why);
+
 /* Goes on reading where fairness had cut it short; true if there was anything. */
 bool fw_hub_again(fw_hub *h);
 

@@ -75,6 +75,17 @@ void fw_conn_refuse_now(fw_hub *h, fw_conn *c, int status, const char *why)
     refuse(h, c, status, why, false);
 }
 
+void fw_hub_refuse_ready(fw_hub *h, int status, const char *why)
+{
+    fw_owner nobody = {0};
+    fw_conn *c;
+    while ((c = fw_conn_pull(h, &nobody, true)) != NULL) {
+        c->owner = NULL;
+        fw_request_refuse(c->req, status, why);
+        fw_conn_refuse_request(h, c);
+    }
+}
+
 /* ---- what the loop answers itself ------------------------------------------------------------------------------ */
 
 static bool asks_for_health(const fw_hub *h, const fw_request *r)

@@ -407,10 +407,15 @@ static int safe_point(fw_loop *l)
     if (fw_unlikely(how > l->stopped))
         begin_stop(l, how);
     if (fw_unlikely(l->stopped != FW_STOP_NONE)) {
-        if (l->hub.now >= l->stop_at)
+        if (l->hub.now >= l->stop_at) {
+            fw_hub_refuse_ready(&l->hub, 503, "the server is stopping");
             fw_loop_abandon(l);
-        if (l->hub.stats.connections == 0 || l->hub.now >= l->stop_at + FORCE_MS)
+        }
+        if (l->hub.stats.connections == 0 || l->hub.now >= l->stop_at + FORCE_MS) {
+            if (l->board != NULL)
+                count(l);
             return FW_LOOP_DONE;
+        }
     } else if (!l->accepting && !fw_loop_full(l) && l->hub.now >= l->retry_at) {
         int rc = resume_accepting(l);
         if (rc != FW_OK)

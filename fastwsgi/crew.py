@@ -30,7 +30,8 @@ ORPHAN_PERIOD = 1.0
 class Crew:
     """The workers, by process id, and the fork servers of a master.
 
-    ``totals`` counts what workers have done that have left. ``private_fds`` tells which descriptors of the master a child has to close.
+    ``private_fds`` tells which descriptors of the master a child has to close; ``totals`` counts
+    what the workers have done that have left.
     """
 
     def __init__(self, private_fds: Callable[[], Iterable[int]]) -> None:

@@ -69,7 +69,7 @@ class ErrorLog:
         self._logger.error(message, *values, exc_info=exc)
 
     def fileno(self) -> int:
-        """Return the descriptor that is written to; raise OSError or ValueError if there is none."""
+        """Return the descriptor written to; raise OSError or ValueError if there is none."""
         file = self._handler.file or sys.stderr
         if file is None:
             raise OSError("no standard error")

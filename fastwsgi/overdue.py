@@ -44,19 +44,20 @@ def grace(timeout: float) -> float:
 
 
 class Overdue:
-    """Watches the requests of ``worker``, each ``timeout`` seconds at most.
+    """Watches the requests of ``worker`` with its ``threads``, each ``timeout`` seconds at most.
 
     ``give_up`` is called, once, when one does not end; None if nobody could replace this process.
     ``in_main_thread`` tells that the worker runs there and that ``INTERRUPT`` may be handled.
     """
 
     def __init__(
-        self, worker: Worker, timeout: float, log: Any, give_up: Callable[[], None] | None, *,
-        in_main_thread: bool,
+        self, worker: Worker, threads: int, timeout: float, log: Any,
+        give_up: Callable[[], None] | None, *, in_main_thread: bool,
     ) -> None:
         self._worker = worker
         self._timeout = timeout
         self._grace = grace(timeout)
+        self._threads = threads
         self._log = log
         self._give_up = give_up
         self._reported: dict[tuple[int, int], Call] = {}
@@ -122,8 +123,8 @@ class Overdue:
             signal.pthread_kill(ident, INTERRUPT)
 
     def _leave(self) -> None:
-        """End a stopping worker when nothing but given up requests is left in it."""
-        if self._worker.stats()["connections"] > len(self._given_up):
+        """End a stopping worker when only given up requests are left, or no thread for more."""
+        if len(self._given_up) < min(self._threads, self._worker.stats()["connections"]):
             return
         if not self._leaving_since:
             self._leaving_since = time.monotonic()

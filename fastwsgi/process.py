@@ -135,8 +135,8 @@ def handle_signals(
 ) -> None:
     """TERM: finish, then stop; a second one, INT and QUIT: stop now; USR1: open the log anew.
 
-    ``reopened`` is called when that has been done. A second INT also raises KeyboardInterrupt in whatever the application is doing, so that Ctrl-C
-    twice gets out of a request that does not end.
+    ``reopened`` is called when that has been done. A second INT also raises KeyboardInterrupt in
+    whatever the application is doing, so that Ctrl-C twice gets out of a request that does not end.
     """
     asked: list[int] = []
 
@@ -307,9 +307,11 @@ def _watch_calls(
     worker: Worker, config: Config, log: ErrorLog, give_up: Callable[[], None] | None,
 ) -> Overdue:
     """Watch for requests that are over their time, if that is limited."""
-    overdue = Overdue(worker, config.timeout, log, give_up, in_main_thread=bool(config.timeout)
-                      and threading.current_thread() is threading.main_thread())
-    if config.timeout:
+    limited = bool(config.timeout)
+    in_main_thread = limited and threading.current_thread() is threading.main_thread()
+    overdue = Overdue(worker, config.threads, config.timeout, log, give_up,
+                      in_main_thread=in_main_thread)
+    if limited:
         overdue.begin()
     return overdue
 

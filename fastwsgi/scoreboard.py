@@ -8,12 +8,14 @@ ours.
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import os
 import struct
 import tempfile
 import time
 from dataclasses import dataclass
+from typing import Any
 
 LAYOUT = 1
 _HEAD = struct.Struct("=4IQ10Q13Q")
@@ -99,10 +101,8 @@ class Board:
     def close(self) -> None:
         """Give the memory back, unless the core has it: then it goes with the process."""
         self.close_fd()
-        try:
+        with contextlib.suppress(BufferError):
             self.memory.close()
-        except BufferError:
-            pass
 
     def calls(self) -> list[Call]:
         """Return the requests that are in the application and have lasted for milliseconds."""
@@ -128,7 +128,7 @@ class Board:
         quick = max(quick, counters["requests"] - counters["waiting"] - sum(slow) - len(calls))
         return State(pid, written / 1e6, counters, (quick, *slow), calls)
 
-    def _read(self, part: struct.Struct, offset: int) -> tuple[int, int, int, int, int, *tuple[int, ...]]:
+    def _read(self, part: struct.Struct, offset: int) -> tuple[Any, ...]:
         """Return the values of a part, whole, or as it is if its writer died within."""
         for _ in range(_TRIES):
             (before,) = _SEQ.unpack_from(self.memory, offset)

@@ -40,6 +40,14 @@ STUCK = """
             signal.pause()
     """
 
+# The same, and no other Python code runs in that process any more.
+HELD = """
+    import re
+    def app(environ, start_response):
+        print("entered", file=environ["wsgi.errors"])
+        re.match("(a+)+$", "a" * 60 + "b")
+    """
+
 
 def workers_in(line: str) -> list[int]:
     """The process ids in a line such as 'ready: 2 workers (pid 12, 13)'."""
@@ -270,6 +278,18 @@ def test_a_stuck_worker_does_not_outlive_its_master(
     project: Project, begin: Callable[[Process], None],
 ) -> None:
     with spawn("app:app", cwd=project(app=STUCK)) as server:
+        begin(server)
+        server.wait_for("entered")
+        server.signal(signal.SIGKILL)
+        server.wait()
+        with pytest.raises(ConnectionRefusedError):
+            raw(server.address, GET)
+
+
+def test_nor_does_one_whose_interpreter_is_held(
+    project: Project, begin: Callable[[Process], None],
+) -> None:
+    with spawn("app:app", cwd=project(app=HELD)) as server:
         begin(server)
         server.wait_for("entered")
         server.signal(signal.SIGKILL)

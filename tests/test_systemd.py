@@ -250,7 +250,7 @@ def test_the_watchdog_starves_when_no_worker_shows_life(
 ) -> None:
     os.mkfifo(tmp_path / "gate")
     where = project(app=SILENT)
-    with spawn("app:app", cwd=where, env={
+    with spawn("--timeout", "0.1", "app:app", cwd=where, env={
             "NOTIFY_SOCKET": manager.path, "WATCHDOG_USEC": "600000"}) as server:
         manager.hears("WATCHDOG")
         with socket.create_connection((server.host, server.port)) as sock:

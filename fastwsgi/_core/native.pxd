@@ -7,8 +7,8 @@
 from libc.stdint cimport int64_t, uint32_t
 
 from fastwsgi._core.csrc cimport (
-    fw_board, fw_board_call, fw_body, fw_config, fw_conn, fw_field_fault, fw_llhttp_api, fw_loop, fw_name, fw_outq_mark, fw_own, fw_stop,
-    fw_thread,
+    fw_board, fw_board_call, fw_body, fw_config, fw_conn, fw_field_fault, fw_llhttp_api, fw_loop, fw_name, fw_outq_mark,
+    fw_own, fw_stop, fw_thread,
 )
 
 cdef const fw_llhttp_api *llhttp_api() noexcept

@@ -94,8 +94,8 @@ cdef class Worker:
 
     *listeners* are ``(fd, server_name, server_port)`` of non-blocking listening sockets, which stay the caller's.
     *settings* maps setting names of config.py to values; missing ones take their defaults. *log* is called as
-    ``log(level, message, exception_or_None)``; *errors* is the text stream for ``wsgi.errors``. *board* is shared memory
-    for the scoreboard (csrc/scoreboard.h), writable and large enough for the threads; without it the worker has its own.
+    ``log(level, message, exception_or_None)``; *errors* is the text stream for ``wsgi.errors``. *board* is memory for
+    the scoreboard (csrc/scoreboard.h), writable and large enough; without it the worker has its own.
     *timeout_error* is the exception that :meth:`interrupt` raises in the application.
     """
 
@@ -138,7 +138,8 @@ cdef class Worker:
         bases = [self.base_environ(name, port, errors, multiprocess) for _, name, port in listeners]
         warned = set()
         self.pullers = [
-            self.puller(application, bases, log, warned, cfg.memo, timeout_error) for _ in range(settings.get("threads", 1))
+            self.puller(application, bases, log, warned, cfg.memo, timeout_error)
+            for _ in range(settings.get("threads", 1))
         ]
 
     def __dealloc__(self):
@@ -266,8 +267,8 @@ cdef class Worker:
     def interrupt(self, unsigned index, unsigned number, bint by_signal):
         """Raise the timeout's exception in the application's call *number* of thread *index*; False if that has ended.
 
-        It is raised as soon as the thread runs Python code again. With *by_signal* it is left to a signal handler, which
-        asks :meth:`take_overdue`: that ends most waits for the system as well, but reaches the main thread only.
+        It is raised as soon as the thread runs Python code again. With *by_signal* it is left to a signal handler,
+        which asks :meth:`take_overdue`: that ends most waits for the system as well, but only in the main thread.
         """
         cdef Puller puller = self.pullers[index]
         cdef Shared shared = puller.shared
