@@ -40,7 +40,7 @@ _SERVES = os.path.join(_PACKAGE, "process.py")
 
 def grace(timeout: float) -> float:
     """Return the seconds that a request may take to end after RequestTimeout has been raised."""
-    return min(timeout, 5.0)
+    return min(max(timeout, 1.0), 5.0)
 
 
 class Overdue:

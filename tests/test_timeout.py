@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import random
 import re
 import signal
 import socket
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -211,3 +213,38 @@ def test_usr2_makes_a_worker_write_its_stacks(project: Project) -> None:
         os.kill(pid, signal.SIGUSR2)
         server.wait_for(r"^Current thread .*most recent call first")
         assert int(worker_of(server)) == pid
+
+
+PACED = """
+    import os, time
+    def app(environ, start_response):
+        ms = int(environ["QUERY_STRING"])
+        end = time.monotonic() + ms / 1000
+        while time.monotonic() < end:
+            time.sleep(0.002)
+        start_response("200 OK", [])
+        return [f"{ms} in {os.getpid()}".encode()]
+    """
+
+
+def test_no_request_is_interrupted_for_another(project: Project) -> None:
+    """Requests that end right before, at and after their time: it is raised there or nowhere."""
+    durations = [0, 190, 195, 200, 205, 210, 0, 400]
+    with spawn("--timeout", "0.2", "--threads", "4", "app:app", cwd=project(app=PACED)) as server:
+        pid = int(ask(server, "/?0").rpartition(b" in ")[2])
+
+        def client(seed: int) -> list[tuple[int, bytes]]:
+            order = random.Random(seed).sample(durations, len(durations))
+            return [(ms, ask(server, f"/?{ms}")) for ms in order]
+
+        with ThreadPoolExecutor(4) as pool:
+            answers = [pair for found in pool.map(client, range(8)) for pair in found]
+        late = 0
+        for ms, answer in answers:
+            if answer.startswith(b"HTTP/1.1 503 "):
+                late += 1
+                assert ms > 0
+            else:
+                assert answer.endswith(f"\r\n{ms} in {pid}".encode())
+        assert late >= 8
+        assert "Traceback" not in server.output()
