@@ -208,7 +208,8 @@ def kill(outcome: Outcome, scale: float, flags: list[str]) -> None:
         with Load(server.address) as load, Killer() as killer:
             while len(victims) < count:
                 time.sleep(KILL_EVERY)
-                alive = alive_workers(server)
+                gone = {victim.pid for victim in victims}
+                alive = [pid for pid in alive_workers(server) if pid not in gone]
                 if alive:
                     victims.append(killer.kill(chance.choice(alive), server.port))
         held = {(port, victim.at) for victim in victims for port in victim.ports}

@@ -344,7 +344,7 @@ void fw_conn_finish(fw_hub *h, fw_conn *c, bool keep, bool cut)
         fw_conn_die(h, c);
         return;
     }
-    if (!keep || h->stopping) {
+    if (!keep) { /* `keep` is what the head said: a stop that began later does not take it back */
         c->closing = true;
         c->lingers = !cut && (!client_closes || c->in != NULL || c->input);
     } else if (c->in != NULL && h->shares && c->out.bytes < SHARE_BELOW) {

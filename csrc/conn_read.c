@@ -150,16 +150,17 @@ static bool too_slow(const fw_hub *h, const fw_conn *c)
     return elapsed > h->cfg.min_rate_grace_ms && (uint64_t)c->got * 1000 < (uint64_t)h->cfg.min_rate * elapsed;
 }
 
+/* The client may keep its connection: its last response said so, even if a stop has begun since. */
 static void become_idle(fw_hub *h, fw_conn *c)
 {
-    if (c->in != NULL || h->stopping) { /* bytes without memory to parse them, or time to leave */
+    if (c->in != NULL) { /* bytes without memory to parse them */
         fw_conn_die(h, c);
         return;
     }
     if (c->state == FW_STATE_OPEN)
         return;
     fw_conn_move(c, FW_STATE_IDLE);
-    fw_deadline_set(&h->deadlines, &c->deadline, FW_CLASS_KEEPALIVE, h->now);
+    fw_deadline_set(&h->deadlines, &c->deadline, h->stopping ? FW_CLASS_RETIRE : FW_CLASS_KEEPALIVE, h->now);
 }
 
 /* The client waits for leave to send its body (RFC 9110 10.1.1); no need if some of it is here already. */

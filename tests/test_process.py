@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from apps.client import Client
+from apps.client import request as asking
 
 import fastwsgi
 from fastwsgi.errors import AppImportError, ConfigError, ListenError
@@ -109,6 +111,37 @@ def test_in_place_a_second_int_leaves_a_request_that_does_not_end(
                 break
         assert server.wait() == 0
         assert b"done" not in request.wait()
+
+
+def test_a_stop_does_not_take_back_that_a_connection_is_kept(
+    project: Project, gate: Path,
+) -> None:
+    app = """
+        import os
+        def app(environ, start_response):
+            start_response("200 OK", [])
+            yield b"begun"
+            if environ["PATH_INFO"] == "/hold":
+                with open(os.environ["GATE"]) as gate:
+                    gate.read()
+        """
+    with (
+        spawn("-w", "0", "--health-path", "/health", "app:app", cwd=project(app=app),
+              env={"GATE": str(gate)}) as server,
+        Client(server.address) as client,
+        Client(server.address) as beside,
+    ):
+        client.send(asking("/hold"))
+        head = client.head()
+        assert not head.closes
+        server.signal(signal.SIGTERM)
+        while beside.fetch("/health").status != 503:  # until the stop has begun
+            pass
+        gate.write_text("go")
+        assert b"".join(client.chunks()) == b"begun"
+        assert client.fetch("/next").closes  # it was on its way, for all the server knew
+        assert client.ended()
+        assert server.wait() == 0
 
 
 def test_each_line_of_wsgi_errors_stays_whole_in_the_error_log() -> None:

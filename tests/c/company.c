@@ -116,9 +116,9 @@ typedef struct ending { /* of a turn: the connection to hand back, if it is over
 
 static const ending PARKED = {NULL, false, false};
 
-static ending over(fw_conn *c, bool well)
+static ending over(const player *p, fw_conn *c, bool well)
 {
-    return (ending){c, well && c->req->keep_alive, !well};
+    return (ending){c, well && c->req->keep_alive && !p->company->loop->hub.stopping, !well};
 }
 
 static bool put(player *p, fw_conn *c, const char *text, size_t n)
@@ -157,7 +157,7 @@ static int send_gated(player *p, fw_conn *c)
 static ending say_who(player *p, fw_conn *c)
 {
     const char who[2] = {(char)('0' + p->number), '\n'};
-    return over(c, put_head(p, c, sizeof who) && put(p, c, who, sizeof who));
+    return over(p, c, put_head(p, c, sizeof who) && put(p, c, who, sizeof who));
 }
 
 /* How far a parked response has come is behind conn->user. */
@@ -182,7 +182,7 @@ static ending stream(player *p, fw_conn *c, size_t *at)
     }
     const bool well = *at == APP_LARGE && !c->broken;
     free(at);
-    return over(c, well);
+    return over(p, c, well);
 }
 
 static ending write_out(player *p, fw_conn *c)
@@ -198,7 +198,7 @@ static ending write_out(player *p, fw_conn *c)
     pthread_mutex_lock(&m->mutex);
     m->wait_rc = rc;
     pthread_mutex_unlock(&m->mutex);
-    return over(c, rc == FW_OK);
+    return over(p, c, rc == FW_OK);
 }
 
 /* As a worker passes a streamed block on. */
@@ -222,12 +222,12 @@ static ending gather(player *p, fw_conn *c, const char *how)
     unsigned first = 0, second = 0, size = 0;
     CHECK(sscanf(how, "%u/%u/%u", &first, &second, &size) == 3 && size <= APP_LARGE / 2);
     if (!put_head(p, c, (size_t)size * 2) || pass_on(p, c, app_bytes, size) != FW_OK)
-        return over(c, false);
+        return over(p, c, false);
     stand(p, first);
     if (pass_on(p, c, app_bytes + size, size) != FW_OK)
-        return over(c, false);
+        return over(p, c, false);
     stand(p, second);
-    return over(c, true);
+    return over(p, c, true);
 }
 
 static ending drip(player *p, fw_conn *c)
@@ -238,7 +238,7 @@ static ending drip(player *p, fw_conn *c)
         if (i % 8 == 7)
             poll(NULL, 0, 2);
     }
-    return over(c, well);
+    return over(p, c, well);
 }
 
 static ending talk(player *p, fw_conn *c)
@@ -246,13 +246,13 @@ static ending talk(player *p, fw_conn *c)
     const struct timespec until = guard();
     struct timespec now = {0};
     if (!put_head(p, c, 1u << 30))
-        return over(c, false);
+        return over(p, c, false);
     while (pass_on(p, c, "x", 1) == FW_OK) {
         clock_gettime(CLOCK_REALTIME, &now);
         CHECK(now.tv_sec <= until.tv_sec);
         sched_yield();
     }
-    return over(c, false);
+    return over(p, c, false);
 }
 
 /* As the worker does with the environ that it has built, or finds, and with the client's name. */
@@ -281,7 +281,7 @@ static ending request(player *p, fw_conn *c)
     snprintf(target, sizeof target, "%.*s", (int)r->target.len, fw_request_at(r, r->target));
     if (strcmp(target, "/stream") == 0) {
         size_t *at = calloc(1, sizeof *at);
-        return at != NULL && put_head(p, c, APP_LARGE) ? stream(p, c, at) : over(c, false);
+        return at != NULL && put_head(p, c, APP_LARGE) ? stream(p, c, at) : over(p, c, false);
     }
     if (strcmp(target, "/write") == 0)
         return write_out(p, c);
@@ -304,7 +304,7 @@ static ending turn(player *p, fw_conn *c)
 {
     company *m = p->company;
     if (c->turn == FW_TURN_REQUEST)
-        return c->broken ? over(c, false) : request(p, c);
+        return c->broken ? over(p, c, false) : request(p, c);
     size_t *at = c->user;
     c->user = NULL;
     atomic_fetch_sub(&m->held, 1);
@@ -316,7 +316,7 @@ static ending turn(player *p, fw_conn *c)
     if (c->turn == FW_TURN_RESUME)
         return stream(p, c, at);
     free(at);
-    return over(c, false);
+    return over(p, c, false);
 }
 
 static void release(player *p)

@@ -244,5 +244,5 @@ void stage_answer(stage *s, fw_conn *c)
         stage_finish(s, c, false, true); /* as when a worker has no memory for its response */
         return;
     }
-    stage_finish(s, c, r->keep_alive, false);
+    stage_finish(s, c, r->keep_alive && !s->loop->hub.stopping, false);
 }

@@ -76,6 +76,63 @@ static void a_graceful_stop_answers_clients_that_wait_to_be_accepted(void)
     stage_close(&s);
 }
 
+static void hold(stage *s, fw_conn *c)
+{
+    s->data = c;
+}
+
+/* What a head has said binds: a client that may keep its connection may have sent the next request already. */
+static void a_stop_within_a_response_that_keeps_its_connection_answers_the_next_request(void)
+{
+    const fw_config cfg = defaults();
+    stage s;
+    char got[4096];
+    bool end;
+    stage_open(&s, &cfg);
+    s.app = hold;
+    const int client = stage_client(&s);
+    SAY(client, GET);
+    stage_run(&s);
+    CHECK(stage_head(&s, s.data, 0));
+    fw_loop_stop(s.loop, FW_STOP_GRACEFUL);
+    stage_run(&s);
+    CHECK(s.loop->hub.stopping);
+    stage_finish(&s, s.data, true, false);
+    s.app = stage_answer;
+    CHECK_INT(responses_in(got, stage_hear(&s, client, got, sizeof got, 1, &end)), 1);
+    CHECK(!end);
+    SAY(client, GET);
+    CHECK_INT(responses_in(got, stage_hear(&s, client, got, sizeof got, 99, &end)), 1);
+    CHECK(end);
+    close(client);
+    CHECK_INT(stage_run(&s), FW_NEXT_DONE);
+    stage_close(&s);
+}
+
+static void a_stop_does_not_wait_long_for_a_next_request(void)
+{
+    const fw_config cfg = defaults();
+    stage s;
+    char got[4096];
+    bool end;
+    stage_open(&s, &cfg);
+    s.app = hold;
+    const int client = stage_client(&s);
+    SAY(client, GET);
+    stage_run(&s);
+    CHECK(stage_head(&s, s.data, 0));
+    fw_loop_stop(s.loop, FW_STOP_GRACEFUL);
+    stage_run(&s);
+    stage_finish(&s, s.data, true, false);
+    CHECK_INT(responses_in(got, stage_hear(&s, client, got, sizeof got, 1, &end)), 1);
+    clock_advance(cfg.timeouts[FW_CLASS_RETIRE]);
+    stage_run(&s);
+    check_ended(&s, client);
+    CHECK_INT(stage_run(&s), FW_NEXT_DONE);
+    close(client);
+    stage_close(&s);
+}
+
 static void a_graceful_stop_ends_in_time(void)
 {
     const fw_config cfg = defaults();
@@ -186,6 +243,8 @@ int main(int argc, char **argv)
     static const test TESTS[] = {
         T(a_graceful_stop_answers_what_is_here),
         T(a_graceful_stop_answers_clients_that_wait_to_be_accepted),
+        T(a_stop_within_a_response_that_keeps_its_connection_answers_the_next_request),
+        T(a_stop_does_not_wait_long_for_a_next_request),
         T(a_graceful_stop_ends_in_time),
         T(a_quick_stop_closes_at_once),
         T(events_of_the_closed_are_forgotten),
