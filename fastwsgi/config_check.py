@@ -9,6 +9,7 @@ from typing import Any
 
 from fastwsgi.config import SETTINGS
 from fastwsgi.errors import ConfigError
+from fastwsgi.hooks import WITHOUT_MASTER
 from fastwsgi.reloader import can_watch
 
 NEED_A_MASTER = ("preload_app", "cpu_affinity", "max_requests", "max_lifetime", "max_rss",
@@ -43,7 +44,7 @@ def _check_without_master(config: Any) -> None:
         if getattr(config, name) != SETTINGS[name].default:
             raise ConfigError(f"workers must be 1 or more for {name} (from "
                               f"{config.origin(name)}): without a master nobody does it")
-    silent = sorted(set(config.hooks.functions) - {"on_starting"})
+    silent = sorted(set(config.hooks.functions) - set(WITHOUT_MASTER))
     if silent:
-        config.notices.append(f"hooks: without a master only on_starting is called, not "
-                              f"{', '.join(silent)}")
+        config.notices.append(f"hooks: without a master only {', '.join(WITHOUT_MASTER)} are "
+                              f"called, not {', '.join(silent)}")

@@ -24,6 +24,8 @@ ARGUMENTS: Mapping[str, tuple[str, ...]] = {
     "post_worker_init": ("worker",),
     "worker_int": ("worker",),
     "worker_abort": ("worker",),
+    "pre_request": ("worker", "req"),
+    "post_request": ("worker", "req", "environ", "resp"),
     "pre_exec": ("server",),
     "child_exit": ("server", "worker"),
     "worker_exit": ("server", "worker"),
@@ -33,25 +35,45 @@ ARGUMENTS: Mapping[str, tuple[str, ...]] = {
 """The hooks there are, and what each is called with."""
 
 UNKNOWN_HERE: Mapping[str, str] = {
-    "pre_request": "no code of the configuration file runs within a request; wrap the application",
-    "post_request": "no code of the configuration file runs within a request; wrap the application",
     "ssl_context": "TLS is for the proxy in front of this server",
 }
 """gunicorn's other hooks, refused rather than silently left uncalled, and what to do instead."""
 
 
+WITHOUT_MASTER = ("on_starting", "pre_request", "post_request")
+"""The hooks that are called with ``workers = 0``, too."""
+
+
 def check(name: str, function: Hook) -> Hook:
-    """Return ``function`` if it can be called as the hook ``name``; raise ValueError otherwise."""
+    """Return ``function`` if it can be called as the hook ``name``; raise ValueError otherwise.
+
+    A post_request of fewer arguments, as gunicorn had them, gets those that it takes.
+    """
     arguments = ARGUMENTS[name]
     try:
         taken = inspect.signature(function)
     except ValueError:  # a builtin that does not tell
         return function
+    if _takes(taken, arguments):
+        return function
+    if name == "post_request":
+        for count in (3, 2):
+            if _takes(taken, arguments[:count]):
+                return _of_first(count, function)
+    raise ValueError(f"a function of ({', '.join(arguments)}), not of {taken}")
+
+
+def _takes(signature: inspect.Signature, arguments: tuple[str, ...]) -> bool:
     try:
-        taken.bind(*arguments)
+        signature.bind(*arguments)
     except TypeError:
-        raise ValueError(f"a function of ({', '.join(arguments)}), not of {taken}") from None
-    return function
+        return False
+    return True
+
+
+def _of_first(count: int, function: Hook) -> Hook:
+    """Return the function of so many of the first arguments as one of all of them."""
+    return lambda *arguments: function(*arguments[:count])
 
 
 @dataclass(frozen=True)
@@ -81,8 +103,8 @@ class Hooks:
 class ServerView:
     """The server as a hook sees it: gunicorn's names.
 
-    ``cfg`` has the settings as attributes, ``log`` the methods debug, info, warning and error;
-    ``address`` holds what the listening sockets are bound to.
+    ``cfg`` has the settings as attributes, ``log`` the methods debug, info, warning, error,
+    critical and exception; ``address`` holds what the listening sockets are bound to.
     """
 
     cfg: Any

@@ -68,6 +68,14 @@ class ErrorLog:
         """Write a failure, with the traceback of ``exc`` if there is one."""
         self._logger.error(message, *values, exc_info=exc)
 
+    def critical(self, message: str, *values: object) -> None:
+        """Write a failure that ends a service; for hooks, which know this name."""
+        self._logger.critical(message, *values)
+
+    def exception(self, message: str, *values: object) -> None:
+        """Write a failure with the traceback of the exception that is being handled; for hooks."""
+        self._logger.error(message, *values, exc_info=True)
+
     def fileno(self) -> int:
         """Return the descriptor written to; raise OSError or ValueError if there is none."""
         file = self._handler.file or sys.stderr

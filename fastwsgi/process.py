@@ -89,6 +89,14 @@ def load_application(
     return checker, checker.summarize
 
 
+def attended(application: Application, config: Config, view: WorkerView) -> Application:
+    """Return the application, within the hooks of each request if there are such."""
+    if "pre_request" not in config.hooks and "post_request" not in config.hooks:
+        return application
+    from fastwsgi.request_hooks import attend
+    return attend(application, config.hooks, view)
+
+
 def serve_here(
     target: Application | str, listeners: Sequence[Listener], config: Config, log: ErrorLog, *,
     on_ready: Callable[[Worker], None] | None = None,
@@ -99,7 +107,9 @@ def serve_here(
     AppImportError and CoreError before anything is served.
     """
     application, at_end = load_application(target, config, log)
-    worker = build_worker(application, listeners, config, log, multiprocess=False)
+    view = WorkerView(1, config, log, os.getpid(), os.getppid(), application)
+    worker = build_worker(attended(application, config, view), listeners, config, log,
+                          multiprocess=False)
     request_warm_up(application, listeners, config, log, multiprocess=False)
     with _signals(worker, log):
         if on_ready is not None:
@@ -225,8 +235,8 @@ def work(
         drop_privileges(duty.config)
         application, at_end = load_application(duty.target, duty.config, duty.log)
         view.wsgi = application
-        worker = build_worker(application, duty.listeners, duty.config, duty.log,
-                              multiprocess=duty.multiprocess, board=board,
+        worker = build_worker(attended(application, duty.config, view), duty.listeners,
+                              duty.config, duty.log, multiprocess=duty.multiprocess, board=board,
                               lifeline=duty.lifeline_fd, beat=duty.heartbeat or 0)
         request_warm_up(application, duty.listeners, duty.config, duty.log, duty.multiprocess)
         hooks.call("post_worker_init", view)

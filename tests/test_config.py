@@ -229,9 +229,11 @@ def test_the_environment_may_name_the_configuration_file(project: Project) -> No
     ("x\n", "c.py, line 1: NameError: name 'x' is not defined"),
     ("_a = 1\ndef _f():\n    return 1 / 0\nworkers = _f()",
      "c.py, line 3: ZeroDivisionError: division by zero"),
-    ("def pre_request(worker, req): pass",
-     "hook 'pre_request' (from c.py) is not called: no code of the configuration file runs within "
-     "a request; wrap the application"),
+    ("def pre_request(worker): pass", "pre_request must be a function of (worker, req), "
+     "not of (worker) (from c.py)"),
+    ("def post_request(worker): pass",
+     "post_request must be a function of (worker, req, environ, resp), not of (worker) (from "
+     "c.py)"),
     ("def ssl_context(config, default): pass",
      "hook 'ssl_context' (from c.py) is not called: TLS is for the proxy in front of this server"),
     ("post_fork = 1", "post_fork must be a function, not 1 (from c.py)"),

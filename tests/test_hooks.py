@@ -49,6 +49,10 @@ def worker_int(worker):
     _tell("worker_int", f"age {worker.age}")
 def worker_abort(worker):
     _tell("worker_abort", f"age {worker.age}")
+def pre_request(worker, req):
+    _tell("pre_request", f"{worker.age} {req.path}")
+def post_request(worker, req, environ, resp):
+    _tell("post_request", f"{worker.age} {req.path} {resp.status}")
 def pre_exec(server):
     _tell("pre_exec", f"pid {server.pid}")
 def child_exit(server, worker):
@@ -103,6 +107,7 @@ def test_hooks_on_events(project: Project) -> None:
         (first,) = ready(server)
         server.signal(signal.SIGTTIN)
         second = ready(server, 2)[-1]
+        assert raw(server.address, GET).endswith(b"here")
         os.kill(second, signal.SIGABRT)
         server.wait_for(rf"worker {second} ended unexpectedly \(exit code 1\)")
         os.kill(first, signal.SIGQUIT)
@@ -187,5 +192,5 @@ def test_hooks_are_keywords_too(project: Project) -> None:
 def test_without_a_master_hooks_that_need_one_are_noticed(project: Project) -> None:
     where = project({"fastwsgi.conf.py": TELLING}, app=APP)
     with spawn("-w", "0", "app:app", cwd=where) as server:
-        server.wait_for("hooks: without a master only on_starting is called, not child_exit, ")
+        server.wait_for("without a master only on_starting, pre_request, post_request are called")
         assert [name for name, _, _ in calls(where)] == ["on_starting"]

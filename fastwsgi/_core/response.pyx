@@ -18,6 +18,7 @@ from fastwsgi._core cimport native
 from fastwsgi._core.csrc cimport (
     FW_METHOD_HEAD, FW_OK, FW_RETRY, fw_conn, fw_outq_mark, fw_request, fw_thread_close_gate, fw_thread_open_gate,
 )
+from fastwsgi._core.ending cimport Ending
 from fastwsgi._core.environ cimport request_line
 from fastwsgi._core.filewrapper cimport FileWrapper
 from fastwsgi._core.head cimport HeadFacts, put_fields, put_missing, put_status, status_code
@@ -188,6 +189,10 @@ cdef class Response:
     cdef int take(self, object result) except -1:
         """Accepts what the application returned; a list or tuple is queued whole."""
         cdef object kind = type(result)
+        if kind is Ending:
+            self.closer = (<Ending>result).close
+            result = (<Ending>result).result
+            kind = type(result)
         if kind is list or kind is tuple:
             self.check_started()
             self.put_all(result)
@@ -196,7 +201,8 @@ cdef class Response:
         if isinstance(result, (bytes, str, bytearray, memoryview)) or result is None:
             raise TypeError(f"the application returned {'None' if result is None else kind.__name__}; PEP 3333 wants"
                             " an iterable of bytes, such as a list of one bytes object")
-        self.closer = getattr(result, "close", None)
+        if self.closer is None:
+            self.closer = getattr(result, "close", None)
         if kind is FileWrapper and self.put_file(<FileWrapper>result):
             self.exhausted = True
             return 0
