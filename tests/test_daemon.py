@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import signal
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from apps.fifo import Fifo
 
 from fastwsgi.testing import raw, spawn
 
@@ -30,32 +29,24 @@ APP = """
 
 
 class Daemon:
-    """A server that ``start`` has started: its log, its pid file, its address."""
+    """A server that ``start`` has started: its log, a named pipe; its pid file; its address."""
 
     def __init__(self, place: Path) -> None:
         self.address = str(place / "s")
-        self._log = place / "log"
+        self.log = Fifo(place / "log")
         self._pidfile = place / "pid"
 
     @property
     def pid(self) -> int:
         return int(self._pidfile.read_text("ascii"))
 
-    def shows(self, pattern: str) -> str:
-        """Wait for a line in the log."""
-        end = time.monotonic() + 30
-        while not (found := re.search(f"^.*{pattern}.*$", self._log.read_text(), re.M)):
-            assert time.monotonic() < end, self._log.read_text()
-            time.sleep(0.01)
-        return found[0]
-
-    def stop(self) -> None:
-        """End it, and wait until it has said so."""
-        with contextlib.suppress(OSError, ValueError):
+    def stop(self) -> bool:
+        """End it, and wait until the last of its processes has closed the log."""
+        try:
             os.kill(self.pid, signal.SIGTERM)
-            end = time.monotonic() + 30
-            while self._pidfile.exists() and time.monotonic() < end:
-                time.sleep(0.01)
+        except (OSError, ValueError):  # it did not start
+            return True
+        return self.log.end()
 
 
 @pytest.fixture
@@ -73,7 +64,8 @@ def start(tmp_path: Path, command: Command, project: Project) -> Iterator[Callab
 
     yield run
     for daemon in daemons:
-        daemon.stop()
+        assert daemon.stop(), daemon.log.text
+        daemon.log.close()
 
 
 def test_the_command_returns_when_the_daemon_serves(start: Callable[..., Daemon]) -> None:
@@ -121,8 +113,8 @@ def test_a_pid_file_that_refuses_the_start_is_told_in_the_log(
 def test_winch_stops_the_workers_and_hup_starts_them_again(start: Callable[..., Daemon]) -> None:
     daemon = start("--log-level", "debug")
     os.kill(daemon.pid, signal.SIGWINCH)
-    daemon.shows("SIGWINCH: stopping the workers")
-    daemon.shows(r"worker \d+ left \(exit code 0\)")
+    daemon.log.line("SIGWINCH: stopping the workers")
+    daemon.log.line(r"worker \d+ left \(exit code 0\)")
     os.kill(daemon.pid, signal.SIGHUP)
     assert raw(daemon.address, GET, timeout=30).startswith(b"HTTP/1.1 200")
 
@@ -138,8 +130,8 @@ def test_a_daemon_can_be_upgraded(start: Callable[..., Daemon]) -> None:
     daemon = start()
     old = daemon.pid
     os.kill(old, signal.SIGUSR2)
-    new = int(re.findall(r"new master \(pid (\d+)\)", daemon.shows("is ready; TERM to this"))[0])
+    new = int(re.findall(r"new master \(pid (\d+)\)", daemon.log.line("is ready; TERM to this"))[0])
     os.kill(old, signal.SIGTERM)
-    daemon.shows("the upgrade is finished")
+    daemon.log.line("the upgrade is finished")
     assert daemon.pid == new
     assert raw(daemon.address, GET).startswith(b"HTTP/1.1 200")

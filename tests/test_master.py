@@ -5,17 +5,16 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import select
 import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from apps.eventually import answer_with
+from apps.fifo import Fifo
 
 from fastwsgi.testing import Process, environment, raw, spawn
 
@@ -68,25 +67,6 @@ def begin() -> Iterator[Callable[[Process], None]]:
             sock.sendall(GET)
 
         yield send
-
-
-class Fifo:
-    """A named pipe in the place of a log file: what is written there can be waited for."""
-
-    def __init__(self, path: Path) -> None:
-        os.mkfifo(path)
-        self._fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-        self._text = ""
-
-    def shows(self, text: str, timeout: float = 30.0) -> bool:
-        end = time.monotonic() + timeout
-        while text not in self._text and (left := end - time.monotonic()) > 0:
-            if select.select([self._fd], [], [], left)[0]:
-                block = os.read(self._fd, 65536)
-                if not block:
-                    break
-                self._text += block.decode()
-        return text in self._text
 
 
 def test_forks_the_workers_wanted(project: Project) -> None:
