@@ -14,9 +14,12 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from apps.ahead import ahead, chosen, cores
 
 ROOT = Path(__file__).parent.parent
 UNITS = sorted((ROOT / "tests" / "c").glob("test_*.c"))
@@ -72,11 +75,14 @@ def interpreter_stub(module: Path) -> str:
 def build(place: Path, sanitizer: str) -> Path:
     """Put csrc and the shared files into *place*, as an archive, with the interpreter's stub."""
     ours = sorted(set((ROOT / "csrc").glob("*.c")) - {ROOT / "csrc" / "poller_kqueue.c"})
-    sources = [*ours, *SHARED]
-    objects = []
-    for source in sources:
-        objects.append(place / f"{source.stem}.o")
-        must(CC, *FLAGS, *SANITIZERS[sanitizer], "-c", source, "-o", objects[-1])
+
+    def compiled(source: Path) -> Path:
+        made = place / f"{source.stem}.o"
+        must(CC, *FLAGS, *SANITIZERS[sanitizer], "-c", source, "-o", made)
+        return made
+
+    with ThreadPoolExecutor(cores()) as pool:
+        objects = list(pool.map(compiled, [*ours, *SHARED]))
     must("ar", "rcs", place / "libfw.a", *objects)
     (place / "stub.c").write_text(interpreter_stub(httptools_module()), encoding="ascii")
     must(CC, "-c", place / "stub.c", "-o", place / "stub.o")
@@ -93,10 +99,27 @@ def link(source: Path, core: Path, sanitizer: str) -> Path:
     return program
 
 
-@pytest.fixture(scope="session")
-def core(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory with csrc and shared files as an archive, the interpreter's stub beside it."""
-    return build(tmp_path_factory.mktemp("c"), "address")
+Done = subprocess.CompletedProcess[str]
+
+
+@pytest.fixture(scope="module")
+def done(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Callable[[Path], Done]]:
+    """What becomes of the program of a file."""
+    core = build(tmp_path_factory.mktemp("c"), "address")
+
+    def of(source: Path) -> Done:
+        return run(
+            link(source, core, "address"),
+            FW_HTTPTOOLS=str(httptools_module()),
+            ASAN_OPTIONS="detect_leaks=1:detect_stack_use_after_return=1:strict_string_checks=1",
+            UBSAN_OPTIONS="print_stacktrace=1",
+        )
+
+    longest_first = sorted(chosen(request, "source"), key=lambda path: path.stem != "test_sweep")
+    with ahead(of, longest_first) as outcome:
+        yield outcome
 
 
 def wrapped() -> list[str]:
@@ -106,11 +129,6 @@ def wrapped() -> list[str]:
 
 
 @pytest.mark.parametrize("source", UNITS, ids=[path.stem for path in UNITS])
-def test_unit(source: Path, core: Path) -> None:
-    done = run(
-        link(source, core, "address"),
-        FW_HTTPTOOLS=str(httptools_module()),
-        ASAN_OPTIONS="detect_leaks=1:detect_stack_use_after_return=1:strict_string_checks=1",
-        UBSAN_OPTIONS="print_stacktrace=1",
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+def test_unit(source: Path, done: Callable[[Path], Done]) -> None:
+    result = done(source)
+    assert result.returncode == 0, result.stdout + result.stderr

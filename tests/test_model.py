@@ -9,9 +9,12 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
+from apps.ahead import ahead, chosen
 from test_c_units import CC
 
 MODEL = Path(__file__).parent / "model" / "monitor.pml"
@@ -39,8 +42,27 @@ pytestmark = [
 ]
 
 
-def check(place: Path, how: str, definitions: str, *, optimise: str = "-O0") -> str:
-    """What the verifier says of the model: *how* is SAFETY, or NP for endless runs."""
+class Question(NamedTuple):
+    """What is asked of the model: *how* is SAFETY, or NP for endless runs."""
+
+    how: str
+    definitions: str
+    optimise: str = "-O0"
+
+
+@pytest.fixture(scope="module")
+def said(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Callable[[Question], str]]:
+    """What the verifier says of the model."""
+    def of(question: Question) -> str:
+        return check(tmp_path_factory.mktemp("model"), *question)
+
+    with ahead(of, chosen(request, "question")) as outcome:
+        yield outcome
+
+
+def check(place: Path, how: str, definitions: str, optimise: str) -> str:
     shutil.copy(MODEL, place)
     wrong = subprocess.run(
         ["spin", "-a", *definitions.split(), MODEL.name],
@@ -64,23 +86,37 @@ def is_complete(said: str) -> bool:
 
 
 @pytest.mark.parametrize(
-    "definitions",
-    ["-DREQUESTS=2", pytest.param("-DREQUESTS=3 -DEXTRAS=0", marks=pytest.mark.slow)],
+    "question",
+    [
+        Question("SAFETY", "-DREQUESTS=2", "-O2"),
+        pytest.param(Question("SAFETY", "-DREQUESTS=3 -DEXTRAS=0", "-O2"), marks=pytest.mark.slow),
+    ],
     ids=["all kinds of calls", "three requests"],
 )
-def test_one_leads_and_nothing_is_stuck(tmp_path: Path, definitions: str) -> None:
-    said = check(tmp_path, "SAFETY", definitions, optimise="-O2")
-    assert is_complete(said), said
+def test_one_leads_and_nothing_is_stuck(
+    said: Callable[[Question], str], question: Question,
+) -> None:
+    answer = said(question)
+    assert is_complete(answer), answer
 
 
-def test_every_run_comes_to_its_end(tmp_path: Path) -> None:
-    said = check(tmp_path, "NP", "-DREQUESTS=2 -DEXTRAS=0", optimise="-O1")
-    assert is_complete(said), said
+@pytest.mark.parametrize("question", [Question("NP", "-DREQUESTS=2 -DEXTRAS=0", "-O1")], ids=[""])
+def test_every_run_comes_to_its_end(said: Callable[[Question], str], question: Question) -> None:
+    answer = said(question)
+    assert is_complete(answer), answer
 
 
-@pytest.mark.parametrize("mutant", MUTANTS, ids=[text for text, _, _ in MUTANTS.values()])
-def test_a_broken_rule_is_found(tmp_path: Path, mutant: int) -> None:
-    _, expected, requests = MUTANTS[mutant]
-    how = "NP" if expected == ENDLESS else "SAFETY"
-    said = check(tmp_path, how, f"{requests} -DMUTANT={mutant}")
-    assert expected in said, said
+@pytest.mark.parametrize(
+    ("question", "expected"),
+    [
+        (Question("NP" if expected == ENDLESS else "SAFETY", f"{requests} -DMUTANT={number}"),
+         expected)
+        for number, (_, expected, requests) in MUTANTS.items()
+    ],
+    ids=[text for text, _, _ in MUTANTS.values()],
+)
+def test_a_broken_rule_is_found(
+    said: Callable[[Question], str], question: Question, expected: str,
+) -> None:
+    answer = said(question)
+    assert expected in answer, answer

@@ -19,6 +19,7 @@ from typing import NamedTuple
 from urllib.request import urlopen
 
 import pytest
+from apps.ahead import cores
 
 import fastwsgi
 
@@ -48,13 +49,14 @@ def pythons() -> list[str]:
     return [found[version] for version in sorted(found)]
 
 
-def run(*command: str | Path, cwd: Path) -> str:
+def run(*command: str | Path, cwd: Path, **variables: str) -> str:
     """The output of a command that has to succeed, run without this suite's own surroundings."""
     hidden = ("PYTHONPATH", "VIRTUAL_ENV", "LD_PRELOAD", "FASTWSGI_DEBUG")
     environ = {key: value for key, value in os.environ.items() if key not in hidden}
     done = subprocess.run(
         [str(word) for word in command],
-        cwd=cwd, env=environ, capture_output=True, text=True, errors="replace", timeout=600,
+        cwd=cwd, env=environ | variables, capture_output=True, text=True, errors="replace",
+        timeout=600,
     )  # fmt: skip
     assert done.returncode == 0, f"{' '.join(map(str, command))}\n{done.stdout}{done.stderr}"
     return done.stdout
@@ -80,9 +82,11 @@ def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     hook = "from setuptools import build_meta; build_meta.build_sdist('../dist')"
     run(python, "-c", hook, cwd=place / "tree")
     (sdist,) = (place / "dist").glob("*.tar.gz")
+    (place / "all-cores.cfg").write_text(f"[build_ext]\nparallel = {cores()}\n")
     run(
         python, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation",
         "--wheel-dir", place / "dist", sdist, cwd=place,
+        DIST_EXTRA_CONFIG=str(place / "all-cores.cfg"),
     )  # fmt: skip
     (wheel,) = (place / "dist").glob("*.whl")
     return Built(place, sdist, wheel)

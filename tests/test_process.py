@@ -129,18 +129,19 @@ def test_a_stop_does_not_take_back_that_a_connection_is_kept(
         spawn("-w", "0", "--health-path", "/health", "app:app", cwd=project(app=app),
               env={"GATE": str(gate)}) as server,
         Client(server.address) as client,
-        Client(server.address) as beside,
     ):
         client.send(asking("/hold"))
         head = client.head()
         assert not head.closes
-        server.signal(signal.SIGTERM)
-        while beside.fetch("/health").status != 503:  # until the stop has begun
-            pass
+        with Client(server.address) as beside:
+            server.signal(signal.SIGTERM)
+            while beside.fetch("/health").status != 503:  # until the stop has begun
+                pass
         gate.write_text("go")
         assert b"".join(client.chunks()) == b"begun"
         assert client.fetch("/next").closes  # it was on its way, for all the server knew
         assert client.ended()
+        client.close()
         assert server.wait() == 0
 
 

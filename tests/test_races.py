@@ -7,10 +7,12 @@ a second time with it: their interleavings are other ones than chance finds. No 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from test_c_units import CC, LINUX, ROOT, build, httptools_module, link, run
+from apps.ahead import ahead, chosen
+from test_c_units import CC, LINUX, ROOT, Done, build, httptools_module, link, run
 
 HERE = ROOT / "tests" / "c"
 PROGRAMS = [HERE / "race.c", *sorted(HERE.glob("test_thread*.c")), HERE / "test_standby.c"]
@@ -21,17 +23,25 @@ pytestmark = pytest.mark.skipif(
 
 
 @pytest.fixture(scope="module")
-def core(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The core and the tests' shared files, made for ThreadSanitizer."""
-    return build(tmp_path_factory.mktemp("races"), "thread")
+def done(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Callable[[Path], Done]]:
+    """What becomes of a program made for ThreadSanitizer, with the tests' shared files."""
+    core = build(tmp_path_factory.mktemp("races"), "thread")
+
+    def of(source: Path) -> Done:
+        return run(
+            link(source, core, "thread"),
+            FW_HTTPTOOLS=str(httptools_module()),
+            TSAN_OPTIONS="second_deadlock_stack=1",
+        )
+
+    with ahead(of, chosen(request, "source")) as outcome:
+        yield outcome
 
 
 @pytest.mark.parametrize("source", PROGRAMS, ids=[path.stem for path in PROGRAMS])
-def test_no_race_is_reported(source: Path, core: Path) -> None:
-    done = run(
-        link(source, core, "thread"),
-        FW_HTTPTOOLS=str(httptools_module()),
-        TSAN_OPTIONS="second_deadlock_stack=1",
-    )
-    assert "ThreadSanitizer" not in done.stderr, done.stderr[:8000]
-    assert done.returncode == 0, done.stdout + done.stderr[:8000]
+def test_no_race_is_reported(source: Path, done: Callable[[Path], Done]) -> None:
+    result = done(source)
+    assert "ThreadSanitizer" not in result.stderr, result.stderr[:8000]
+    assert result.returncode == 0, result.stdout + result.stderr[:8000]

@@ -301,6 +301,8 @@ def test_the_health_path_says_503_while_the_worker_stops() -> None:
         assert response.status == 503
         assert response.closes
         assert check.ended()
+        check.close()
         gate.let_go()
         assert client.response().body == b"hold False"
+        client.close()
         assert server.wait() == 0

@@ -197,6 +197,7 @@ def test_a_graceful_stop_sends_it_to_its_end(place: str, threads: int) -> None:
         assert idle.ended()
         for name, client in clients.items():
             assert b"".join(client.chunks()) == name.encode().ljust(BLOCK, b".") * BLOCKS
+        for client in clients.values():
             assert client.ended()
             client.close()
         stopping.join(TIMEOUT)
