@@ -115,7 +115,9 @@ def test_all_requests_in_flight_are_answered_before_the_end(
         server.wait_for("stopping: finishing requests")
         (tmp_path / "gate").write_text("go")
         for client in clients:
-            assert client.makefile("rb").read().endswith(b"answered")
+            with client.makefile("rb") as answers:
+                assert answers.read().endswith(b"answered")
+            client.close()
         assert server.wait() == 0
 
 

@@ -50,7 +50,7 @@ COSTLY = {
     "no-room-for-bodies": "open=EMFILE/4,open=ENOSPC/3,write=ENOSPC/29,write=EIO/37",
     "unreadable-bodies": "pread=EIO/2",
     "broken-lines": "recv=ETIMEDOUT/11,send=ECONNRESET/23",
-    "no-socket-memory": "send=ENOBUFS/5,recv=ENOMEM/7,accept4=ENOMEM/3",
+    "no-socket-memory": "send=ENOBUFS/5,recv=ENOMEM/7,accept4=ENOMEM/9",
     "no-memory": "malloc=ENOMEM/5",
     "now-and-then-no-memory": "malloc=ENOMEM/17",
     "no-goodbye": "shutdown=ENOTCONN/2,recv=ECONNRESET/9",

@@ -349,6 +349,7 @@ def test_a_graceful_stop_answers_what_every_thread_has_at_hand(
             assert response.body == f"hold {threads > 1}".encode()
             assert response.closes
             assert client.ended()
+            client.close()
         assert server.wait() == 0
         with pytest.raises(ConnectionRefusedError):
             fetch(server.address)
