@@ -173,7 +173,7 @@ def upgrade(outcome: Outcome, scale: float, flags: list[str]) -> None:
             if master != server.pid:
                 os.kill(master, signal.SIGTERM)
         server.wait(GUARD)  # until the last of them has closed the output
-        if server.output().count("] stopped\n") != count + 1:
+        if len(re.findall(r"\] stopped\b", server.output())) != count + 1:
             outcome.failures["a master did not say that it has stopped"] += 1
     outcome.done = f"{count} upgrades, {load.workers} workers answered"
 

@@ -95,7 +95,7 @@ def test_an_idle_server_stops_with_exit_code_0(
         server.signal(number)
         assert server.wait() == 0
         assert "Traceback" not in server.output()
-        assert server.output().rstrip().endswith("stopped")
+        assert "] stopped" in server.output().splitlines()[-1]
 
 
 def test_in_place_a_second_int_leaves_a_request_that_does_not_end(
