@@ -349,7 +349,10 @@ def main() -> int:
     chosen = arguments.only.split(",")
     if unknown := set(chosen) - set(PARTS):
         parser.error(f"no part called {', '.join(unknown)}; there are {', '.join(PARTS)}")
-    machine.ensure("wrk")
+    try:
+        machine.ensure("wrk")
+    except machine.Missing as error:
+        print(f"without wrk: {error}", file=sys.stderr)
     machine.raise_descriptor_limit()
     outcomes = []
     print(HEAD, flush=True)

@@ -21,6 +21,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from bench import machine
 from bench.client import Client, Malformed
 from bench.soak_app import content
 
@@ -160,7 +161,7 @@ class Caller(threading.Thread):
 
 
 class Load:
-    """Callers and wrk, inside the `with` block.
+    """Callers and, where it is installed, wrk, inside the `with` block.
 
     `pause` is the time in seconds between an answer and its caller's next request.
     """
@@ -175,16 +176,18 @@ class Load:
         ]
         self.wrk: dict[str, int] = {}  #: its requests and its errors, after the block
         self._folder = tempfile.TemporaryDirectory(prefix="fastwsgi-soak-")
+        self._process: subprocess.Popen[str] | None = None
 
     def __enter__(self) -> Load:
         script = Path(self._folder.name) / "soak.lua"
         script.write_text(SCRIPT)
         host, port = self._address
-        self._process = subprocess.Popen(
-            ["wrk", "-t1", f"-c{WRK_CONNECTIONS}", "-d", "24h", "--timeout", f"{PATIENCE:.0f}s",
-             "-s", str(script), f"http://{host}:{port}/"],
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        )  # fmt: skip
+        if machine.present("wrk"):
+            self._process = subprocess.Popen(
+                ["wrk", "-t1", f"-c{WRK_CONNECTIONS}", "-d", "24h", "--timeout",
+                 f"{PATIENCE:.0f}s", "-s", str(script), f"http://{host}:{port}/"],
+                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            )  # fmt: skip
         for caller in self.callers:
             caller.start()
         return self
@@ -196,12 +199,13 @@ class Load:
         trace: TracebackType | None,
     ) -> None:
         self._over.set()
-        self._process.send_signal(signal.SIGINT)  # it says what it saw, and ends
-        said = self._process.communicate(timeout=PATIENCE)[0]
-        try:
-            self.wrk = json.loads(said.strip().splitlines()[-1])
-        except (ValueError, IndexError):
-            self.wrk = {"requests": 0, "no figures": 1}
+        if self._process is not None:
+            self._process.send_signal(signal.SIGINT)  # it says what it saw, and ends
+            said = self._process.communicate(timeout=PATIENCE)[0]
+            try:
+                self.wrk = json.loads(said.strip().splitlines()[-1])
+            except (ValueError, IndexError):
+                self.wrk = {"requests": 0, "no figures": 1}
         for caller in self.callers:
             caller.join(PATIENCE + 5)
         self._folder.cleanup()

@@ -154,6 +154,8 @@ def test_only_the_connection_at_hand_is_lost(
         address = (server.host, server.port)
         whole = 0
         for _ in range(3):
+            # whose end the server lingers for
+            assert b" 200 " not in answer_to(address, b"GET / nonsense\r\n\r\n")
             for _, sent, expected in exchanges(1):
                 closing = sent.replace(b"\r\n", b"\r\nConnection: close\r\n", 1)
                 whole += check_as_far_as_it_came(answer_to(address, closing), expected)

@@ -73,7 +73,7 @@ def test_an_application_that_never_imported_comes_up_with_a_new_file(
         server.wait_for("No module named 'part'")
         server.wait_for("waiting for a source file to change")
         project(part="TEXT = b'here it is'")
-        assert b"here it is" in raw(address, GET, timeout=30)
+        assert answer_with(address, GET, b"here it is")
 
 
 @engines
