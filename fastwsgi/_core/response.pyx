@@ -189,15 +189,14 @@ cdef class Response:
     cdef int take(self, object result) except -1:
         """Accepts what the application returned; a list or tuple is queued whole."""
         cdef object kind = type(result)
-        if kind is Ending:
-            self.closer = (<Ending>result).close
-            result = (<Ending>result).result
-            kind = type(result)
         if kind is list or kind is tuple:
             self.check_started()
             self.put_all(result)
             self.exhausted = True
             return 0
+        if kind is Ending:
+            self.closer = (<Ending>result).close
+            return self.take((<Ending>result).result)
         if isinstance(result, (bytes, str, bytearray, memoryview)) or result is None:
             raise TypeError(f"the application returned {'None' if result is None else kind.__name__}; PEP 3333 wants"
                             " an iterable of bytes, such as a list of one bytes object")
