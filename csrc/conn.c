@@ -154,6 +154,7 @@ void fw_conn_close(fw_hub *h, fw_conn *c)
         return;
     case FW_STATE_BUSY: c->broken = true; return;
     case FW_STATE_SUSPENDED:
+        c->unsent = c->out.bytes;
         c->broken = true;
         fw_outq_clear(&c->out, &h->pool);
         call_owner(h, c, FW_TURN_GONE);
@@ -190,6 +191,7 @@ int fw_conn_send(fw_conn *c, fw_pool *pool, uint64_t *sent)
         return rc;
     atomic_store_explicit(&c->blocked, false, memory_order_relaxed);
     if (fw_unlikely(rc < 0)) {
+        c->unsent = c->out.bytes;
         c->broken = true;
         fw_outq_clear(&c->out, pool);
     }

@@ -90,6 +90,7 @@ typedef struct fw_conn {
     fw_request *req; /* from the first byte of a head to the end of its response */
     fw_buffer *in;   /* NULL while nothing unread is here: an idle connection holds no buffer */
     fw_outq out;
+    size_t unsent; /* of a broken connection: what was queued then */
     struct fw_owner *owner; /* who pulled it last: a suspended response goes on there */
     void *user; /* the worker's: the suspended response; owned by whoever pulled it last */
     void *peer; /* the worker's: objects that name the client; handed back by fw_thread_spent */

@@ -3,6 +3,7 @@
  * Reading is edge-triggered: conn->input says that the socket may have bytes, and is cleared by a read that finds it
  * empty. A client that sends without pause is read a few times per turn of the loop, then the others come first.
  */
+#include "access.h"
 #include "conn_parts.h"
 #include "intake.h"
 
@@ -49,9 +50,44 @@ void fw_conn_discard(fw_hub *h, fw_conn *c)
 
 /* ---- refusing -------------------------------------------------------------------------------------------------- */
 
+/* The request line as far as it is here, without its line end. */
+static fw_text received_line(const fw_conn *c)
+{
+    const fw_request *r = c->req;
+    if (r == NULL || r->base == NULL || c->in == NULL)
+        return (fw_text){NULL, 0};
+    const char *s = r->base + r->start, *end = c->in->data + c->in->len;
+    if (s >= end)
+        return (fw_text){NULL, 0};
+    const char *lf = memchr(s, '\n', (size_t)(end - s));
+    size_t n = (size_t)((lf != NULL ? lf : end) - s);
+    if (n > 0 && s[n - 1] == '\r')
+        n--;
+    return (fw_text){s, n};
+}
+
+/* A refusal has its line in the access log, though no application hears of it. */
+static void log_refusal(const fw_hub *h, const fw_conn *c, int status, const char *why, bool head)
+{
+    const char *reason = fw_wire_reason(status);
+    const bool receiving = c->state == FW_STATE_HEAD || c->state == FW_STATE_BODY;
+    const fw_entry e = {
+        .req = c->req,
+        .line = received_line(c),
+        .client = fw_conn_address(c),
+        .status = status,
+        .reason = {reason, strlen(reason)},
+        .bytes = head ? 0 : strlen(why) + 1,
+        .us = receiving ? (uint64_t)((uint32_t)h->now - c->since) * 1000 : 0,
+    };
+    fw_access_put(h->cfg.access, &e);
+}
+
 static void refuse(fw_hub *h, fw_conn *c, int status, const char *why, bool head)
 {
     h->stats.refused++;
+    if (h->cfg.access != NULL)
+        log_refusal(h, c, status, why, head);
     c->closing = true;
     c->lingers = true;
     if (fw_wire_refusal(&c->out, &h->pool, &h->date, status, why, head) != FW_OK) {

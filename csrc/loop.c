@@ -1,5 +1,6 @@
 /* loop.c - accept, poll, hand out requests, stop. */
 #include "loop.h"
+#include "access.h"
 #include "intake.h"
 
 #include <errno.h>
@@ -424,13 +425,44 @@ static int safe_point(fw_loop *l)
     return FW_LOOP_ON;
 }
 
+/* Without the lock: nobody who is quick waits for the disk. */
+static void flush_access(fw_loop *l)
+{
+    fw_access *a = l->hub.cfg.access;
+    if (a != NULL && fw_access_pending(a))
+        fw_batch_flush(&a->batch);
+}
+
+/* Lines are lost when the disk is full, say: an error log hears of it. */
+static bool tell_of_loss(fw_loop *l)
+{
+    fw_access *a = l->hub.cfg.access;
+    if (fw_likely(a == NULL || atomic_load_explicit(&a->batch.lost, memory_order_relaxed) == 0))
+        return false;
+    notice(l, FW_NOTICE_ACCESS);
+    return l->woken;
+}
+
+bool fw_loop_flush_access(fw_loop *l)
+{
+    if (fw_likely(l->hub.cfg.access == NULL || fw_batch_len(&l->hub.cfg.access->batch) == 0))
+        return false;
+    fw_loop_release(l);
+    flush_access(l);
+    fw_loop_lock(l);
+    return true;
+}
+
 static int wait_for_events(fw_loop *l, int ms)
 {
+    if (fw_unlikely(tell_of_loss(l)))
+        ms = 0;
     if (ms == 0)
         return fw_poller_wait(&l->hub.poller, l->events, 0);
     l->wakes_at = ms < 0 ? UINT64_MAX : l->hub.now + (uint64_t)ms;
     l->polling = true;
     fw_loop_release(l);
+    flush_access(l);
     int rc = fw_poller_wait(&l->hub.poller, l->events, ms);
     fw_loop_lock(l);
     l->polling = false;
@@ -455,6 +487,10 @@ static int poll_once(fw_loop *l)
         return rc;
     l->nevents = rc;
     l->crowded = rc == EVENTS;
+    if (fw_unlikely(l->woken)) {
+        l->woken = false;
+        return FW_LOOP_WAKE;
+    }
     return FW_LOOP_ON;
 }
 

@@ -15,6 +15,7 @@
 enum fw_notice {
     FW_NOTICE_DESCRIPTORS = 1, /* out of descriptors or socket memory: accepting is paused */
     FW_NOTICE_CONNECTIONS = 2, /* max_connections reached */
+    FW_NOTICE_ACCESS = 4,      /* lines of the access log are lost */
 };
 
 enum fw_stop { FW_STOP_NONE, FW_STOP_GRACEFUL, FW_STOP_QUICK };
@@ -74,7 +75,7 @@ typedef struct fw_loop {
     uint64_t retry_at;  /* accept again at this time after running out of descriptors */
     uint64_t polled_at; /* when the last poll returned */
     uint64_t stop_at;   /* end of a graceful stop */
-    uint64_t noticed_at[2];
+    uint64_t noticed_at[3];
     unsigned notices;
     fw_board *board;    /* or NULL; borrowed */
     uint64_t counted_at; /* ms: when the counters were copied there, and two of them then */
@@ -146,6 +147,9 @@ void fw_loop_signal(fw_loop *l, pthread_cond_t *c);
 /* Waits on `c`; who waits otherwise calls fw_loop_signal_all before. */
 void fw_loop_wait(fw_loop *l, pthread_cond_t *c);
 void fw_loop_signal_all(fw_loop *l);
+
+/* Writes what the access log has gathered, with the lock given up meanwhile. False: nothing to write. */
+bool fw_loop_flush_access(fw_loop *l);
 
 /* Lets those in who wait for the lock. */
 void fw_loop_step_aside(fw_loop *l);

@@ -46,6 +46,20 @@ static bool worth_remembering(const fw_request *r)
            r->start == 0 && r->head_len <= FW_MEMO_LONGEST;
 }
 
+/* The log tells fields of a head that is not parsed again. */
+static bool keep_fields(fw_memo *m, const fw_request *r)
+{
+    if (fw_likely(r->cfg->access == NULL))
+        return true;
+    fw_field *fields = realloc(m->fields, (r->nfields + 1) * sizeof *fields);
+    if (fields == NULL)
+        return false;
+    memcpy(fields, r->fields, r->nfields * sizeof *fields);
+    m->fields = fields;
+    m->nfields = r->nfields;
+    return true;
+}
+
 static bool overwrite(fw_memos *t, fw_memo *m, const fw_request *r, uint32_t line_len, unsigned listener)
 {
     if (m->pins != 0 || (m->user != NULL && t->nretired >= FW_MEMOS))
@@ -61,6 +75,8 @@ static bool overwrite(fw_memos *t, fw_memo *m, const fw_request *r, uint32_t lin
         m->bytes = bytes;
         m->cap = r->head_len;
     }
+    if (!keep_fields(m, r))
+        return false;
     memcpy(m->bytes, r->base, r->head_len);
     m->line_len = line_len;
     m->block_len = r->head_len - line_len;
@@ -117,6 +133,7 @@ void fw_memos_clear(fw_memos *t)
         if (m->user != NULL)
             t->retired[t->nretired++] = m->user;
         free(m->bytes);
+        free(m->fields);
         memset(m, 0, sizeof *m);
     }
 }

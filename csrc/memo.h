@@ -27,6 +27,8 @@ typedef struct fw_memo {
     unsigned listener;
     fw_span method, target, path, query;
     uint64_t names;
+    fw_field *fields; /* of the head in `bytes`, for the access log; NULL without one */
+    uint32_t nfields;
     uint8_t method_id, minor;
     bool keep_alive;
     _Atomic(void *) user; /* the worker's, or NULL while nothing has been built from it; set while pinned to be filled */

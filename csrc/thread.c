@@ -1,5 +1,6 @@
 /* thread.c - an application thread: pulling turns, handing back, output, waiting. */
 #include "thread.h"
+#include "access.h"
 #include "crew.h"
 #include "standby.h"
 
@@ -212,9 +213,12 @@ static int take_turn(fw_thread *t, bool hasty, fw_conn **out)
     fw_loop *l = t->loop;
     int rc;
     for (;;) {
-        if (fw_unlikely(t->parked != 0) && !hasty && fw_lead_pass_on(l, t)) {
-            fw_idle_wait(l, t);
-            continue;
+        if (fw_unlikely(t->parked != 0) && !hasty) {
+            fw_loop_flush_access(l); /* first: who is called while it has no lock is not asleep yet */
+            if (fw_lead_pass_on(l, t)) {
+                fw_idle_wait(l, t);
+                continue;
+            }
         }
         if (pull(t, out))
             return FW_NEXT_TURN;
@@ -236,7 +240,8 @@ static int take_turn(fw_thread *t, bool hasty, fw_conn **out)
         } else {
             if (hasty)
                 return FW_RETRY;
-            fw_idle_wait(l, t);
+            if (!fw_loop_flush_access(l))
+                fw_idle_wait(l, t);
         }
     }
 }
@@ -265,11 +270,22 @@ static void send_last(fw_thread *t, fw_conn *c, bool keep)
         fw_body_close(&c->req->body);
 }
 
+/* Lines of the access log that must not wait for a pause: many, or of calls that may be long. */
+static void flush_due(fw_loop *l)
+{
+    fw_batch *b = &l->hub.cfg.access->batch;
+    const size_t n = fw_batch_len(b);
+    if (n >= FW_BATCH_DUE || (n != 0 && atomic_load_explicit(&l->crew.pool, memory_order_relaxed)))
+        fw_batch_flush(b);
+}
+
 int fw_thread_next(fw_thread *t, fw_conn *done, bool keep, bool cut, bool hasty, fw_conn **out)
 {
     fw_loop *l = t->loop;
     if (done != NULL)
         send_last(t, done, keep);
+    if (fw_unlikely(l->hub.cfg.access != NULL) && !hasty)
+        flush_due(l);
     fw_loop_lock(l);
     come_back(t, done != NULL);
     if (done != NULL)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from fastwsgi import config_values as values
+from fastwsgi.access_format import DEFAULT
 
 
 @dataclass(frozen=True)
@@ -236,6 +237,16 @@ _TABLE = (
         "front of PATH_INFO",
         metavar="PATH", core=True),
 
+    Setting(
+        "accesslog", "log", ("--access-logfile",), "", values.text,
+        "file of the access log, which has one line for each request; '-' is stdout, left out "
+        "there is none. SIGUSR1 opens it anew after a rotation",
+        metavar="FILE"),
+    Setting(
+        "access_log_format", "log", ("--access-logformat",), DEFAULT, values.access_format,
+        "what a line of the access log tells, in gunicorn's atoms, or 'json' for an object per "
+        "line; docs/logs.md lists both. What a client has sent is escaped",
+        metavar="FORMAT"),
     Setting(
         "errorlog", "log", ("--error-logfile", "--log-file"), "-", values.text,
         "file of the error log, where the application's wsgi.errors goes too; '-' is stderr. "

@@ -2,8 +2,8 @@
 
 A converter takes what an origin offers (text from the command line or the environment, a Python or
 TOML value from a file, a keyword argument) and returns the value the server works with, or raises
-``ValueError`` whose text completes the sentence "NAME must be ...". It imports nothing of ours and
-knows nothing of origins; config_sources.py adds those.
+``ValueError`` whose text completes the sentence "NAME must be ...". It knows nothing of origins;
+config_sources.py adds those.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+
+from fastwsgi.access_format import parse
 
 Converter = Callable[[object], object]
 
@@ -193,6 +195,13 @@ def text(value: object) -> str:
     if "\0" in value:
         raise ValueError("a text without NUL characters")
     return value
+
+
+def access_format(value: object) -> str:
+    """Convert the format of the access log: gunicorn's atoms, or ``json``."""
+    pattern = text(value)
+    parse(pattern)
+    return pattern
 
 
 def directory(value: object) -> str:

@@ -147,7 +147,8 @@ class _Life:
         for number in IGNORED_BY_WORKERS:
             signal.signal(number, signal.SIG_IGN)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        signal.signal(signal.SIGUSR1, lambda _number, _frame: reopen(log))
+        access = self._duty.access
+        signal.signal(signal.SIGUSR1, lambda _number, _frame: reopen(log, access))
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         set_title("fork server", self._duty.name)
         lifeline = Lifeline(self._duty.lifeline_fd, lambda: os._exit(FAILED))

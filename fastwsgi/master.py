@@ -15,6 +15,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 
+from fastwsgi.access import AccessLog
 from fastwsgi.children import UNKNOWN, WORKER, Child
 from fastwsgi.config_sources import Config
 from fastwsgi.crew import QUICK_GRACE, Crew
@@ -60,8 +61,10 @@ class Master:
         self, target: Application | str, config: Config, listeners: Sequence[Listener],
         log: ErrorLog, announce: Callable[[str], None],
         reconfigure: Callable[[], Config], upgrade: Upgrade, notifier: Notifier,
+        access: AccessLog | None = None,
     ) -> None:
         self.exit_code = OK
+        self._access = self._access_before = access
         self._target = target
         self._config = config
         self._before_reload = config
@@ -170,7 +173,7 @@ class Master:
         elif number == signal.SIGHUP:
             self._reload()
         elif number == signal.SIGUSR1:
-            reopen(self._log)
+            reopen(self._log, self._access)
             for child in self._crew.everyone():
                 child.tell(signal.SIGUSR1)
         elif number == signal.SIGUSR2:
@@ -236,7 +239,7 @@ class Master:
         self._notifier.reloading()
         try:
             config = self._reconfigure()
-            account_ids(config)
+            access = AccessLog.wanted(config, account_ids(config))
         except FastwsgiError as error:
             self._log.error("reload refused, nothing has changed: %s", error)
             self._notifier.ready("the last reload was refused")
@@ -246,6 +249,7 @@ class Master:
                 self._log.warning("reload: a change of %s takes effect after a restart", name)
         self._log.info("reloading")
         self._before_reload, self._config = self._config, config
+        self._keep_access(self._access, access)
         self._view.cfg = config
         self._hook("on_reload", self._view)
         if config.workers != self._before_reload.workers or not self._wanted:
@@ -259,6 +263,12 @@ class Master:
         for child in self._crew.everyone():
             if (at_once or child.ready_at is None) and not child.leaving:
                 self._retire(child, graceful=child.ready_at is not None)
+
+    def _keep_access(self, before: AccessLog | None, now: AccessLog | None) -> None:
+        """Hold on to two access logs: that of workers to come, and that to fall back on."""
+        for log in {self._access, self._access_before} - {before, now, None}:
+            log.close()
+        self._access_before, self._access = before, now
 
     def _reconcile(self) -> None:
         """Bring the workers there are closer to those that are wanted."""
@@ -307,7 +317,7 @@ class Master:
 
     def _duty(self) -> Duty:
         return Duty(self._target, self._listeners, self._config, self._log, self._lifeline_fd,
-                    self._view, self._wanted > 1, self._pulse.heartbeat)
+                    self._view, self._wanted > 1, self._pulse.heartbeat, self._access)
 
     def _spawn(self) -> bool:
         """Start one worker; False when that cannot be now: it is tried again by ``_reconcile``."""
@@ -367,6 +377,7 @@ class Master:
             if self._config.workers != self._before_reload.workers:
                 self._want(self._before_reload.workers)
             self._config = self._view.cfg = self._before_reload
+            self._keep_access(self._access_before, self._access_before)
             self._crew.take_back(self._generation)
         else:
             self._crew.join(self._generation)

@@ -21,6 +21,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO, cast
 
 from fastwsgi._version import __version__
+from fastwsgi.access import AccessLog
 from fastwsgi.config_sources import Config
 from fastwsgi.errors import AppImportError, CoreError, RequestTimeout
 from fastwsgi.hooks import ServerView, WorkerView
@@ -63,13 +64,13 @@ def core_worker() -> type[Worker]:
 
 
 def build_worker(
-    application: Application, listeners: Sequence[Listener], config: Config, log: ErrorLog, *,
-    multiprocess: bool, board: Board | None = None, **more: Any,
+    application: Application, listeners: Sequence[Listener], config: Config, log: ErrorLog,
+    access: AccessLog | None = None, *, multiprocess: bool, board: Board | None = None, **more: Any,
 ) -> Worker:
-    """Hand application, listeners, settings and what else is known (``more``) to the core."""
+    """Hand application, listeners, settings, logs and what else is known (``more``) to the core."""
     return core_worker()(
         application, [listener.core() for listener in listeners],
-        {**config.core(), "version": __version__, **more},
+        {**config.core(), "version": __version__, "access": access and access.core(), **more},
         log=log, errors=cast("TextIO", log.errors), multiprocess=multiprocess,
         board=board.memory if board else None, timeout_error=RequestTimeout)
 
@@ -98,8 +99,8 @@ def attended(application: Application, config: Config, view: WorkerView) -> Appl
 
 
 def serve_here(
-    target: Application | str, listeners: Sequence[Listener], config: Config, log: ErrorLog, *,
-    on_ready: Callable[[Worker], None] | None = None,
+    target: Application | str, listeners: Sequence[Listener], config: Config, log: ErrorLog,
+    access: AccessLog | None = None, *, on_ready: Callable[[Worker], None] | None = None,
 ) -> int:
     """Serve in the calling thread until stopped; return 0.
 
@@ -108,10 +109,10 @@ def serve_here(
     """
     application, at_end = load_application(target, config, log)
     view = WorkerView(1, config, log, os.getpid(), os.getppid(), application)
-    worker = build_worker(attended(application, config, view), listeners, config, log,
+    worker = build_worker(attended(application, config, view), listeners, config, log, access,
                           multiprocess=False)
     request_warm_up(application, listeners, config, log, multiprocess=False)
-    with _signals(worker, log):
+    with _signals(worker, log, access):
         if on_ready is not None:
             on_ready(worker)
         overdue = _watch_calls(worker, config, log, None)
@@ -123,7 +124,7 @@ def serve_here(
 
 
 @contextlib.contextmanager
-def _signals(worker: Worker, log: ErrorLog) -> Iterator[None]:
+def _signals(worker: Worker, log: ErrorLog, access: AccessLog | None) -> Iterator[None]:
     """Stop and log signals reach ``worker`` inside; outside all is as before."""
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -131,7 +132,7 @@ def _signals(worker: Worker, log: ErrorLog) -> Iterator[None]:
     numbers = (*STOP_SIGNALS, signal.SIGUSR1, INTERRUPT)
     before = {number: signal.getsignal(number) for number in numbers}
     wakeup = signal.set_wakeup_fd(worker.wakeup_fd, warn_on_full_buffer=False)
-    handle_signals(worker, log)
+    handle_signals(worker, log, access)
     try:
         yield
     finally:
@@ -141,9 +142,10 @@ def _signals(worker: Worker, log: ErrorLog) -> Iterator[None]:
 
 
 def handle_signals(
-    worker: Worker, log: ErrorLog, reopened: Callable[[ErrorLog], None] = lambda _log: None,
+    worker: Worker, log: ErrorLog, access: AccessLog | None,
+    reopened: Callable[[ErrorLog], None] = lambda _log: None,
 ) -> None:
-    """TERM: finish, then stop; a second one, INT and QUIT: stop now; USR1: open the log anew.
+    """TERM: finish, then stop; a second one, INT and QUIT: stop now; USR1: open the logs anew.
 
     ``reopened`` is called when that has been done. A second INT also raises KeyboardInterrupt in
     whatever the application is doing, so that Ctrl-C twice gets out of a request that does not end.
@@ -158,23 +160,27 @@ def handle_signals(
 
     for number in STOP_SIGNALS:
         signal.signal(number, stop)
-    _reopen_on_signal(log, reopened)
+    _reopen_on_signal(log, access, reopened)
 
 
-def _reopen_on_signal(log: ErrorLog, reopened: Callable[[ErrorLog], None]) -> None:
+def _reopen_on_signal(
+    log: ErrorLog, access: AccessLog | None, reopened: Callable[[ErrorLog], None],
+) -> None:
     def handle(_number: int, _frame: FrameType | None) -> None:
-        reopen(log)
+        reopen(log, access)
         reopened(log)
 
     signal.signal(signal.SIGUSR1, handle)
 
 
-def reopen(log: ErrorLog) -> None:
-    """Open the log anew; if that fails, say so in the old one."""
-    try:
-        log.reopen()
-    except OSError as error:
-        log.error("cannot open the error log anew: %s", error)
+def reopen(log: ErrorLog, access: AccessLog | None) -> None:
+    """Open the logs anew; if that fails, say so in the error log."""
+    for kind, one in (("error", log), ("access", access)):
+        try:
+            if one is not None:
+                one.reopen()
+        except OSError as error:
+            log.error("cannot open the %s log anew: %s", kind, error)
 
 
 @dataclass(frozen=True)
@@ -194,6 +200,7 @@ class Duty:
     server: ServerView
     multiprocess: bool
     heartbeat: float | None = None
+    access: AccessLog | None = None
 
     @property
     def name(self) -> str:
@@ -218,7 +225,7 @@ def work(
     for number in IGNORED_BY_WORKERS:
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    _reopen_on_signal(duty.log, write_stacks_on_signal)
+    _reopen_on_signal(duty.log, duty.access, write_stacks_on_signal)
     write_stacks_on_signal(duty.log)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     hooks = duty.config.hooks
@@ -236,7 +243,8 @@ def work(
         application, at_end = load_application(duty.target, duty.config, duty.log)
         view.wsgi = application
         worker = build_worker(attended(application, duty.config, view), duty.listeners,
-                              duty.config, duty.log, multiprocess=duty.multiprocess, board=board,
+                              duty.config, duty.log, duty.access,
+                              multiprocess=duty.multiprocess, board=board,
                               lifeline=duty.lifeline_fd, beat=duty.heartbeat or 0)
         request_warm_up(application, duty.listeners, duty.config, duty.log, duty.multiprocess)
         hooks.call("post_worker_init", view)
@@ -253,7 +261,7 @@ def work(
         duty.log.error("the worker failed to boot", exc=error)
         return NOT_BOOTED
     signal.set_wakeup_fd(worker.wakeup_fd, warn_on_full_buffer=False)
-    handle_signals(worker, duty.log, write_stacks_on_signal)
+    handle_signals(worker, duty.log, duty.access, write_stacks_on_signal)
     _call_hooks_on_signals(duty, view)
     watch.worker = worker
 

@@ -14,6 +14,7 @@ from functools import partial
 
 from fastwsgi import systemd, titles
 from fastwsgi._version import __version__
+from fastwsgi.access import AccessLog
 from fastwsgi.config_sources import Config
 from fastwsgi.daemon import READY, Daemon
 from fastwsgi.errors import ConfigError, FastwsgiError, ListenError
@@ -95,6 +96,7 @@ class _Server:
         with contextlib.ExitStack() as stack:
             stack.callback(log.close)
             stack.push(partial(_log_failure, log, daemon))
+            access = AccessLog.wanted(config, owner)
             core_worker()
             self._call_on_starting(log)
             listeners = self._listen(owner, passed)
@@ -124,13 +126,13 @@ class _Server:
             if config.workers:
                 master = Master(
                     self._target, config, listeners, log, announce, self._reconfigure, upgrade,
-                    notifier)
+                    notifier, access)
                 return master.run()
             stack.callback(_feed_watchdog(notifier))
             if config.proc_name:
                 titles.set_title("worker", config.proc_name)
             code = serve_here(
-                self._target, listeners, config, log, on_ready=lambda _: announce(""))
+                self._target, listeners, config, log, access, on_ready=lambda _: announce(""))
             notifier.stopping()
             log.info("stopped")
             return code
@@ -162,6 +164,9 @@ class _Server:
         if self._config.errorlog == "-":
             log.warning("daemon: the error log is stderr, which a daemon does not have; "
                         "name a file with --error-logfile")
+        if self._config.accesslog == "-":
+            log.warning("daemon: the access log is stdout, which a daemon does not have; "
+                        "name a file with --access-logfile")
         return Daemon()
 
 

@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from fastwsgi.access import AccessLog
 from fastwsgi.config_sources import Config, from_keywords
 from fastwsgi.errors import ConfigError
 from fastwsgi.logs import ErrorLog
@@ -92,6 +93,7 @@ def serve(
 def _in_thread(
     app: Callable[..., Any], config: Config, log: ErrorLog, file: TextIO,
 ) -> Iterator[Server]:
+    access = AccessLog.wanted(config)
     listeners = _listen(config)
     workers: list[Worker] = []
     failures: list[BaseException] = []
@@ -103,7 +105,7 @@ def _in_thread(
 
     def run() -> None:
         try:
-            serve_here(app, listeners, config, log, on_ready=on_ready)
+            serve_here(app, listeners, config, log, access, on_ready=on_ready)
         except BaseException as error:
             failures.append(error)
         finally:
@@ -123,6 +125,8 @@ def _in_thread(
             thread.join(config.graceful_timeout + 1)
         for listener in listeners:
             listener.close()
+        if access is not None:
+            access.close()
     if failures:
         raise RuntimeError("the server failed while it served") from failures[0]
     if thread.is_alive():

@@ -11,6 +11,62 @@ cdef extern from "<sys/socket.h>" nogil:
         pass
 
 
+cdef extern from "access.h" nogil:
+    enum fw_atom:
+        FW_ATOM_TEXT
+        FW_ATOM_CLIENT
+        FW_ATOM_USER
+        FW_ATOM_TIME
+        FW_ATOM_ISO_TIME
+        FW_ATOM_LINE
+        FW_ATOM_METHOD
+        FW_ATOM_PATH
+        FW_ATOM_QUERY
+        FW_ATOM_PROTOCOL
+        FW_ATOM_STATUS
+        FW_ATOM_REASON
+        FW_ATOM_BYTES
+        FW_ATOM_BYTES_OR_DASH
+        FW_ATOM_SECONDS
+        FW_ATOM_MILLISECONDS
+        FW_ATOM_MICROSECONDS
+        FW_ATOM_DECIMAL_SECONDS
+        FW_ATOM_PROCESS
+        FW_ATOM_PROCESS_NUMBER
+        FW_ATOM_FIELD
+        FW_ATOM_GIVEN
+    struct fw_text:
+        const char *at
+        size_t len
+    struct fw_piece:
+        uint8_t atom
+        uint8_t id
+        uint32_t len
+        const char *text
+    struct fw_batch:
+        pass
+    struct fw_access:
+        fw_batch batch
+    struct fw_entry:
+        const fw_request *req
+        fw_text line
+        const sockaddr *client
+        int status
+        fw_text reason
+        uint64_t bytes
+        uint64_t us
+        const fw_text *given
+    int fw_access_open(fw_access **, int fd, const fw_piece *, unsigned, bint json, fw_text script_name)
+    void fw_access_free(fw_access *)
+    void fw_access_put(fw_access *, const fw_entry *)
+    unsigned long long fw_access_lost(fw_access *, int *error)
+    void fw_batch_flush(fw_batch *)
+
+
+cdef extern from "deadline.h" nogil:
+    uint64_t fw_deadline_us()
+
+
 cdef extern from "fw.h" nogil:
     int FW_OK
     int FW_RETRY
@@ -45,6 +101,7 @@ cdef extern from "fw.h" nogil:
         bint overload_refuse
         const char *temp_dir
         const char *health
+        fw_access *access
     void fw_config_defaults(fw_config *)
 
 
@@ -67,6 +124,7 @@ cdef extern from "names.h" nogil:
         FW_NAME_CONTENT_LENGTH
         FW_NAME_COUNT
     const char *fw_name_text(fw_name, size_t *)
+    fw_name fw_name_find(const char *, size_t)
 
 
 cdef extern from "body.h" nogil:
@@ -183,6 +241,7 @@ cdef extern from "conn.h" nogil:
         const fw_listener *listener
         fw_request *req
         fw_outq out
+        size_t unsent
         void *user
         void *peer
     struct fw_stats:
@@ -225,6 +284,7 @@ cdef extern from "loop.h" nogil:
     enum:
         FW_NOTICE_DESCRIPTORS
         FW_NOTICE_CONNECTIONS
+        FW_NOTICE_ACCESS
     enum fw_stop:
         FW_STOP_GRACEFUL
         FW_STOP_QUICK
@@ -257,6 +317,7 @@ cdef extern from "thread.h" nogil:
     void fw_thread_close_all(fw_loop *)
     void fw_thread_attach(fw_thread *)
     int fw_thread_next(fw_thread *, fw_conn *, bint keep, bint cut, bint hasty, fw_conn **)
+    bint fw_thread_may_hurry(const fw_thread *)
     void fw_thread_finish(fw_thread *, fw_conn *, bint keep, bint cut)
     void fw_thread_enter(fw_thread *)
     int fw_thread_send(fw_thread *, fw_conn *)

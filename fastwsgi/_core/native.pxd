@@ -4,17 +4,18 @@
 # pairs with the interpreter lock: the ones marked "drops the lock" release it around the call, and are the only places
 # where it is released.
 
-from libc.stdint cimport int64_t, uint32_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from fastwsgi._core.csrc cimport (
-    fw_board, fw_board_call, fw_body, fw_config, fw_conn, fw_field_fault, fw_llhttp_api, fw_loop, fw_name, fw_outq_mark,
-    fw_own, fw_stop, fw_thread,
+    fw_access, fw_board, fw_board_call, fw_body, fw_config, fw_conn, fw_entry, fw_field_fault, fw_llhttp_api, fw_loop,
+    fw_name, fw_outq_mark, fw_own, fw_piece, fw_stop, fw_text, fw_thread,
 )
 
 cdef const fw_llhttp_api *llhttp_api() noexcept
 
 # names and wire
 cdef const char *name_text(fw_name name, size_t *n) noexcept
+cdef fw_name find_name(const char *name, size_t n) noexcept
 cdef const char *date_line(fw_thread *t) noexcept
 cdef size_t decimal(char *to, unsigned long long value) noexcept
 cdef size_t hexadecimal(char *to, unsigned long long value) noexcept
@@ -37,6 +38,16 @@ cdef int ref(fw_thread *t, fw_conn *c, const void *data, size_t n, void *owner) 
 cdef int file(fw_thread *t, fw_conn *c, int fd, int64_t offset, size_t n, void *owner) noexcept
 cdef fw_outq_mark here(fw_conn *c) noexcept
 cdef void rollback(fw_thread *t, fw_conn *c, fw_outq_mark mark) noexcept
+
+# the access log
+cdef int access_open(
+    fw_access **out, int fd, const fw_piece *pieces, unsigned n, bint json, fw_text script_name
+) noexcept
+cdef void access_free(fw_access *a) noexcept
+cdef void access_put(fw_access *a, const fw_entry *e) noexcept
+cdef void access_flush(fw_access *a) noexcept        # drops the lock
+cdef unsigned long long access_lost(fw_access *a, int *error) noexcept
+cdef uint64_t clock_us() noexcept
 
 # connection and loop
 cdef int send(fw_thread *t, fw_conn *c) noexcept     # drops the lock

@@ -4,12 +4,12 @@
 # a sentence that names versions, when the installed httptools does not carry the llhttp we declare.
 
 from libc.errno cimport ENOENT
-from libc.stdint cimport int64_t, uint32_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from fastwsgi._core cimport csrc
 from fastwsgi._core.csrc cimport (
-    FW_OK, FW_RETRY, fw_board, fw_board_call, fw_body, fw_config, fw_conn, fw_field_fault, fw_llhttp_api, fw_loop,
-    fw_name, fw_outq_mark, fw_own, fw_stop, fw_thread,
+    FW_OK, FW_RETRY, fw_access, fw_board, fw_board_call, fw_body, fw_config, fw_conn, fw_entry, fw_field_fault,
+    fw_llhttp_api, fw_loop, fw_name, fw_outq_mark, fw_own, fw_piece, fw_stop, fw_text, fw_thread,
 )
 
 import httptools.parser.parser as _parser
@@ -68,6 +68,10 @@ cdef const fw_llhttp_api *llhttp_api() noexcept:
 
 cdef const char *name_text(fw_name name, size_t *n) noexcept:
     return csrc.fw_name_text(name, n)
+
+
+cdef fw_name find_name(const char *name, size_t n) noexcept:
+    return csrc.fw_name_find(name, n)
 
 
 cdef const char *date_line(fw_thread *t) noexcept:
@@ -180,7 +184,8 @@ cdef int next_turn(fw_thread *t, fw_conn *done, bint keep, bint cut, unsigned *s
     # receive and a send that cannot block, and another thread that wants the lock gets it from the interpreter within
     # the call. Not so if a body in a file is to be let go, which may take long.
     cdef int rc
-    if t.more and streak[0] < STREAK and (done == NULL or done.req == NULL or done.req.body.fd < 0):
+    if (t.more and streak[0] < STREAK and (done == NULL or done.req == NULL or done.req.body.fd < 0)
+            and csrc.fw_thread_may_hurry(t)):
         streak[0] += 1
         rc = csrc.fw_thread_next(t, done, keep, cut, True, out)
         if rc != FW_RETRY:
@@ -203,6 +208,33 @@ cdef void finish(fw_thread *t, fw_conn *done, bint keep, bint cut) noexcept:
 
 cdef void *spent(fw_thread *t) noexcept:
     return csrc.fw_thread_spent(t)
+
+
+cdef int access_open(
+    fw_access **out, int fd, const fw_piece *pieces, unsigned n, bint json, fw_text script_name
+) noexcept:
+    return csrc.fw_access_open(out, fd, pieces, n, json, script_name)
+
+
+cdef void access_free(fw_access *a) noexcept:
+    csrc.fw_access_free(a)
+
+
+cdef void access_put(fw_access *a, const fw_entry *e) noexcept:
+    csrc.fw_access_put(a, e)
+
+
+cdef void access_flush(fw_access *a) noexcept:
+    with nogil:
+        csrc.fw_batch_flush(&a.batch)
+
+
+cdef unsigned long long access_lost(fw_access *a, int *error) noexcept:
+    return csrc.fw_access_lost(a, error)
+
+
+cdef uint64_t clock_us() noexcept:
+    return csrc.fw_deadline_us()
 
 
 cdef void config_defaults(fw_config *cfg) noexcept:

@@ -1,6 +1,7 @@
 # puller.pxd - one application thread.
 
 cimport cython
+from fastwsgi._core.access cimport AccessLog
 from fastwsgi._core.csrc cimport fw_conn
 from fastwsgi._core.environ cimport EnvironBuilder
 from fastwsgi._core.input cimport Input
@@ -14,6 +15,7 @@ cdef class Puller:
     cdef Shared shared
     cdef EnvironBuilder environs
     cdef Input no_body
+    cdef AccessLog access     # or None
     cdef Response spare       # the last response, to be used again
     cdef object base_context  # what every request's contextvars.Context begins as
     cdef object context       # the one this thread is in

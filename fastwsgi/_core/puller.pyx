@@ -14,9 +14,10 @@ from cpython.object cimport PyObject_Size
 from cpython.ref cimport Py_DECREF, Py_INCREF
 
 from fastwsgi._core cimport native
+from fastwsgi._core.access cimport AccessLog
 from fastwsgi._core.csrc cimport (
-    FW_FRAMING_NONE, FW_NEXT_DONE, FW_NEXT_TURN, FW_NEXT_WAKE, FW_NOTICE_CONNECTIONS, FW_NOTICE_DESCRIPTORS,
-    FW_STOP_QUICK, FW_TURN_GONE, FW_TURN_REQUEST, fw_conn, fw_thread,
+    FW_FRAMING_NONE, FW_NEXT_DONE, FW_NEXT_TURN, FW_NEXT_WAKE, FW_NOTICE_ACCESS, FW_NOTICE_CONNECTIONS,
+    FW_NOTICE_DESCRIPTORS, FW_STOP_QUICK, FW_TURN_GONE, FW_TURN_REQUEST, fw_conn, fw_thread,
 )
 from fastwsgi._core.environ cimport EnvironBuilder
 from fastwsgi._core.input cimport Input, input_over
@@ -31,11 +32,14 @@ import threading
 cdef class Puller:
     """The pull loop of one application thread and what it keeps between two requests."""
 
-    def __init__(self, object application, Shared shared, EnvironBuilder environs, Input no_body):
+    def __init__(
+        self, object application, Shared shared, EnvironBuilder environs, Input no_body, AccessLog access
+    ):
         self.application = application
         self.shared = shared
         self.environs = environs
         self.no_body = no_body
+        self.access = access
 
     cdef int run(self, object base_context) except -1:
         """Serves until the loop is over; raises OSError if that fails, and whatever a signal handler raises.
@@ -100,6 +104,8 @@ cdef class Puller:
         self.shared.inside = True
         if c.turn == FW_TURN_REQUEST:
             r = self.take_response(c)
+            if self.access is not None:
+                self.access.begin(r)
             outcome = self.serve(r, c)
         else:
             r = self.unpark(c)
@@ -128,6 +134,8 @@ cdef class Puller:
         except MemoryError as error:
             r.fail(error)
             return DONE
+        if self.access is not None and self.access.wants_environ:
+            r.environ = environ
         outcome = r.run(self.application, environ)
         if outcome == DONE:
             body.body = NULL
@@ -140,6 +148,8 @@ cdef class Puller:
         if r.input is not None:
             (<Input>r.input).body = NULL
             r.input = None
+        if self.access is not None:
+            self.access.put(r, c)
         r.end()
         if not self.pristine or PyObject_Size(self.context) != 0:  # what it has set is not for the next request
             self.enter(PyContext_Copy(self.base_context))
@@ -202,6 +212,8 @@ cdef class Puller:
         if notices & FW_NOTICE_CONNECTIONS:
             self.shared.report(logging.WARNING, "worker_connections reached: new connections wait or are refused, as"
                                " the setting overload says", None)
+        if notices & FW_NOTICE_ACCESS:
+            self.shared.report(logging.ERROR, self.access.complaint(), None)
         return 0
 
     cdef int wind_up(self) except -1:

@@ -1,7 +1,7 @@
 # response.pxd - start_response, write, head and body of one response.
 
 cimport cython
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint64_t
 
 from fastwsgi._core.csrc cimport fw_conn
 from fastwsgi._core.filewrapper cimport FileWrapper
@@ -21,6 +21,8 @@ cdef class Response:
     cdef object writer        # bound write
     cdef object context       # contextvars.Context while parked
     cdef object input         # wsgi.input while parked: detached when the response ends
+    cdef object environ       # for the access log, if that tells of it
+    cdef uint64_t began       # us, likewise
     cdef str status
     cdef str known_status     # the last one judged, and its number: applications repeat themselves
     cdef int known_code

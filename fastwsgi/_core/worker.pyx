@@ -7,10 +7,12 @@ from cpython.buffer cimport PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.contextvars cimport PyContext_CopyCurrent
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
 from cpython.object cimport PyObject
+from cpython.ref cimport Py_INCREF, Py_XDECREF
 from libc.stdint cimport uint32_t, uint64_t
 from posix.unistd cimport getpid
 
 from fastwsgi._core cimport native
+from fastwsgi._core.access cimport AccessLog
 from fastwsgi._core.csrc cimport (
     FW_CLASS_BODY, FW_CLASS_HEADER, FW_CLASS_KEEPALIVE, FW_CLASS_WRITE, FW_MAP_DANGEROUS, FW_MAP_DROP, FW_MAP_REFUSE,
     FW_PHASE_APPLICATION, FW_STOP_GRACEFUL, FW_STOP_QUICK, fw_board, fw_board_call, fw_config, fw_loop,
@@ -93,7 +95,8 @@ cdef class Worker:
     """Serves *application* on already listening sockets, from as many threads as the setting *threads* says.
 
     *listeners* are ``(fd, server_name, server_port)`` of non-blocking listening sockets, which stay the caller's.
-    *settings* maps setting names of config.py to values; missing ones take their defaults. *log* is called as
+    *settings* maps setting names of config.py to values; missing ones take their defaults. *access* among them is
+    (descriptor, pieces, json) of the access log: see AccessLog. *log* is called as
     ``log(level, message, exception_or_None)``; *errors* is the text stream for ``wsgi.errors``. *board* is memory for
     the scoreboard (csrc/scoreboard.h), writable and large enough; without it the worker has its own.
     *timeout_error* is the exception that :meth:`interrupt` raises in the application.
@@ -104,6 +107,8 @@ cdef class Worker:
     cdef bytes temp_dir
     cdef bytes health
     cdef Input no_body
+    cdef AccessLog access  # or None
+    cdef PyObject *held    # the same, or NULL
     cdef list pullers      # one per application thread
     cdef object failure    # what ended one of the other threads
     cdef int process       # in which the standby runs
@@ -122,6 +127,12 @@ cdef class Worker:
         cfg.temp_dir = self.temp_dir
         self.health = settings.get("health_path", "").encode("ascii")
         cfg.health = <const char *>self.health if self.health else NULL
+        if settings.get("access"):
+            fd, pieces, json = settings["access"]
+            self.access = AccessLog(fd, pieces, json, settings.get("script_name", ""))
+            Py_INCREF(self.access)  # ours until the loop is gone, whatever the garbage collector takes before
+            self.held = <PyObject *>self.access
+            cfg.access = self.access.log
         rc = native.loop_open(&self.loop, &cfg)
         if rc < 0:
             raise OSError(-rc, os.strerror(-rc))
@@ -143,14 +154,16 @@ cdef class Worker:
         ]
 
     def __dealloc__(self):
-        if self.loop == NULL or (self.process and self.process != getpid()):
-            return  # a forked child has neither the standby nor a share in the poller
-        native.standby_stop(self.loop)
-        self.clear_up()
-        native.loop_free(self.loop)
+        if self.loop != NULL:
+            if self.process and self.process != getpid():
+                return  # a forked child has neither the standby nor a share in the poller
+            native.standby_stop(self.loop)
+            self.clear_up()
+            native.loop_free(self.loop)
         if self.board.buf != NULL:
             PyBuffer_Release(&self.board)
         PyMem_Free(self.own_board)
+        Py_XDECREF(self.held)
 
     cdef int open_board(self, object shared) except -1:
         """Opens the scoreboard in *shared* memory, or (None) in memory of our own."""
@@ -183,7 +196,7 @@ cdef class Worker:
         shared.warned = warned
         shared.timeout_error = timeout_error
         environs = EnvironBuilder(bases, self.no_body, self.settings.get("script_name", ""), memo)
-        return Puller(application, shared, environs, self.no_body)
+        return Puller(application, shared, environs, self.no_body, self.access)
 
     cdef dict base_environ(self, str server_name, str server_port, object errors, bint multiprocess):
         """What every environ of one listener has in common (PEP 3333 "environ Variables").
@@ -342,6 +355,8 @@ cdef class Worker:
         for thread in threads:
             if thread.ident is not None:
                 thread.join(max(0.0, deadline - time.monotonic()))
+        if self.access is not None:
+            self.access.flush()
         if any(thread.is_alive() for thread in threads):
             return 0
         native.standby_stop(self.loop)

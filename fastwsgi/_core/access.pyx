@@ -1,0 +1,163 @@
+# access.pyx - the access log, where it meets Python: the pieces of the format, and the line of a finished request.
+#
+# The line itself is made in C (access.h), from the bytes of the request and a few numbers. Only what lives in Python
+# objects is looked up here: fields of the response and variables of the environ, for formats that ask for them.
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.object cimport PyObject
+from libc.stdint cimport uint32_t, uint64_t
+from libc.stdlib cimport calloc, free
+
+from fastwsgi._core cimport native
+from fastwsgi._core.csrc cimport (
+    FW_ATOM_BYTES, FW_ATOM_BYTES_OR_DASH, FW_ATOM_CLIENT, FW_ATOM_DECIMAL_SECONDS, FW_ATOM_FIELD, FW_ATOM_GIVEN,
+    FW_ATOM_ISO_TIME, FW_ATOM_LINE, FW_ATOM_METHOD, FW_ATOM_MICROSECONDS, FW_ATOM_MILLISECONDS, FW_ATOM_PATH,
+    FW_ATOM_PROCESS, FW_ATOM_PROCESS_NUMBER, FW_ATOM_PROTOCOL, FW_ATOM_QUERY, FW_ATOM_REASON, FW_ATOM_SECONDS,
+    FW_ATOM_STATUS, FW_ATOM_TEXT, FW_ATOM_TIME, FW_ATOM_USER, FW_FRAMING_NONE, FW_NAME_UNKNOWN, fw_access, fw_conn,
+    fw_conn_address, fw_entry, fw_piece, fw_text,
+)
+from fastwsgi._core.response cimport Response
+
+import os
+
+cdef extern from "Python.h":
+    const char *PyUnicode_DATA(object s)
+    Py_ssize_t PyUnicode_GET_LENGTH(object s)
+
+cdef enum:
+    GIVEN = 32      # pieces of a format that are told from Python objects; fastwsgi/access_format.py allows no more
+    PHRASE = 4      # where the reason begins in "DDD reason"
+
+cdef dict ATOMS = {
+    "text": FW_ATOM_TEXT, "h": FW_ATOM_CLIENT, "u": FW_ATOM_USER, "t": FW_ATOM_TIME, "iso": FW_ATOM_ISO_TIME,
+    "r": FW_ATOM_LINE, "m": FW_ATOM_METHOD, "U": FW_ATOM_PATH, "q": FW_ATOM_QUERY, "H": FW_ATOM_PROTOCOL,
+    "s": FW_ATOM_STATUS, "st": FW_ATOM_REASON, "B": FW_ATOM_BYTES, "b": FW_ATOM_BYTES_OR_DASH, "T": FW_ATOM_SECONDS,
+    "M": FW_ATOM_MILLISECONDS, "D": FW_ATOM_MICROSECONDS, "L": FW_ATOM_DECIMAL_SECONDS, "p": FW_ATOM_PROCESS,
+    "pid": FW_ATOM_PROCESS_NUMBER, "i": FW_ATOM_FIELD, "o": FW_ATOM_GIVEN, "e": FW_ATOM_GIVEN,
+}
+cdef frozenset TIMES = frozenset("TMDL")
+
+
+cdef class AccessLog:
+    """Writes to the open descriptor *fd*, which stays the caller's. One per worker, for all its threads.
+
+    *pieces* are what fastwsgi/access_format.py makes of a format: (kind, text) pairs.
+    """
+
+    def __cinit__(self, int fd, list pieces, bint json, str script_name):
+        cdef Py_ssize_t i
+        cdef bytes text
+        cdef fw_piece *p
+        cdef fw_text mount
+        cdef int rc
+        self.texts = []
+        self.given = []
+        self.script_name = script_name.encode("latin-1")
+        self.pieces = <fw_piece *>calloc(max(len(pieces), 1), sizeof(fw_piece))
+        if self.pieces == NULL:
+            raise MemoryError
+        for i in range(len(pieces)):
+            kind, name = pieces[i]
+            text = name.encode("utf-8", "surrogateescape")
+            p = &self.pieces[i]
+            p.atom = ATOMS[kind]
+            self.texts.append(text)
+            p.text = PyBytes_AS_STRING(text)
+            p.len = <uint32_t>PyBytes_GET_SIZE(text)
+            self.timed |= kind in TIMES
+            if p.atom == FW_ATOM_GIVEN:
+                self.given.append((kind, name))
+                self.wants_environ |= kind == "e"
+            elif p.atom == FW_ATOM_FIELD:
+                p.id = <unsigned char>native.find_name(p.text, p.len)
+        if len(self.given) > GIVEN:
+            raise ValueError("too many pieces to look up")
+        mount.at = PyBytes_AS_STRING(self.script_name)
+        mount.len = <size_t>PyBytes_GET_SIZE(self.script_name)
+        rc = native.access_open(&self.log, fd, self.pieces, <unsigned>len(pieces), json, mount)
+        if rc < 0:
+            raise OSError(-rc, os.strerror(-rc))
+
+    def __dealloc__(self):
+        native.access_free(self.log)
+        free(self.pieces)
+
+    cdef int begin(self, Response r) except -1:
+        """The request begins to be served."""
+        if self.timed:
+            r.began = native.clock_us()
+        return 0
+
+    cdef int put(self, Response r, const fw_conn *c) except -1:
+        """The line of a response that has come to its end; before Response.end."""
+        cdef uint64_t us = native.clock_us() - r.began if self.timed else 0
+        if self.given:
+            return self.put_with(r, c, us)
+        return put_line(self.log, r, c, us, NULL)
+
+    cdef int put_with(self, Response r, const fw_conn *c, uint64_t us) except -1:
+        cdef fw_text texts[GIVEN]
+        cdef list held = []
+        cdef object value
+        cdef int i = 0
+        for kind, name in self.given:
+            value = self.tell(r, kind, name)
+            held.append(value)
+            texts[i].at = NULL if value is None else PyBytes_AS_STRING(value)
+            texts[i].len = 0 if value is None else <size_t>PyBytes_GET_SIZE(value)
+            i += 1
+        r.environ = None
+        return put_line(self.log, r, c, us, texts)
+
+    cdef object tell(self, Response r, str kind, str name):
+        """The bytes of a response field (the last of that name) or of a variable, or None."""
+        cdef object value = None
+        try:
+            if kind == "e":
+                if r.environ is not None:
+                    value = r.environ.get(name)
+                    if value is None:
+                        value = r.environ.get(name.upper())
+            elif r.headers is not None:
+                for key, text in r.headers:
+                    if key.lower() == name:
+                        value = text
+            if value is None:
+                return None
+            value = str(value)
+            try:
+                return value.encode("latin-1")
+            except UnicodeEncodeError:
+                return value.encode("utf-8", "backslashreplace")
+        except Exception:  # the application's objects: a line must not fail for them
+            return None
+
+    cdef int flush(self) except -1:
+        native.access_flush(self.log)
+        return 0
+
+    cdef str complaint(self):
+        """What is to be said of lost lines."""
+        cdef int error = 0
+        cdef unsigned long long lines = native.access_lost(self.log, &error)
+        return f"The access log cannot be written ({os.strerror(error)}): {lines} lines are lost"
+
+
+cdef int put_line(fw_access *log, Response r, const fw_conn *c, uint64_t us, const fw_text *given) except -1:
+    cdef fw_entry e
+    cdef uint64_t unsent = c.unsent if c.broken else 0
+    e.req = c.req
+    e.line.at = NULL
+    e.line.len = 0
+    e.client = fw_conn_address(c)
+    e.status = r.code
+    e.reason.at = NULL
+    e.reason.len = 0
+    if r.status is not None:
+        e.reason.at = PyUnicode_DATA(r.status) + PHRASE
+        e.reason.len = <size_t>PyUnicode_GET_LENGTH(r.status) - PHRASE
+    e.bytes = <uint64_t>r.sent - min(<uint64_t>r.sent, unsent)
+    e.us = us
+    e.given = given
+    native.access_put(log, &e)
+    return 0

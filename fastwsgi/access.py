@@ -1,0 +1,65 @@
+"""The file of the access log: opened by the master, inherited by the workers, opened anew by USR1.
+
+Its lines are made and written by the compiled core, which knows the descriptor and nothing else: a
+file that is opened anew takes the place of the old one under the same number.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+from typing import Any
+
+from fastwsgi.access_format import Format, parse
+from fastwsgi.errors import ConfigError
+
+
+class AccessLog:
+    """The access log of one server, as its settings say.
+
+    ``path`` is a file's, or ``-`` for stdout. ``owner`` (user and group id, -1 leaves it) is given
+    the file, so that workers under another account can open it anew. Raises ConfigError.
+    """
+
+    def __init__(self, path: str, pattern: str, owner: tuple[int, int] = (-1, -1)) -> None:
+        self._path = None if path == "-" else Path(path).absolute()
+        self._owner = owner
+        self._format: Format = parse(pattern)
+        try:
+            self.fd = 1 if self._path is None else self._open()
+        except OSError as error:
+            raise ConfigError(f"cannot write the access log {self._path}: {error.strerror}"
+                              ) from None
+
+    @classmethod
+    def wanted(cls, config: Any, owner: tuple[int, int] = (-1, -1)) -> AccessLog | None:
+        """Open what the settings ask for, None for no access log. ``config`` is a ``Config``."""
+        if not config.accesslog:
+            return None
+        return cls(config.accesslog, config.access_log_format, owner)
+
+    def _open(self) -> int:
+        assert self._path is not None
+        fd = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        if self._owner != (-1, -1):
+            with contextlib.suppress(OSError):  # not root: it keeps its owner
+                os.fchown(fd, *self._owner)
+        return fd
+
+    def core(self) -> tuple[int, list[tuple[str, str]], bool]:
+        """Return what the compiled worker takes as its setting ``access``."""
+        return self.fd, self._format.pieces, self._format.json
+
+    def reopen(self) -> None:
+        """Open the file anew, after it was moved away; raise OSError and go on with the old."""
+        if self._path is None:
+            return
+        fd = self._open()
+        os.dup2(fd, self.fd, inheritable=False)
+        os.close(fd)
+
+    def close(self) -> None:
+        """Close the file, unless it is stdout."""
+        if self._path is not None:
+            os.close(self.fd)
