@@ -40,6 +40,8 @@ COUNTED = {
     "post": SCENARIOS["post-1k"],
     "stream": SCENARIOS["stream"],
     "pipelined": SCENARIOS["pipelined"],
+    "logged": SCENARIOS["access-log"],
+    "browser-logged": SCENARIOS["access-log-browser"],
 }
 
 
@@ -96,7 +98,13 @@ def total(path: Path) -> int:
 
 @contextmanager
 def counting(
-    peer: peers.Peer, app: str, folder: Path, *, body: int = 13, python: str = ""
+    peer: peers.Peer,
+    app: str,
+    folder: Path,
+    *,
+    body: int = 13,
+    extra: Sequence[str] = (),
+    python: str = "",
 ) -> Iterator[Counter]:
     """Start the peer under callgrind, in one process, counting off; `python` as in serve()."""
     machine.ensure("valgrind")
@@ -108,6 +116,7 @@ def counting(
         peer,
         app,
         workers=0 if peer.name == peers.OURS else 1,
+        extra=extra if peer.name == peers.OURS else (),
         body=body,
         prefix=prefix,
         python=python,
@@ -147,18 +156,20 @@ def per_request(counter: Counter, row: Scenario, *, long: int = LONG) -> float:
 def count(
     peer: peers.Peer, names: Sequence[str], folder: Path, *, python: str = ""
 ) -> dict[str, float]:
-    """Instructions per request of each named scenario; one start of the server per application."""
+    """Instructions per request of each named scenario; one start per application and command."""
     found: dict[str, float] = {}
-    groups: dict[tuple[str, int], list[str]] = {}
+    groups: dict[tuple[str, int, tuple[str, ...]], list[str]] = {}
     for name in names:
         row = COUNTED[name]
         body = row.reply if peer.name == peers.YARDSTICK else 13
+        if row.only == "ours" and peer.name != peers.OURS:
+            continue
         if row.canned or peer.name != peers.YARDSTICK:
-            groups.setdefault((row.app, body), []).append(name)
-    for number, ((app, body), members) in enumerate(groups.items()):
+            groups.setdefault((row.app, body, row.extra), []).append(name)
+    for number, ((app, body, extra), members) in enumerate(groups.items()):
         place = folder / f"{peer.name}-{number}"
         place.mkdir(parents=True, exist_ok=True)
-        with counting(peer, app, place, body=body, python=python) as counter:
+        with counting(peer, app, place, body=body, extra=extra, python=python) as counter:
             for name in members:
                 try:
                     found[name] = round(per_request(counter, COUNTED[name]))

@@ -80,7 +80,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory(prefix="fastwsgi-bench-") as text:
             folder = Path(text)
             with (
-                counting(peer, row.app, folder) as counter,
+                counting(peer, row.app, folder, extra=row.extra) as counter,
                 Client(counter.server.address, timeout=60) as client,
             ):
                 client.send(row.request())

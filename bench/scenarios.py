@@ -220,6 +220,14 @@ SCENARIOS = {
             extra=("--access-logfile", "access.log"),
             goals=(Goal("self:hello", 1.15),),
         ),
+        Scenario(
+            "access-log-browser",
+            "14 browser fields, repeated, access log on",
+            headers=BROWSER,
+            only="ours",
+            extra=("--access-logfile", "access.log"),
+            goals=(Goal("self:browser-same", 1.15),),
+        ),
     )
 }
 

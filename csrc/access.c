@@ -106,22 +106,41 @@ static void put_escaped(line *n, const char *s, size_t len, uint8_t least)
     n->to = to;
 }
 
+static inline void put_nothing(line *n)
+{
+    if (!has_room(n, 4))
+        return;
+    if (n->json)
+        put(n, "null", 4);
+    else
+        *n->to++ = '-';
+}
+
 /* The text, or what stands for a missing one. A `bare` text customarily stands without quotes: its spaces are escaped. */
 static void put_text(line *n, fw_text t, bool bare)
 {
+    if (t.at == NULL) {
+        put_nothing(n);
+        return;
+    }
     const size_t len = t.len < LONGEST ? t.len : LONGEST;
     if (!has_room(n, len * ESCAPED + NUMBER))
         return;
-    if (t.at == NULL) {
-        if (n->json)
-            put(n, "null", 4);
-        else
-            *n->to++ = '-';
-        return;
-    }
     if (n->json)
         *n->to++ = '"';
     put_escaped(n, t.at, len, bare && !n->json ? 2 : 1);
+    if (n->json)
+        *n->to++ = '"';
+}
+
+/* A text of our own making: nothing in it is to be escaped. */
+static inline void put_own(line *n, const char *s, size_t len)
+{
+    if (!has_room(n, len + 2))
+        return;
+    if (n->json)
+        *n->to++ = '"';
+    put(n, s, len);
     if (n->json)
         *n->to++ = '"';
 }
@@ -290,23 +309,36 @@ static fw_text user_of(const fw_request *r, char *room, size_t most)
 static void put_user(line *n, const fw_entry *e)
 {
     char room[256];
-    put_text(n, user_of(e->req, room, sizeof room), true);
+    if (fw_likely(e->req == NULL || !(e->req->names >> FW_NAME_AUTHORIZATION & 1)))
+        put_nothing(n);
+    else
+        put_text(n, user_of(e->req, room, sizeof room), true);
 }
 
 /* ---- who, when, how long --------------------------------------------------------------------------------------- */
+
+/* Writes v, which is below 1000. */
+static inline char *small(char *to, unsigned v)
+{
+    if (v >= 100)
+        *to++ = (char)('0' + v / 100);
+    if (v >= 10)
+        *to++ = (char)('0' + v / 10 % 10);
+    *to++ = (char)('0' + v % 10);
+    return to;
+}
 
 static size_t write_address(char *to, size_t room, const struct sockaddr *client)
 {
     if (client->sa_family == AF_INET) {
         const struct sockaddr_in *v4 = (const struct sockaddr_in *)(const void *)client;
         const uint8_t *byte = (const uint8_t *)&v4->sin_addr;
-        size_t len = 0;
+        char *s = to;
         for (int i = 0; i < 4; i++) {
-            if (i != 0)
-                to[len++] = '.';
-            len += fw_wire_decimal(to + len, byte[i]);
+            s = small(s, byte[i]);
+            *s++ = '.';
         }
-        return len;
+        return (size_t)(s - to) - 1;
     }
     if (client->sa_family == AF_INET6) {
         const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)(const void *)client;
@@ -320,7 +352,10 @@ static void put_client(line *n, const struct sockaddr *client)
 {
     char text[64];
     const size_t len = client != NULL ? write_address(text, sizeof text, client) : 0;
-    put_text(n, len != 0 ? (fw_text){text, len} : NOTHING, false);
+    if (len != 0)
+        put_own(n, text, len);
+    else
+        put_nothing(n);
 }
 
 static void digits(char *to, unsigned v, unsigned n)
@@ -364,7 +399,11 @@ static void tell_time(fw_access *a)
 
 static void put_number(line *n, uint64_t v)
 {
-    if (has_room(n, NUMBER))
+    if (!has_room(n, NUMBER))
+        return;
+    if (v < 1000)
+        n->to = small(n->to, (unsigned)v);
+    else
         n->to += fw_wire_decimal(n->to, v);
 }
 
@@ -384,13 +423,19 @@ static void put_piece(line *n, fw_access *a, const fw_piece *p, const fw_entry *
 {
     switch ((enum fw_atom)p->atom) {
     case FW_ATOM_TEXT:
-        if (has_room(n, p->len))
+        if (!has_room(n, p->len + sizeof p->head))
+            return;
+        if (fw_likely(p->len <= sizeof p->head)) {
+            memcpy(n->to, p->head, sizeof p->head);
+            n->to += p->len;
+        } else {
             put(n, p->text, p->len);
+        }
         return;
     case FW_ATOM_CLIENT: put_client(n, e->client); return;
     case FW_ATOM_USER: put_user(n, e); return;
-    case FW_ATOM_TIME: put_text(n, (fw_text){a->local, 28}, false); return;
-    case FW_ATOM_ISO_TIME: put_text(n, (fw_text){a->iso, 25}, false); return;
+    case FW_ATOM_TIME: put_own(n, a->local, 28); return;
+    case FW_ATOM_ISO_TIME: put_own(n, a->iso, 25); return;
     case FW_ATOM_LINE: put_line(n, e); return;
     case FW_ATOM_METHOD: put_text(n, method_of(e), true); return;
     case FW_ATOM_PATH: put_path(n, a, e); return;
@@ -400,12 +445,12 @@ static void put_piece(line *n, fw_access *a, const fw_piece *p, const fw_entry *
         if (e->status != 0)
             put_number(n, (uint64_t)e->status);
         else
-            put_text(n, NOTHING, false);
+            put_nothing(n);
         return;
     case FW_ATOM_REASON: put_text(n, e->reason, false); return;
     case FW_ATOM_BYTES_OR_DASH:
         if (e->status == 0) {
-            put_text(n, NOTHING, false);
+            put_nothing(n);
             return;
         }
         put_number(n, e->bytes);
@@ -415,7 +460,7 @@ static void put_piece(line *n, fw_access *a, const fw_piece *p, const fw_entry *
     case FW_ATOM_MILLISECONDS: put_number(n, e->us / 1000); return;
     case FW_ATOM_MICROSECONDS: put_number(n, e->us); return;
     case FW_ATOM_DECIMAL_SECONDS: put_decimal_seconds(n, e->us); return;
-    case FW_ATOM_PROCESS: put_text(n, (fw_text){a->process, a->process_len}, false); return;
+    case FW_ATOM_PROCESS: put_own(n, a->process, a->process_len); return;
     case FW_ATOM_PROCESS_NUMBER:
         if (has_room(n, NUMBER))
             put(n, a->process + 1, a->process_len - 2u);

@@ -49,6 +49,7 @@ typedef struct fw_piece {
     uint8_t id;     /* enum fw_name of a field, if it is one we know */
     uint32_t len;
     const char *text; /* the format's own text, or the lower-case name of a field; borrowed, outlives the log */
+    char head[8];     /* a short one again: copied as a word */
 } fw_piece;
 
 typedef struct fw_access {

@@ -266,8 +266,9 @@ class Master:
 
     def _keep_access(self, before: AccessLog | None, now: AccessLog | None) -> None:
         """Hold on to two access logs: that of workers to come, and that to fall back on."""
-        for log in {self._access, self._access_before} - {before, now, None}:
-            log.close()
+        for log in {self._access, self._access_before} - {before, now}:
+            if log is not None:
+                log.close()
         self._access_before, self._access = before, now
 
     def _reconcile(self) -> None:

@@ -63,7 +63,8 @@ ALLOWED: dict[str, set[str]] = {
                "surroundings", "systemd", "titles", "upgrade"},
     "cli": {"_version", "config", "config_sources", "errors", "loader", "process", "server",
             "surroundings", "upgrade"},
-    "testing": {"access", "config_sources", "errors", "logs", "process", "server", "sockets", "_core"},
+    "testing": {"access", "config_sources", "errors", "logs", "process", "server", "sockets",
+                "_core"},
     "__main__": {"cli"},
     "__init__": {"_version", "config_sources", "server"},
 }

@@ -4,17 +4,17 @@
 # objects is looked up here: fields of the response and variables of the environ, for formats that ask for them.
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
-from cpython.object cimport PyObject
 from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
+from libc.string cimport memcpy
 
 from fastwsgi._core cimport native
 from fastwsgi._core.csrc cimport (
     FW_ATOM_BYTES, FW_ATOM_BYTES_OR_DASH, FW_ATOM_CLIENT, FW_ATOM_DECIMAL_SECONDS, FW_ATOM_FIELD, FW_ATOM_GIVEN,
     FW_ATOM_ISO_TIME, FW_ATOM_LINE, FW_ATOM_METHOD, FW_ATOM_MICROSECONDS, FW_ATOM_MILLISECONDS, FW_ATOM_PATH,
     FW_ATOM_PROCESS, FW_ATOM_PROCESS_NUMBER, FW_ATOM_PROTOCOL, FW_ATOM_QUERY, FW_ATOM_REASON, FW_ATOM_SECONDS,
-    FW_ATOM_STATUS, FW_ATOM_TEXT, FW_ATOM_TIME, FW_ATOM_USER, FW_FRAMING_NONE, FW_NAME_UNKNOWN, fw_access, fw_conn,
-    fw_conn_address, fw_entry, fw_piece, fw_text,
+    FW_ATOM_STATUS, FW_ATOM_TEXT, FW_ATOM_TIME, FW_ATOM_USER, fw_access, fw_conn, fw_conn_address,
+    fw_entry, fw_piece, fw_text,
 )
 from fastwsgi._core.response cimport Response
 
@@ -64,6 +64,7 @@ cdef class AccessLog:
             self.texts.append(text)
             p.text = PyBytes_AS_STRING(text)
             p.len = <uint32_t>PyBytes_GET_SIZE(text)
+            memcpy(p.head, p.text, min(p.len, sizeof(p.head)))
             self.timed |= kind in TIMES
             if p.atom == FW_ATOM_GIVEN:
                 self.given.append((kind, name))

@@ -43,6 +43,7 @@ cdef extern from "access.h" nogil:
         uint8_t id
         uint32_t len
         const char *text
+        char head[8]
     struct fw_batch:
         pass
     struct fw_access:
