@@ -69,34 +69,36 @@ static char *put_escape(char *to, uint8_t c, bool json)
     return to;
 }
 
-/* Eight bytes that all stand for themselves within quotes. */
-static inline bool is_plain_word(uint64_t w)
+/* Has a high bit if one of the eight bytes does not stand for itself within quotes. A borrow may reach into the byte
+ * behind such a one: then there is one anyway. */
+static inline uint64_t suspects(const char *s)
 {
-    const uint64_t ones = UINT64_C(0x0101010101010101), high = ones << 7;
-    const uint64_t quote = w ^ (ones * '"'), backslash = w ^ (ones * '\\'), del = w ^ (ones * 0x7f);
-    /* A borrow may make a byte behind a special one look special too: then there is one anyway. */
-    return ((w | (w - ones * 0x20) | (quote - ones) | (backslash - ones) | (del - ones)) & high) == 0;
+    const uint64_t ones = UINT64_C(0x0101010101010101);
+    uint64_t w;
+    memcpy(&w, s, 8);
+    return w | (w - ones * 0x20) | ((w ^ ones * '"') - ones) | ((w ^ ones * '\\') - ones) | ((w ^ ones * 0x7f) - ones);
+}
+
+/* All of it stands for itself; a text of less than eight bytes is not looked at. */
+static bool is_plain(const char *s, size_t len)
+{
+    uint64_t found = 0;
+    if (len < 8)
+        return false;
+    for (size_t i = 0; i + 8 < len; i += 8)
+        found |= suspects(s + i);
+    found |= suspects(s + len - 8);
+    return (found & UINT64_C(0x8080808080808080)) == 0;
 }
 
 static void put_escaped(line *n, const char *s, size_t len, uint8_t least)
 {
-    char *to = n->to;
-    size_t i = 0;
-    for (; i + 8 <= len && least == 1; i += 8) {
-        uint64_t w;
-        memcpy(&w, s + i, 8);
-        if (fw_likely(is_plain_word(w))) {
-            memcpy(to, &w, 8);
-            to += 8;
-            continue;
-        }
-        for (size_t k = i; k < i + 8; k++)
-            if (PLAIN[(uint8_t)s[k]] != 0)
-                *to++ = s[k];
-            else
-                to = put_escape(to, (uint8_t)s[k], n->json);
+    if (least == 1 && is_plain(s, len)) {
+        put(n, s, len);
+        return;
     }
-    for (; i < len; i++) {
+    char *to = n->to;
+    for (size_t i = 0; i < len; i++) {
         const uint8_t plain = PLAIN[(uint8_t)s[i]];
         if (fw_likely(plain == 1 || (plain == 2 && least == 1)))
             *to++ = s[i];
@@ -248,10 +250,25 @@ static void put_path(line *n, const fw_access *a, const fw_entry *e)
 
 /* ---- fields ---------------------------------------------------------------------------------------------------- */
 
+/* Of a head that was refused: its fields may not have got their numbers. */
+static fw_text refused_field(const fw_request *r, const char *name, size_t len)
+{
+    for (uint32_t i = r->nfields; i-- > 0;) {
+        const fw_field *f = &r->fields[i];
+        if (f->name.len == len && fw_wire_same(r->base + f->name.off, len, name))
+            return at(r, f->value);
+    }
+    return NOTHING;
+}
+
 /* The last field of that name. A head that was recalled has its fields in the memo. */
 static fw_text field_of(const fw_request *r, unsigned id, const char *name, size_t len)
 {
-    if (r == NULL || r->head_len == 0 || (id != FW_NAME_UNKNOWN && !(r->names >> id & 1)))
+    if (r == NULL || r->base == NULL)
+        return NOTHING;
+    if (fw_unlikely(r->status != 0))
+        return refused_field(r, name, len);
+    if (r->head_len == 0 || (id != FW_NAME_UNKNOWN && !(r->names >> id & 1)))
         return NOTHING;
     const bool recalled = r->memo_use == FW_MEMO_FULL || r->memo_use == FW_MEMO_BLOCK;
     const fw_field *fields = recalled ? r->memo->fields : r->fields;
@@ -279,7 +296,7 @@ static int base64_value(char c)
 /* The user of "Basic BASE64(user:password)", decoded to `room`; nothing if it is not that. */
 static fw_text user_of(const fw_request *r, char *room, size_t most)
 {
-    fw_text t = field_of(r, FW_NAME_AUTHORIZATION, NULL, 0);
+    fw_text t = field_of(r, FW_NAME_AUTHORIZATION, "authorization", 13);
     if (t.at == NULL || t.len < 6 || !fw_wire_same(t.at, 6, "basic "))
         return NOTHING;
     size_t len = 0;
@@ -309,7 +326,7 @@ static fw_text user_of(const fw_request *r, char *room, size_t most)
 static void put_user(line *n, const fw_entry *e)
 {
     char room[256];
-    if (fw_likely(e->req == NULL || !(e->req->names >> FW_NAME_AUTHORIZATION & 1)))
+    if (fw_likely(e->req == NULL || (e->req->status == 0 && !(e->req->names >> FW_NAME_AUTHORIZATION & 1))))
         put_nothing(n);
     else
         put_text(n, user_of(e->req, room, sizeof room), true);
