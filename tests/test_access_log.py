@@ -90,13 +90,14 @@ def test_each_atom(tmp_path: Path, pattern: str, text: str) -> None:
 def test_durations_agree_and_count_what_the_application_took(tmp_path: Path) -> None:
     path = tmp_path / "access.log"
     pattern = "%(T)s %(M)s %(D)s %(L)s"
-    with Gate() as gate, serve(gated, accesslog=str(path), access_log_format=pattern) as server:
-        with Client(server.address) as client:
-            client.send(request(gate.hold))
-            gate.entered()
-            threading.Event().wait(0.05)  # what is measured, not what is waited for
-            gate.let_go()
-            assert client.response().status == 200
+    with Gate() as gate, \
+            serve(gated, accesslog=str(path), access_log_format=pattern) as server, \
+            Client(server.address) as client:
+        client.send(request(gate.hold))
+        gate.entered()
+        threading.Event().wait(0.05)  # what is measured, not what is waited for
+        gate.let_go()
+        assert client.response().status == 200
     seconds, milli, micro, decimal = lines_of(path)[0].split()
     assert int(micro) >= 50_000
     assert (int(seconds), int(milli)) == (int(micro) // 1_000_000, int(micro) // 1000)
