@@ -65,7 +65,6 @@ def test_the_default_format_is_the_combined_one(tmp_path: Path) -> None:
     ("%(f)s", "http://h/from"),
     ("%(a)s", "Browser/1.0 (test)"),
     ("%(T)s", "0"),
-    ("%(p)s", f"<{os.getpid()}>"),
     ("%({host}i)s", "test"),
     ("%({X-Mine}i)s", "two"),
     ("%({user-agent}i)s", "Browser/1.0 (test)"),
@@ -85,6 +84,10 @@ def test_the_default_format_is_the_combined_one(tmp_path: Path) -> None:
 ])  # fmt: skip
 def test_each_atom(tmp_path: Path, pattern: str, text: str) -> None:
     assert rich(tmp_path, pattern) == text
+
+
+def test_the_process_is_that_of_the_worker(tmp_path: Path) -> None:
+    assert rich(tmp_path, "%(p)s") == f"<{os.getpid()}>"
 
 
 def test_durations_agree_and_count_what_the_application_took(tmp_path: Path) -> None:

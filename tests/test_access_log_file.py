@@ -1,4 +1,4 @@
-"""The access log's file: when lines are there, whole lines under load, rotation, reload, failures."""
+"""The access log's file: when lines are there, whole lines, rotation, reload, failures."""
 
 from __future__ import annotations
 
@@ -203,7 +203,7 @@ def test_a_line_that_is_cut_is_not_continued_by_another(project: Project) -> Non
         client.fetch("/whole")
         server.wait_for("access log cannot be written")
         server.terminate()
-    # what comes before there is room again is lost, or is written after it: as the worker gets to it
+    # what comes before there is room again is lost, or written later: as the worker gets to it
     assert re.fullmatch(r"/12\n/34567\n(/late\n)?(/later\n)?/whole\n", log.read_text())
 
 
