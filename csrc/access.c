@@ -1,5 +1,6 @@
 /* access.c - the lines of the access log. */
 #include "access.h"
+#include "escape.h"
 #include "memo.h"
 #include "wire.h"
 
@@ -12,7 +13,6 @@
 
 #define LONGEST 8192 /* bytes of one text that are told; the rest is left out */
 #define NUMBER 24    /* room for a number and what is around it */
-#define ESCAPED 6    /* bytes that one may become: \u00HH */
 
 /* A line while it is being made: `to` is NULL once the room was too small. */
 typedef struct line {
@@ -34,79 +34,7 @@ static inline void put(line *n, const char *s, size_t len)
     n->to += len;
 }
 
-/* ---- what a client has sent ------------------------------------------------------------------------------------ */
-
-/* 1: stands for itself; 2: does so within quotes; 0: is escaped. */
-static const uint8_t PLAIN[256] = {
-    [' '] = 2, ['!'] = 1, ['#'] = 1, ['$'] = 1, ['%'] = 1, ['&'] = 1, ['\''] = 1, ['('] = 1, [')'] = 1, ['*'] = 1,
-    ['+'] = 1, [','] = 1, ['-'] = 1, ['.'] = 1, ['/'] = 1, ['0'] = 1, ['1'] = 1,  ['2'] = 1, ['3'] = 1, ['4'] = 1,
-    ['5'] = 1, ['6'] = 1, ['7'] = 1, ['8'] = 1, ['9'] = 1, [':'] = 1, [';'] = 1,  ['<'] = 1, ['='] = 1, ['>'] = 1,
-    ['?'] = 1, ['@'] = 1, ['A'] = 1, ['B'] = 1, ['C'] = 1, ['D'] = 1, ['E'] = 1,  ['F'] = 1, ['G'] = 1, ['H'] = 1,
-    ['I'] = 1, ['J'] = 1, ['K'] = 1, ['L'] = 1, ['M'] = 1, ['N'] = 1, ['O'] = 1,  ['P'] = 1, ['Q'] = 1, ['R'] = 1,
-    ['S'] = 1, ['T'] = 1, ['U'] = 1, ['V'] = 1, ['W'] = 1, ['X'] = 1, ['Y'] = 1,  ['Z'] = 1, ['['] = 1, [']'] = 1,
-    ['^'] = 1, ['_'] = 1, ['`'] = 1, ['a'] = 1, ['b'] = 1, ['c'] = 1, ['d'] = 1,  ['e'] = 1, ['f'] = 1, ['g'] = 1,
-    ['h'] = 1, ['i'] = 1, ['j'] = 1, ['k'] = 1, ['l'] = 1, ['m'] = 1, ['n'] = 1,  ['o'] = 1, ['p'] = 1, ['q'] = 1,
-    ['r'] = 1, ['s'] = 1, ['t'] = 1, ['u'] = 1, ['v'] = 1, ['w'] = 1, ['x'] = 1,  ['y'] = 1, ['z'] = 1, ['{'] = 1,
-    ['|'] = 1, ['}'] = 1, ['~'] = 1,
-};
-
-static char *put_escape(char *to, uint8_t c, bool json)
-{
-    static const char DIGITS[] = "0123456789ABCDEF";
-    *to++ = '\\';
-    if (json && (c == '"' || c == '\\')) {
-        *to++ = (char)c;
-        return to;
-    }
-    if (json) {
-        memcpy(to, "u00", 3);
-        to += 3;
-    } else {
-        *to++ = 'x';
-    }
-    *to++ = DIGITS[c >> 4];
-    *to++ = DIGITS[c & 15];
-    return to;
-}
-
-/* Has a high bit if one of the eight bytes does not stand for itself within quotes. A borrow may reach into the byte
- * behind such a one: then there is one anyway. */
-static inline uint64_t suspects(const char *s)
-{
-    const uint64_t ones = UINT64_C(0x0101010101010101);
-    uint64_t w;
-    memcpy(&w, s, 8);
-    return w | (w - ones * 0x20) | ((w ^ ones * '"') - ones) | ((w ^ ones * '\\') - ones) | ((w ^ ones * 0x7f) - ones);
-}
-
-/* All of it stands for itself; a text of less than eight bytes is not looked at. */
-static bool is_plain(const char *s, size_t len)
-{
-    uint64_t found = 0;
-    if (len < 8)
-        return false;
-    for (size_t i = 0; i + 8 < len; i += 8)
-        found |= suspects(s + i);
-    found |= suspects(s + len - 8);
-    return (found & UINT64_C(0x8080808080808080)) == 0;
-}
-
-static void put_escaped(line *n, const char *s, size_t len, uint8_t least)
-{
-    if (least == 1 && is_plain(s, len)) {
-        put(n, s, len);
-        return;
-    }
-    char *to = n->to;
-    for (size_t i = 0; i < len; i++) {
-        const uint8_t plain = PLAIN[(uint8_t)s[i]];
-        if (fw_likely(plain == 1 || (plain == 2 && least == 1)))
-            *to++ = s[i];
-        else
-            to = put_escape(to, (uint8_t)s[i], n->json);
-    }
-    n->to = to;
-}
+/* ---- texts ----------------------------------------------------------------------------------------------------- */
 
 static inline void put_nothing(line *n)
 {
@@ -118,7 +46,13 @@ static inline void put_nothing(line *n)
         *n->to++ = '-';
 }
 
-/* The text, or what stands for a missing one. A `bare` text customarily stands without quotes: its spaces are escaped. */
+/* A `bare` text customarily stands without quotes. */
+static inline enum fw_escapes how(const line *n, bool bare)
+{
+    return n->json ? FW_ESCAPE_JSON : bare ? FW_ESCAPE_WORD : FW_ESCAPE_QUOTED;
+}
+
+/* The text, or what stands for a missing one. */
 static void put_text(line *n, fw_text t, bool bare)
 {
     if (t.at == NULL) {
@@ -126,11 +60,11 @@ static void put_text(line *n, fw_text t, bool bare)
         return;
     }
     const size_t len = t.len < LONGEST ? t.len : LONGEST;
-    if (!has_room(n, len * ESCAPED + NUMBER))
+    if (!has_room(n, len * FW_ESCAPED + NUMBER))
         return;
     if (n->json)
         *n->to++ = '"';
-    put_escaped(n, t.at, len, bare && !n->json ? 2 : 1);
+    n->to = fw_escape(n->to, t.at, len, how(n, bare));
     if (n->json)
         *n->to++ = '"';
 }
@@ -219,13 +153,13 @@ static void put_line(line *n, const fw_entry *e)
     }
     const fw_text method = at(e->req, e->req->method), target = at(e->req, e->req->target);
     const size_t len = target.len < LONGEST ? target.len : LONGEST;
-    if (!has_room(n, (method.len + len) * ESCAPED + NUMBER))
+    if (!has_room(n, (method.len + len) * FW_ESCAPED + NUMBER))
         return;
     if (n->json)
         *n->to++ = '"';
     put(n, method.at, method.len); /* one that llhttp knows */
     *n->to++ = ' ';
-    put_escaped(n, target.at, len, 1);
+    n->to = fw_escape(n->to, target.at, len, how(n, false));
     put(n, e->req->minor == 1 ? " HTTP/1.1" : " HTTP/1.0", 9);
     if (n->json)
         *n->to++ = '"';

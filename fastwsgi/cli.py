@@ -176,7 +176,7 @@ def _add(section: argparse._ArgumentGroup, setting: Setting) -> None:
     if setting.const is None and setting.default not in (None, "", ()):
         default = setting.default
         shown = f"{default:g}" if isinstance(default, float) else str(default)
-        text += f" [{shown}]"
+        text += f" [{shown}]".replace("%", "%%")
     if setting.const is not None:
         section.add_argument(
             *setting.flags, dest=setting.name, action="store_const", const=setting.const,

@@ -1,9 +1,9 @@
-"""Bring the documents into step with the tables of settings and of rules in fastwsgi.
+"""Bring the documents into step with the tables of settings, rules and atoms in fastwsgi.
 
 Usage: python scripts/settings_page.py --write | --check
 
-What is made: docs/settings.md, the table of a few settings in README.md, and the tables of rules in
-docs/strict.md. With --check nothing is written, and the exit code is 1 if something would be. A
+What is made: docs/settings.md, the table of a few settings in README.md, the tables of rules in
+docs/strict.md, and that of atoms in docs/logs.md. With --check nothing is written, and the exit code is 1 if something would be. A
 test keeps them in step.
 """
 
@@ -18,11 +18,13 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from fastwsgi.access_format import ATOMS, FIELDS  # noqa: E402
 from fastwsgi.config import GROUPS, SETTINGS, Setting  # noqa: E402
 from fastwsgi.strict_rules import RULES  # noqa: E402
 
 SETTINGS_PAGE = ROOT / "docs" / "settings.md"
 STRICT_PAGE = ROOT / "docs" / "strict.md"
+LOGS_PAGE = ROOT / "docs" / "logs.md"
 README = ROOT / "README.md"
 
 # What a newcomer asks for first.
@@ -119,6 +121,16 @@ def rules(level: int) -> str:
     return "\n".join(rows)
 
 
+def logs() -> str:
+    """docs/logs.md with its table made anew."""
+    rows = ["| atom | |", "|---|---|"]
+    rows += [f"| `%({name})s` | {words} |" for name, words in ATOMS.items()]
+    rows += [f"| `%({{NAME}}{kind})s` | {words} |" for kind, words in FIELDS.items()]
+    start, end = "<!-- atoms: made by `make docs` -->\n", "<!-- end of atoms -->"
+    before, _, rest = LOGS_PAGE.read_text(encoding="utf-8").partition(start)
+    return before + start + "\n".join(rows) + "\n" + end + rest.partition(end)[2]
+
+
 def strict() -> str:
     """docs/strict.md with its tables made anew."""
     text = STRICT_PAGE.read_text(encoding="utf-8")
@@ -130,7 +142,7 @@ def strict() -> str:
 
 
 def main(word: str) -> int:
-    made = {SETTINGS_PAGE: page(), README: readme(), STRICT_PAGE: strict()}
+    made = {SETTINGS_PAGE: page(), README: readme(), STRICT_PAGE: strict(), LOGS_PAGE: logs()}
     stale = [
         path
         for path, text in made.items()
