@@ -3,8 +3,8 @@
 Usage: python scripts/settings_page.py --write | --check
 
 What is made: docs/settings.md, the table of a few settings in README.md, the tables of rules in
-docs/strict.md, and that of atoms in docs/logs.md. With --check nothing is written, and the exit code is 1 if something would be. A
-test keeps them in step.
+docs/strict.md, and that of atoms in docs/logs.md. With --check nothing is written, and the exit
+code is 1 if something would be. A test keeps them in step.
 """
 
 from __future__ import annotations
