@@ -83,10 +83,11 @@ void fw_access_free(fw_access *a);
 /* Adds a line; it is written by fw_batch_flush. From any thread. */
 void fw_access_put(fw_access *a, const fw_entry *e);
 
-/* There is something to write, or a loss to tell of. */
-static inline bool fw_access_pending(const fw_access *a)
+/* Writes the lines that there are, if there is a log. Takes as long as the disk does: not under the loop's lock. */
+static inline void fw_access_flush(fw_access *a)
 {
-    return fw_batch_len(&a->batch) != 0 || fw_unlikely(atomic_load_explicit(&a->batch.lost, memory_order_relaxed) != 0);
+    if (a != NULL && fw_batch_len(&a->batch) != 0)
+        fw_batch_flush(&a->batch);
 }
 
 /* Lines lost since it was last asked, and the errno of the last failure in `*error`. */

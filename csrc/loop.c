@@ -425,14 +425,6 @@ static int safe_point(fw_loop *l)
     return FW_LOOP_ON;
 }
 
-/* Without the lock: nobody who is quick waits for the disk. */
-static void flush_access(fw_loop *l)
-{
-    fw_access *a = l->hub.cfg.access;
-    if (a != NULL && fw_access_pending(a))
-        fw_batch_flush(&a->batch);
-}
-
 /* Lines are lost when the disk is full, say: an error log hears of it. */
 static bool tell_of_loss(fw_loop *l)
 {
@@ -441,16 +433,6 @@ static bool tell_of_loss(fw_loop *l)
         return false;
     notice(l, FW_NOTICE_ACCESS);
     return l->woken;
-}
-
-bool fw_loop_flush_access(fw_loop *l)
-{
-    if (fw_likely(l->hub.cfg.access == NULL || fw_batch_len(&l->hub.cfg.access->batch) == 0))
-        return false;
-    fw_loop_release(l);
-    flush_access(l);
-    fw_loop_lock(l);
-    return true;
 }
 
 static int wait_for_events(fw_loop *l, int ms)
@@ -462,7 +444,7 @@ static int wait_for_events(fw_loop *l, int ms)
     l->wakes_at = ms < 0 ? UINT64_MAX : l->hub.now + (uint64_t)ms;
     l->polling = true;
     fw_loop_release(l);
-    flush_access(l);
+    fw_access_flush(l->hub.cfg.access);
     int rc = fw_poller_wait(&l->hub.poller, l->events, ms);
     fw_loop_lock(l);
     l->polling = false;

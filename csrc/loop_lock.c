@@ -1,5 +1,6 @@
 /* loop_lock.c - the loop between threads: its lock, whom to wake when it is given up, and when to kick the poller. */
 #include "loop.h"
+#include "access.h"
 
 #include <errno.h>
 #include <sched.h>
@@ -88,6 +89,17 @@ void fw_loop_wait(fw_loop *l, pthread_cond_t *c)
 {
     fw_loop_signal_all(l);
     pthread_cond_wait(c, &l->lock);
+}
+
+bool fw_loop_flush_access(fw_loop *l)
+{
+    fw_access *a = l->hub.cfg.access;
+    if (fw_likely(a == NULL || fw_batch_len(&a->batch) == 0))
+        return false;
+    fw_loop_release(l);
+    fw_access_flush(a);
+    fw_loop_lock(l);
+    return true;
 }
 
 void fw_loop_step_aside(fw_loop *l)

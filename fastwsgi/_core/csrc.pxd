@@ -44,10 +44,8 @@ cdef extern from "access.h" nogil:
         uint32_t len
         const char *text
         char head[8]
-    struct fw_batch:
-        pass
     struct fw_access:
-        fw_batch batch
+        pass
     struct fw_entry:
         const fw_request *req
         fw_text line
@@ -61,7 +59,7 @@ cdef extern from "access.h" nogil:
     void fw_access_free(fw_access *)
     void fw_access_put(fw_access *, const fw_entry *)
     unsigned long long fw_access_lost(fw_access *, int *error)
-    void fw_batch_flush(fw_batch *)
+    void fw_access_flush(fw_access *)
 
 
 cdef extern from "deadline.h" nogil:

@@ -226,7 +226,7 @@ cdef void access_put(fw_access *a, const fw_entry *e) noexcept:
 
 cdef void access_flush(fw_access *a) noexcept:
     with nogil:
-        csrc.fw_batch_flush(&a.batch)
+        csrc.fw_access_flush(a)
 
 
 cdef unsigned long long access_lost(fw_access *a, int *error) noexcept:
