@@ -96,7 +96,7 @@ bool fw_loop_flush_access(fw_loop *l)
     fw_access *a = l->hub.cfg.access;
     if (fw_likely(a == NULL || fw_batch_len(&a->batch) == 0))
         return false;
-    fw_loop_release(l);
+    fw_loop_unlock(l);
     fw_access_flush(a);
     fw_loop_lock(l);
     return true;

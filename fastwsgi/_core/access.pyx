@@ -132,6 +132,9 @@ cdef class AccessLog:
                 return value.encode("utf-8", "backslashreplace")
         except Exception:  # the application's objects: a line must not fail for them
             return None
+        except BaseException as interrupt:  # a signal handler's; raised when nothing is half done any more
+            r.shared.interrupt = interrupt
+            return None
 
     cdef int flush(self) except -1:
         native.access_flush(self.log)
