@@ -62,12 +62,6 @@ fw_thread *fw_thread_open(fw_loop *l);
  * `hasty` it returns FW_RETRY where it would have to wait. */
 int fw_thread_next(fw_thread *t, fw_conn *done, bool keep, bool cut, bool hasty, fw_conn **out);
 
-/* Whether the next turn may be taken in haste: not when lines of the access log would wait for a long call. */
-static inline bool fw_thread_may_hurry(const fw_thread *t)
-{
-    return t->loop->hub.cfg.access == NULL || !atomic_load_explicit(&t->loop->crew.pool, memory_order_relaxed);
-}
-
 /* Hands a connection back, as fw_thread_next does, and pulls nothing. */
 void fw_thread_finish(fw_thread *t, fw_conn *done, bool keep, bool cut);
 

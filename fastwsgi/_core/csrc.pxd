@@ -316,7 +316,6 @@ cdef extern from "thread.h" nogil:
     void fw_thread_close_all(fw_loop *)
     void fw_thread_attach(fw_thread *)
     int fw_thread_next(fw_thread *, fw_conn *, bint keep, bint cut, bint hasty, fw_conn **)
-    bint fw_thread_may_hurry(const fw_thread *)
     void fw_thread_finish(fw_thread *, fw_conn *, bint keep, bint cut)
     void fw_thread_enter(fw_thread *)
     int fw_thread_send(fw_thread *, fw_conn *)

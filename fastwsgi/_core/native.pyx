@@ -184,8 +184,7 @@ cdef int next_turn(fw_thread *t, fw_conn *done, bint keep, bint cut, unsigned *s
     # receive and a send that cannot block, and another thread that wants the lock gets it from the interpreter within
     # the call. Not so if a body in a file is to be let go, which may take long.
     cdef int rc
-    if (t.more and streak[0] < STREAK and (done == NULL or done.req == NULL or done.req.body.fd < 0)
-            and csrc.fw_thread_may_hurry(t)):
+    if t.more and streak[0] < STREAK and (done == NULL or done.req == NULL or done.req.body.fd < 0):
         streak[0] += 1
         rc = csrc.fw_thread_next(t, done, keep, cut, True, out)
         if rc != FW_RETRY:
