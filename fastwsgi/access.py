@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from fastwsgi.access_format import Format, parse
+from fastwsgi.access_format import parse
 from fastwsgi.errors import ConfigError
 
 
@@ -19,13 +19,16 @@ class AccessLog:
     """The access log of one server, as its settings say.
 
     ``path`` is a file's, or ``-`` for stdout. ``owner`` (user and group id, -1 leaves it) is given
-    the file, so that workers under another account can open it anew. Raises ConfigError.
+    the file, so that workers under another account can open it anew. It is closed when nobody, and
+    no worker, has a use for it any more. ``fd``, ``pieces`` and ``json`` are for the core's
+    AccessLog. Raises ConfigError.
     """
 
     def __init__(self, path: str, pattern: str, owner: tuple[int, int] = (-1, -1)) -> None:
         self._path = None if path == "-" else Path(path).absolute()
         self._owner = owner
-        self._format: Format = parse(pattern)
+        self.fd = -1
+        self.pieces, self.json = parse(pattern)
         try:
             self.fd = 1 if self._path is None else self._open()
         except OSError as error:
@@ -47,10 +50,6 @@ class AccessLog:
                 os.fchown(fd, *self._owner)
         return fd
 
-    def core(self) -> tuple[int, list[tuple[str, str]], bool]:
-        """Return what the compiled worker takes as its setting ``access``."""
-        return self.fd, self._format.pieces, self._format.json
-
     def reopen(self) -> None:
         """Open the file anew, after it was moved away; raise OSError and go on with the old."""
         if self._path is None:
@@ -59,7 +58,6 @@ class AccessLog:
         os.dup2(fd, self.fd, inheritable=False)
         os.close(fd)
 
-    def close(self) -> None:
-        """Close the file, unless it is stdout."""
-        if self._path is not None:
+    def __del__(self) -> None:
+        if self._path is not None and self.fd >= 0:
             os.close(self.fd)

@@ -249,7 +249,7 @@ class Master:
                 self._log.warning("reload: a change of %s takes effect after a restart", name)
         self._log.info("reloading")
         self._before_reload, self._config = self._config, config
-        self._keep_access(self._access, access)
+        self._access_before, self._access = self._access, access
         self._view.cfg = config
         self._hook("on_reload", self._view)
         if config.workers != self._before_reload.workers or not self._wanted:
@@ -263,13 +263,6 @@ class Master:
         for child in self._crew.everyone():
             if (at_once or child.ready_at is None) and not child.leaving:
                 self._retire(child, graceful=child.ready_at is not None)
-
-    def _keep_access(self, before: AccessLog | None, now: AccessLog | None) -> None:
-        """Hold on to two access logs: that of workers to come, and that to fall back on."""
-        for log in {self._access, self._access_before} - {before, now}:
-            if log is not None:
-                log.close()
-        self._access_before, self._access = before, now
 
     def _reconcile(self) -> None:
         """Bring the workers there are closer to those that are wanted."""
@@ -378,7 +371,7 @@ class Master:
             if self._config.workers != self._before_reload.workers:
                 self._want(self._before_reload.workers)
             self._config = self._view.cfg = self._before_reload
-            self._keep_access(self._access_before, self._access_before)
+            self._access = self._access_before
             self._crew.take_back(self._generation)
         else:
             self._crew.join(self._generation)

@@ -70,7 +70,7 @@ def build_worker(
     """Hand application, listeners, settings, logs and what else is known (``more``) to the core."""
     return core_worker()(
         application, [listener.core() for listener in listeners],
-        {**config.core(), "version": __version__, "access": access and access.core(), **more},
+        {**config.core(), "version": __version__, "access": access, **more},
         log=log, errors=cast("TextIO", log.errors), multiprocess=multiprocess,
         board=board.memory if board else None, timeout_error=RequestTimeout)
 

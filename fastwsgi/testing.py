@@ -125,8 +125,6 @@ def _in_thread(
             thread.join(config.graceful_timeout + 1)
         for listener in listeners:
             listener.close()
-        if access is not None:
-            access.close()
     if failures:
         raise RuntimeError("the server failed while it served") from failures[0]
     if thread.is_alive():

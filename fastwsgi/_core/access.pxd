@@ -11,6 +11,7 @@ from fastwsgi._core.response cimport Response
 cdef class AccessLog:
     cdef fw_access *log
     cdef fw_piece *pieces
+    cdef object file          # keeps the descriptor open
     cdef list texts           # what the pieces point to
     cdef bytes script_name
     cdef list given           # (kind, name) of what is told from Python objects, in order

@@ -39,17 +39,20 @@ cdef frozenset TIMES = frozenset("TMDL")
 
 
 cdef class AccessLog:
-    """Writes to the open descriptor *fd*, which stays the caller's. One per worker, for all its threads.
+    """One per worker, for all its threads.
 
-    *pieces* are what fastwsgi/access_format.py makes of a format: (kind, text) pairs.
+    *file* has ``fd``, a descriptor that stays open as long as it lives; ``pieces``, what fastwsgi/access_format.py
+    makes of a format: (kind, text) pairs; and ``json``, whether their texts are to be written so.
     """
 
-    def __cinit__(self, int fd, list pieces, bint json, str script_name):
+    def __cinit__(self, object file, str script_name):
+        cdef list pieces = file.pieces
         cdef Py_ssize_t i
         cdef bytes text
         cdef fw_piece *p
         cdef fw_text mount
         cdef int rc
+        self.file = file
         self.texts = []
         self.given = []
         self.script_name = script_name.encode("latin-1")
@@ -75,7 +78,7 @@ cdef class AccessLog:
             raise ValueError("too many pieces to look up")
         mount.at = PyBytes_AS_STRING(self.script_name)
         mount.len = <size_t>PyBytes_GET_SIZE(self.script_name)
-        rc = native.access_open(&self.log, fd, self.pieces, <unsigned>len(pieces), json, mount)
+        rc = native.access_open(&self.log, file.fd, self.pieces, <unsigned>len(pieces), file.json, mount)
         if rc < 0:
             raise OSError(-rc, os.strerror(-rc))
 

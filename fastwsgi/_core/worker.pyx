@@ -96,7 +96,7 @@ cdef class Worker:
 
     *listeners* are ``(fd, server_name, server_port)`` of non-blocking listening sockets, which stay the caller's.
     *settings* maps setting names of config.py to values; missing ones take their defaults. *access* among them is
-    (descriptor, pieces, json) of the access log: see AccessLog. *log* is called as
+    the file of the access log: see AccessLog. *log* is called as
     ``log(level, message, exception_or_None)``; *errors* is the text stream for ``wsgi.errors``. *board* is memory for
     the scoreboard (csrc/scoreboard.h), writable and large enough; without it the worker has its own.
     *timeout_error* is the exception that :meth:`interrupt` raises in the application.
@@ -128,8 +128,7 @@ cdef class Worker:
         self.health = settings.get("health_path", "").encode("ascii")
         cfg.health = <const char *>self.health if self.health else NULL
         if settings.get("access"):
-            fd, pieces, json = settings["access"]
-            self.access = AccessLog(fd, pieces, json, settings.get("script_name", ""))
+            self.access = AccessLog(settings["access"], settings.get("script_name", ""))
             Py_INCREF(self.access)  # ours until the loop is gone, whatever the garbage collector takes before
             self.held = <PyObject *>self.access
             cfg.access = self.access.log
