@@ -10,6 +10,7 @@
  *   /drip         small blocks, left to be gathered, with a nap among them
  *   /talk         gathers byte by byte until the client is gone
  */
+#include "access.h"
 #include "company.h"
 #include "apps.h"
 #include "faults.h"
@@ -325,6 +326,13 @@ static void release(player *p)
         atomic_fetch_sub(owner, 1);
 }
 
+static void note(player *p, const fw_conn *c)
+{
+    const fw_entry e = {.req = c->req, .client = fw_conn_address(c), .status = 200, .us = p->wakes};
+    if (p->company->loop->hub.cfg.access != NULL)
+        fw_access_put(p->company->loop->hub.cfg.access, &e);
+}
+
 static void *play(void *arg)
 {
     player *p = arg;
@@ -339,6 +347,8 @@ static void *play(void *arg)
         release(p);
         if (rc == FW_NEXT_TURN) {
             e = turn(p, c);
+            if (e.done != NULL)
+                note(p, e.done);
         } else if (rc == FW_NEXT_WAKE) {
             p->wakes++;
         } else {

@@ -4,11 +4,13 @@
  * passes, and deadlines with it. At the end everybody is answered, the loop stops with requests on their way, and all
  * that was handed in has come back.
  */
+#include "access.h"
 #include "apps.h"
 #include "company.h"
 #include "faults.h"
 #include "harness.h"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/socket.h>
@@ -90,10 +92,27 @@ static void *visit(void *arg)
     return NULL;
 }
 
-static void everything_at_once(unsigned threads, uint32_t seed, const fw_config *cfg)
+static fw_access *open_log(void)
+{
+    static const fw_piece PIECES[] = {
+        {.atom = FW_ATOM_LINE},
+        {.atom = FW_ATOM_FIELD, .id = FW_NAME_HOST, .len = 4, .text = "host"},
+        {.atom = FW_ATOM_FIELD, .len = 4, .text = "mine"},
+        {.atom = FW_ATOM_TIME},
+        {.atom = FW_ATOM_TEXT, .len = 1, .text = "\n", .head = "\n"},
+    };
+    fw_access *a;
+    const int fd = open("/dev/null", O_WRONLY);
+    CHECK(fd >= 0);
+    CHECK_INT(fw_access_open(&a, fd, PIECES, COUNT(PIECES), false, (fw_text){NULL, 0}), FW_OK);
+    return a;
+}
+
+static void everything_at_once(unsigned threads, uint32_t seed, fw_config *cfg)
 {
     company m;
     visitor visitors[CLIENTS];
+    cfg->access = open_log();
     company_open(&m, cfg, threads);
     for (unsigned i = 0; i < CLIENTS; i++) {
         visitors[i] = (visitor){.company = &m, .dice = seed + i};
@@ -112,6 +131,8 @@ static void everything_at_once(unsigned threads, uint32_t seed, const fw_config 
     }
     fw_loop_stop(m.loop, seed % 2 ? FW_STOP_GRACEFUL : FW_STOP_QUICK);
     company_close(&m);
+    close(cfg->access->batch.fd);
+    fw_access_free(cfg->access);
     for (unsigned i = 0; i < CLIENTS; i++)
         close(last[i]);
 }
