@@ -14,7 +14,7 @@ static char got[1 << 20];
 
 static int temporary(void)
 {
-    char path[] = "/tmp/fw-batch-XXXXXX";
+    char path[] = "/tmp/fastwsgi-batch-XXXXXX";
     const int fd = mkstemp(path);
     CHECK(fd >= 0);
     unlink(path);
