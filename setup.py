@@ -13,8 +13,8 @@ from Cython.Build import cythonize
 from setuptools import Extension, setup
 
 LINUX = sys.platform.startswith("linux")
-OTHERS = ("shared", "environ", "input", "filewrapper", "ending", "head", "response", "access", "puller",
-          "worker")
+OTHERS = ("shared", "environ", "input", "filewrapper", "ending", "head", "response", "access",
+          "puller", "worker")
 OTHER_POLLER = "csrc/poller_kqueue.c" if LINUX else "csrc/poller_epoll.c"
 
 

@@ -17,9 +17,10 @@ from pathlib import Path
 
 import pytest
 from apps.client import Client, request
+from apps.fifo import Fifo
 from apps.gated import Gate
 from apps.gated import app as gated
-from apps.logged import Fifo, app, lines_of
+from apps.logged import app, lines_of
 
 from fastwsgi.errors import ConfigError
 from fastwsgi.testing import Process, raw, serve, spawn

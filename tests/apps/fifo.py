@@ -15,7 +15,8 @@ class Fifo:
     """The reading end, which is there before a server opens the pipe to write."""
 
     def __init__(self, path: Path) -> None:
-        os.mkfifo(path)
+        if not path.exists():
+            os.mkfifo(path)
         self.fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
         self.text = ""
 

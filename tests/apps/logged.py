@@ -1,4 +1,4 @@
-"""What the tests of the access log share: an application, its log as lines, and a log to wait for.
+"""What the tests of the access log share: an application, and its log as lines.
 
 GET /fail        raises
 GET /late        fails when the head is on its way
@@ -10,9 +10,6 @@ anything else    `hello`, five bytes
 
 from __future__ import annotations
 
-import os
-import select
-import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -57,28 +54,3 @@ def log_of(place: Path, pattern: str, *requests: bytes, **settings: Any) -> list
         for request in requests:
             raw(server.address, request)
     return lines_of(path)
-
-
-class Fifo:
-    """A named pipe in the place of a log file: what is written there can be waited for."""
-
-    def __init__(self, path: Path) -> None:
-        if not path.exists():
-            os.mkfifo(path)
-        self.fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-        self.text = ""
-
-    def shows(self, text: str, timeout: float = 30.0) -> bool:
-        """Whether the text appears before the time is up."""
-        end = time.monotonic() + timeout
-        while text not in self.text and (left := end - time.monotonic()) > 0:
-            if select.select([self.fd], [], [], left)[0]:
-                block = os.read(self.fd, 65536)
-                if not block:
-                    break
-                self.text += block.decode("ascii")
-        return text in self.text
-
-    def close(self) -> None:
-        """Close our end of it: it is broken for who writes."""
-        os.close(self.fd)
