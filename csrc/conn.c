@@ -17,8 +17,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define SHARE_BELOW 8192 /* queued bytes up to which pipelined responses wait for each other */
-#define CROWD 8          /* waiting requests from which on one more gives the receive buffer back */
+#define CROWD 8 /* waiting requests from which on one more gives the receive buffer back */
 
 /* ---- the table ------------------------------------------------------------------------------------------------- */
 
@@ -264,6 +263,35 @@ void fw_conn_settle(fw_hub *h, fw_conn *c)
     }
 }
 
+/* False: it is not held, and to be settled. */
+static bool hold(fw_hub *h, fw_conn *c)
+{
+    if (h->nheld >= atomic_load_explicit(&h->held_most, memory_order_relaxed) || c->out.head == NULL ||
+        atomic_load_explicit(&c->blocked, memory_order_relaxed))
+        return false;
+    fw_conn_move(c, FW_STATE_FLUSH);
+    c->held = true;
+    h->held[h->nheld++] = c;
+    return true;
+}
+
+void fw_hub_release(fw_hub *h, fw_pool *pool, uint64_t *sent)
+{
+    const unsigned n = h->nheld;
+    h->nheld = 0;
+    h->releases++;
+    for (unsigned i = 0; i < n; i++)
+        fw_conn_send(h->held[i], pool, sent);
+    for (unsigned i = 0; i < n; i++) {
+        fw_conn *c = h->held[i];
+        c->held = false;
+        if (c->broken)
+            fw_conn_die(h, c);
+        else
+            fw_conn_settle(h, c);
+    }
+}
+
 /* Some output of a waiting connection could be sent: what now? */
 void fw_conn_output_moved(fw_hub *h, fw_conn *c, int rc)
 {
@@ -335,7 +363,7 @@ void fw_conn_take_back(fw_conn *c)
     fw_conn_move(c, FW_STATE_BUSY);
 }
 
-void fw_conn_finish(fw_hub *h, fw_conn *c, bool keep, bool cut)
+void fw_conn_finish(fw_hub *h, fw_conn *c, bool keep, bool cut, bool more)
 {
     h->now = fw_deadline_clock(); /* the application may have taken long */
     const bool client_closes = c->req == NULL || !c->req->keep_alive;
@@ -349,9 +377,10 @@ void fw_conn_finish(fw_hub *h, fw_conn *c, bool keep, bool cut)
     if (!keep) { /* `keep` is what the head said: a stop that began later does not take it back */
         c->closing = true;
         c->lingers = !cut && (!client_closes || c->in != NULL || c->input);
-    } else if (c->in != NULL && h->shares && c->out.bytes < SHARE_BELOW) {
+    } else if (c->in != NULL && h->shares && c->out.bytes < FW_SHARE) {
         fw_conn_digest(h, c); /* pipelined: the next response may share the send */
         return;
     }
-    fw_conn_settle(h, c);
+    if (!more || !hold(h, c))
+        fw_conn_settle(h, c);
 }

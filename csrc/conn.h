@@ -63,6 +63,9 @@ typedef struct fw_buffer {
     char data[];
 } fw_buffer;
 
+#define FW_SHARE 8192 /* queued bytes up to which responses wait for each other */
+#define FW_HELD 16 /* responses that may wait to be sent together */
+
 #define FW_RECEIVE 32768 /* bytes of the loop's receive buffer */
 
 typedef struct fw_conn {
@@ -78,6 +81,7 @@ typedef struct fw_conn {
     bool lingers;  /* ... and let the client finish talking */
     bool waiter;   /* its owner waits in fw_thread_wait for the queue to empty */
     bool again;    /* in the hub's list of those whose reading was cut short for fairness */
+    bool held;     /* FLUSH, and among those of the hub whose responses are sent together */
     int fd;
     uint32_t since;  /* ms, the low bits: when the request at hand began to arrive */
     uint32_t got;    /* bytes of it since then */
@@ -140,6 +144,12 @@ typedef struct fw_hub {
     atomic_bool stopping; /* responses say Connection: close, idle connections leave */
     bool shares; /* pipelined responses may wait for each other, because somebody will see to it that none waits long */
     bool called; /* some owner has been called */
+    /* complete responses that are sent together, because the next request is run at once: whoever reads them on this
+     * machine is woken once for all of them */
+    fw_conn *held[FW_HELD];
+    unsigned nheld;
+    unsigned releases;           /* how often they have been sent */
+    _Atomic(unsigned) held_most; /* how many may be held; 0: none */
 } fw_hub;
 
 int fw_hub_open(fw_hub *h, const fw_llhttp_api *api, const fw_config *cfg, int events);
@@ -181,8 +191,18 @@ void fw_conn_take_back(fw_conn *c);
 void fw_hub_flush_ready(fw_hub *h);
 
 /* The owner hands the connection back: the response is complete and queued (`keep`: the connection may live on), or it
- * broke off (`keep` false, `cut` true: no lingering, the client must see the end). */
-void fw_conn_finish(fw_hub *h, fw_conn *c, bool keep, bool cut);
+ * broke off (`keep` false, `cut` true: no lingering, the client must see the end). With `more`, the next request is to be
+ * run at once, the response may be held until fw_hub_release. */
+void fw_conn_finish(fw_hub *h, fw_conn *c, bool keep, bool cut, bool more);
+
+/* True if what is queued is little enough to be held. */
+static inline bool fw_conn_may_hold(const fw_hub *h, const fw_conn *c)
+{
+    return c->out.bytes < FW_SHARE && atomic_load_explicit(&h->held_most, memory_order_relaxed) != 0;
+}
+
+/* Sends the responses that are held, and goes on with their connections. `pool` and `*sent` as in fw_conn_send. */
+void fw_hub_release(fw_hub *h, fw_pool *pool, uint64_t *sent);
 
 /* A graceful stop has begun: an idle connection leaves unless a request is on its way. */
 void fw_conn_retire(fw_hub *h, fw_conn *c);

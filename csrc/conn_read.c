@@ -337,7 +337,7 @@ void fw_conn_event(fw_hub *h, fw_conn *c, unsigned flags)
     c->input |= (flags & FW_EVENT_IN) != 0;
     if ((flags & FW_EVENT_OUT) && atomic_exchange(&c->blocked, false) && c->state == FW_STATE_BUSY)
         c->owner->writable = h->called = true;
-    if (c->state == FW_STATE_BUSY || c->state == FW_STATE_READY)
+    if (c->state == FW_STATE_BUSY || c->state == FW_STATE_READY || c->held)
         return;
     if ((flags & FW_EVENT_ERR) && (c->state == FW_STATE_SUSPENDED || c->state == FW_STATE_FLUSH)) {
         h->stats.broken++;

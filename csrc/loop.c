@@ -264,6 +264,7 @@ static void accept_next(fw_loop *l)
 
 void fw_loop_abandon(fw_loop *l)
 {
+    fw_hub_release(&l->hub, &l->hub.pool, &l->hub.stats.bytes_out);
     l->at = l->nevents = 0; /* events of the closed; listeners and wake-up are reported again */
     fw_conn *end = &l->hub.conns;
     for (fw_conn *c = end->next, *next; c != end; c = next) {

@@ -55,6 +55,7 @@ typedef struct fw_crew {
     bool running, quit;
     atomic_int resting; /* enum fw_rest */
     unsigned seen;      /* calls at the last look */
+    unsigned releases;  /* of held responses, at the last look */
     unsigned quiet;     /* looks without anything to see */
     atomic_uint pending; /* threads with something queued that the standby is to send */
 } fw_crew;

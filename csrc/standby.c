@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #define TICK_NS 1000000 /* between two looks */
+#define HELD_SHARE 2    /* the share of a tick's calls whose responses may be held */
 #define QUIET_TICKS 50  /* looks without anything to see before it sleeps */
 #define AWAY_US 5000    /* a thread that does not block may be away this long: the interpreter's switch interval */
 
@@ -39,6 +40,20 @@ static void send_gathered(fw_loop *l)
     for (fw_thread *t = l->crew.threads; t != NULL; t = t->next)
         send_for(l, t);
     fw_loop_lock(l);
+}
+
+/* ---- what is held ------------------------------------------------------------------------------------------------ */
+
+/* As many complete responses may be held as there are calls in half a tick: each waits about that long at most, and none
+ * waits when calls are slow or few. */
+static void judge_pace(fw_loop *l, unsigned calls)
+{
+    fw_hub *h = &l->hub;
+    const unsigned most = calls / HELD_SHARE < FW_HELD ? calls / HELD_SHARE : FW_HELD;
+    atomic_store_explicit(&h->held_most, most, memory_order_relaxed);
+    if (h->nheld != 0 && (h->nheld > most || h->releases == l->crew.releases))
+        fw_hub_release(h, &h->pool, &h->stats.bytes_out);
+    l->crew.releases = h->releases;
 }
 
 /* ---- the standby leads ----------------------------------------------------------------------------------------- */
@@ -106,6 +121,7 @@ static void lead(fw_loop *l)
 {
     fw_crew *w = &l->crew;
     w->quiet = 0; /* the lead may go to a thread that is away */
+    judge_pace(l, 0);
     fw_lead_call(l);
     if (hand_over(l))
         return;
@@ -146,6 +162,8 @@ static void look(fw_loop *l)
     fw_lead_score(l, slow, calls);
     if (slow)
         step_in(l);
+    else
+        judge_pace(l, calls);
 }
 
 #if defined(__APPLE__)

@@ -208,6 +208,20 @@ static bool step(fw_thread *t, int *rc)
     return false;
 }
 
+/* Under the lock: the next request is to be run at once. */
+static bool has_more(const fw_thread *t)
+{
+    const fw_loop *l = t->loop;
+    return l->crew.leader == t && (l->hub.ready_head != NULL || fw_loop_pending(l));
+}
+
+static void release_held(fw_thread *t)
+{
+    fw_hub *h = &t->loop->hub;
+    if (h->nheld != 0)
+        fw_hub_release(h, &t->pool, &t->bytes_out);
+}
+
 static int take_turn(fw_thread *t, bool hasty, fw_conn **out)
 {
     fw_loop *l = t->loop;
@@ -230,6 +244,7 @@ static int take_turn(fw_thread *t, bool hasty, fw_conn **out)
             return l->result;
         if (fw_likely(fw_lead_take(l, t))) {
             if (!fw_loop_pending(l)) {
+                release_held(t);
                 if (hasty)
                     return FW_RETRY;
                 if (l->hub.pool.spent != NULL) /* nothing of the size of a response is kept while we wait */
@@ -258,13 +273,14 @@ static void come_back(fw_thread *t, bool done)
         fw_lead_judge(l, t, done);
 }
 
-/* Before the lock is taken: what is queued is sent, unless the answer to a pipelined request may share the send. And a
- * body in a file is let go: to free the pages of a gigabyte takes the system a tenth of a second. */
-static void send_last(fw_thread *t, fw_conn *c, bool keep)
+/* Before the lock is taken: what is queued is sent, unless the answer to a pipelined request may share the send, or
+ * (`more`) it may be held. And a body in a file is let go: to free the pages of a gigabyte takes the system a tenth of a
+ * second. */
+static void send_last(fw_thread *t, fw_conn *c, bool keep, bool more)
 {
     end_gathering(t);
     const bool pipelined = keep && c->in != NULL && c->in->pos != c->in->len;
-    if (c->out.head != NULL && !pipelined)
+    if (c->out.head != NULL && !pipelined && !(more && fw_conn_may_hold(&t->loop->hub, c)))
         fw_thread_send(t, c);
     if (fw_unlikely(c->req != NULL && c->req->body.fd >= 0))
         fw_body_close(&c->req->body);
@@ -283,13 +299,15 @@ int fw_thread_next(fw_thread *t, fw_conn *done, bool keep, bool cut, bool hasty,
 {
     fw_loop *l = t->loop;
     if (done != NULL)
-        send_last(t, done, keep);
+        send_last(t, done, keep, t->more);
     if (fw_unlikely(l->hub.cfg.access != NULL) && !hasty)
         flush_due(l);
     fw_loop_lock(l);
     come_back(t, done != NULL);
     if (done != NULL)
-        fw_conn_finish(&l->hub, done, keep, cut);
+        fw_conn_finish(&l->hub, done, keep, cut, has_more(t));
+    if (fw_unlikely(l->hub.nheld >= atomic_load_explicit(&l->hub.held_most, memory_order_relaxed)))
+        release_held(t);
     const int rc = take_turn(t, hasty, out);
     if (fw_unlikely(rc == FW_NEXT_WAKE))
         fw_lead_leave(l, t);
@@ -304,10 +322,10 @@ int fw_thread_next(fw_thread *t, fw_conn *done, bool keep, bool cut, bool hasty,
 void fw_thread_finish(fw_thread *t, fw_conn *done, bool keep, bool cut)
 {
     fw_loop *l = t->loop;
-    send_last(t, done, keep);
+    send_last(t, done, keep, false);
     fw_loop_lock(l);
     come_back(t, true);
-    fw_conn_finish(&l->hub, done, keep, cut);
+    fw_conn_finish(&l->hub, done, keep, cut, false);
     fw_lead_leave(l, t);
     fw_lead_call(l);
     fw_loop_unlock(l);

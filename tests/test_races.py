@@ -15,7 +15,10 @@ from apps.ahead import ahead, chosen
 from test_c_units import CC, LINUX, ROOT, Done, build, httptools_module, link, run
 
 HERE = ROOT / "tests" / "c"
-PROGRAMS = [HERE / "race.c", *sorted(HERE.glob("test_thread*.c")), HERE / "test_standby.c"]
+PROGRAMS = [
+    HERE / "race.c", *sorted(HERE.glob("test_thread*.c")), HERE / "test_standby.c",
+    HERE / "test_held.c",
+]  # fmt: skip
 
 pytestmark = pytest.mark.skipif(
     not LINUX or shutil.which(CC) is None, reason="needs Linux and a C compiler"

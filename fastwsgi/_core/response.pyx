@@ -327,7 +327,10 @@ cdef class Response:
         cdef int rc
         if self.closer is not None:
             if self.conn.out.bytes:
-                rc = native.send(self.shared.thread, self.conn)
+                if self.iterator is None:
+                    rc = native.send(self.shared.thread, self.conn)
+                else:
+                    rc = native.pass_on(self.shared.thread, self.conn)
                 if rc == FW_RETRY:
                     return PARKED
                 if rc < 0:

@@ -96,7 +96,7 @@ void stage_abandon(stage *s)
     fw_loop_abandon(s->loop);
     for (fw_conn *c; (c = fw_conn_pull(&s->loop->hub, &s->thread->owner, true)) != NULL;) {
         s->gone += c->turn == FW_TURN_GONE;
-        fw_conn_finish(&s->loop->hub, c, false, true);
+        fw_conn_finish(&s->loop->hub, c, false, true, false);
     }
 }
 

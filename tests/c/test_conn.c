@@ -300,7 +300,7 @@ static void answer_and_leave(stage *s, fw_conn *c)
 {
     const bool cut = s->data != NULL;
     CHECK(stage_head(s, c, 0));
-    fw_conn_finish(&s->loop->hub, c, false, cut);
+    fw_conn_finish(&s->loop->hub, c, false, cut, false);
 }
 
 /* Who breaks off hangs up at once; who ends in peace waits for the client, unless that has nothing more to say. */
