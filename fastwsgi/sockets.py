@@ -12,6 +12,7 @@ import errno
 import os
 import socket
 import stat
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -118,7 +119,18 @@ def _open_tcp(address: Address, backlog: int, reuse_port: bool, only_v6: bool) -
         if family == socket.AF_INET6 and only_v6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         sock.bind(where)
+        _defer(sock)
         return _listening(sock, backlog)
+
+
+def _defer(sock: socket.socket) -> None:
+    """Let connections come with their first bytes (Linux: TCP_DEFER_ACCEPT).
+
+    One that is silent comes after a second. So a new connection costs a worker one wake-up and one
+    receive instead of two, and needs not be registered with the poller to be answered.
+    """
+    if sys.platform == "linux":
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 1)
 
 
 def _open_unix(path: str, backlog: int, umask: int, owner: tuple[int, int]) -> Listener:

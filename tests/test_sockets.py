@@ -103,6 +103,27 @@ def test_listens_on_an_abstract_name() -> None:
         assert connects(listener)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="TCP_DEFER_ACCEPT is Linux'")
+def test_connections_come_with_their_first_bytes() -> None:
+    with listening("127.0.0.1:0") as (listener,), closing(socket.socket()) as client:
+        client.connect(listener.address)
+        with pytest.raises(BlockingIOError):  # the client's side is open, and it has said nothing
+            listener.socket.accept()
+        client.send(b"GET")
+        connection, _ = listener.socket.accept()
+        with closing(connection):
+            assert connection.recv(3) == b"GET"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="TCP_DEFER_ACCEPT is Linux'")
+def test_a_silent_connection_comes_all_the_same() -> None:
+    with listening("127.0.0.1:0") as (listener,), closing(socket.socket()) as client:
+        client.connect(listener.address)
+        listener.socket.settimeout(20)
+        connection, _ = listener.socket.accept()
+        connection.close()
+
+
 def test_adopts_an_inherited_descriptor() -> None:
     with closing(socket.socket()) as given:
         given.bind(("127.0.0.1", 0))
