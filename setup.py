@@ -2,11 +2,16 @@
 
 All of csrc goes into ``fastwsgi._core.native``; the other Cython modules reach it through that
 module's .pxd. Switches, read from the environment: FASTWSGI_SANITIZE=1 builds with ASan and UBSan,
-FASTWSGI_COVERAGE=1 with gcov and Cython line tracing, FASTWSGI_DEBUG=1 without optimisation.
+FASTWSGI_COVERAGE=1 with gcov and Cython line tracing, FASTWSGI_DEBUG=1 without optimisation,
+FASTWSGI_LTO=0 without link-time optimisation; that is left out too where the compiler fails at it.
 """
 
 import os
+import shlex
+import subprocess
 import sys
+import sysconfig
+import tempfile
 from glob import glob
 
 from Cython.Build import cythonize
@@ -18,16 +23,34 @@ OTHERS = ("shared", "environ", "input", "filewrapper", "ending", "head", "respon
 OTHER_POLLER = "csrc/poller_kqueue.c" if LINUX else "csrc/poller_epoll.c"
 
 
-def switched_on(name: str) -> bool:
-    return os.environ.get(f"FASTWSGI_{name}", "0") not in ("", "0")
+def switched_on(name: str, default: str = "0") -> bool:
+    return os.environ.get(f"FASTWSGI_{name}", default) not in ("", "0")
 
 
-cflags = ["-std=c11", "-O2", "-g0", "-fvisibility=hidden", "-fstack-protector-strong"]
+def links(*flags: str) -> bool:
+    """Whether the compiler makes a shared object with these flags; clang may lack its plug-in."""
+    compiler = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc")
+    with tempfile.TemporaryDirectory() as folder:
+        source = os.path.join(folder, "a.c")
+        with open(source, "w") as file:
+            file.write("int a(void); int a(void) { return 0; }\n")
+        command = [*compiler, "-shared", "-fPIC", *flags, source, "-o", f"{source}.so"]
+        try:
+            return subprocess.run(command, capture_output=True).returncode == 0
+        except OSError:
+            return False
+
+
+cflags = ["-std=c11", "-O3", "-g0", "-fvisibility=hidden", "-fstack-protector-strong"]
 ldflags = []
 macros = [("_GNU_SOURCE", "1")] if LINUX else [("_DARWIN_C_SOURCE", "1")]
 if LINUX:
     cflags.append("-fno-plt")
     ldflags += ["-Wl,-z,relro", "-Wl,-z,now"]
+plain = not any(map(switched_on, ("DEBUG", "SANITIZE", "COVERAGE")))
+if plain and switched_on("LTO", "1") and links("-flto"):
+    cflags.append("-flto")
+    ldflags += ["-flto", "-O3"]
 if switched_on("DEBUG"):
     cflags += ["-O0", "-g3", "-UNDEBUG"]
     macros.append(("FW_DEBUG", "1"))
