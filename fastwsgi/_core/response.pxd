@@ -52,6 +52,7 @@ cdef class Response:
 
     cdef int take(self, object result) except -1
     cdef int put_all(self, object blocks) except -1
+    cdef int put_only(self, object block) except -1
     cdef int put_file(self, FileWrapper wrapper) except -1
     cdef int put_block(self, object block) except -1
     cdef int put_end(self) except -1

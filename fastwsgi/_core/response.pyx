@@ -9,6 +9,7 @@
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_Check, PyBytes_GET_SIZE
 from cpython.exc cimport PyErr_CheckSignals
+from cpython.list cimport PyList_GET_ITEM, PyList_GET_SIZE
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.stdint cimport int64_t
@@ -191,7 +192,10 @@ cdef class Response:
         cdef object kind = type(result)
         if kind is list or kind is tuple:
             self.check_started()
-            self.put_all(result)
+            if kind is list and PyList_GET_SIZE(result) == 1:
+                self.put_only(<object>PyList_GET_ITEM(result, 0))
+            else:
+                self.put_all(result)
             self.exhausted = True
             return 0
         if kind is Ending:
@@ -208,12 +212,25 @@ cdef class Response:
         self.iterator = iter(result)
         return 0
 
-    # Each of the next four is one stay between the gates: what it queues is whole when somebody else sends it.
+    # Each of the next five is one stay between the gates: what it queues is whole when somebody else sends it.
 
     cdef int put_all(self, object blocks) except -1:
         fw_thread_open_gate(self.shared.thread)
         try:
             return self.queue_all(blocks)
+        finally:
+            fw_thread_close_gate(self.shared.thread)
+
+    cdef int put_only(self, object block) except -1:
+        """As put_all, of a list of one block."""
+        if not PyBytes_Check(block):
+            raise not_bytes(block)
+        fw_thread_open_gate(self.shared.thread)
+        try:
+            if not self.head_sent:
+                self.head(-1 if self.wrote else PyBytes_GET_SIZE(block))
+            self.put(block)
+            return self.complete()
         finally:
             fw_thread_close_gate(self.shared.thread)
 
@@ -327,10 +344,7 @@ cdef class Response:
         cdef int rc
         if self.closer is not None:
             if self.conn.out.bytes:
-                if self.iterator is None:
-                    rc = native.send(self.shared.thread, self.conn)
-                else:
-                    rc = native.pass_on(self.shared.thread, self.conn)
+                rc = (native.send if self.iterator is None else native.pass_on)(self.shared.thread, self.conn)
                 if rc == FW_RETRY:
                     return PARKED
                 if rc < 0:
