@@ -11,7 +11,6 @@
 #include <unistd.h>
 
 #define TICK_NS 1000000 /* between two looks */
-#define HELD_SHARE 2    /* the share of a tick's calls whose responses may be held */
 #define QUIET_TICKS 50  /* looks without anything to see before it sleeps */
 #define AWAY_US 5000    /* a thread that does not block may be away this long: the interpreter's switch interval */
 
@@ -44,12 +43,12 @@ static void send_gathered(fw_loop *l)
 
 /* ---- what is held ------------------------------------------------------------------------------------------------ */
 
-/* As many complete responses may be held as there are calls in half a tick: each waits about that long at most, and none
- * waits when calls are slow or few. */
+/* As many complete responses may be held as there are calls in a tick: each waits about that long at most, and none waits
+ * when calls are slow. */
 static void judge_pace(fw_loop *l, unsigned calls)
 {
     fw_hub *h = &l->hub;
-    const unsigned most = calls / HELD_SHARE < FW_HELD ? calls / HELD_SHARE : FW_HELD;
+    const unsigned most = calls < FW_HELD ? calls : FW_HELD;
     atomic_store_explicit(&h->held_most, most, memory_order_relaxed);
     if (h->nheld != 0 && (h->nheld > most || h->releases == l->crew.releases))
         fw_hub_release(h, &h->pool, &h->stats.bytes_out);

@@ -26,7 +26,7 @@
  *  9. The standby sleeps only if nothing is away, nothing gathers and it does not lead. It says so (`resting`) before it
  *     looks a last time; who leaves for a call or begins to gather looks at `resting` afterwards.
  * 10. Inline regime: while more requests can be run at once and calls are quick, complete responses are held (FW_HELD at
- *     most, for about half a millisecond) and sent together: a reader on this machine is woken once for all of them, and
+ *     most, for about a millisecond) and sent together: a reader on this machine is woken once for all of them, and
  *     a leader that goes on computing is not interrupted by it. They are sent before the leader polls, when the standby
  *     takes the lead, and by the standby if none of that has come for a tick.
  *
