@@ -29,8 +29,9 @@ README = ROOT / "README.md"
 
 # What a newcomer asks for first.
 FIRST = (
-    "bind", "workers", "threads", "timeout", "keepalive", "header_timeout", "body_timeout", "write_timeout",
-    "graceful_timeout", "limit_request_body", "worker_connections", "errorlog", "accesslog", "config",
+    "bind", "workers", "threads", "timeout", "keepalive", "header_timeout", "body_timeout",
+    "write_timeout", "graceful_timeout", "limit_request_body", "worker_connections", "errorlog",
+    "accesslog", "config",
 )  # fmt: skip
 
 INTRODUCTION = """\
