@@ -366,7 +366,7 @@ void worker_close(worker *w)
             take_back(w, c->user, TOKEN_RESPONSE);
             c->user = NULL;
         }
-        fw_conn_finish(h, c, false, true);
+        fw_conn_finish(h, c, false, true, false);
     }
     MUST(h->stats.connections == 0);
     release_spent(w);
