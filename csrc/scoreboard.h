@@ -4,7 +4,7 @@
  * worker alone writes, under the loop's lock and without the interpreter lock; anybody may read at any time, and nobody
  * waits for anybody: each part has a number that is odd while the part is written (a seqlock).
  *
- * It costs the hot path nothing. The counters are copied by whoever leads, between two polls, a few times a second. A
+ * It costs the hot path next to nothing. The counters are copied by whoever leads, between two polls, a few times a second. A
  * call is shown when the standby has noticed that it lasts, or in the pool regime; what was never shown took less than a
  * few milliseconds, and that is the first bucket of the histogram.
  *
