@@ -56,7 +56,11 @@ class Crew:
                 return False
         self._age += 1
         board = Board(duty.config.threads)
-        heard, speaking = voice()
+        try:
+            heard, speaking = voice()
+        except OSError:
+            board.close()
+            raise
         cpu = self._least_used_cpu() if duty.config.cpu_affinity else None
         view = WorkerView(self._age, duty.config, duty.log)
         try:

@@ -10,6 +10,7 @@ answers and the ends of workers come back as lines ``forked PID``, ``failed ERRN
 from __future__ import annotations
 
 import contextlib
+import errno
 import gc
 import json
 import os
@@ -204,6 +205,8 @@ class _Life:
             return False
         asked = json.loads(text)
         try:
+            if len(fds) != 2:  # the kernel leaves out what there is no room for
+                raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
             self._tell("forked", self._fork(asked, *fds))
         except OSError as error:
             self._tell("failed", error.errno or 0)

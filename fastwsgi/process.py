@@ -116,9 +116,11 @@ def serve_here(
         if on_ready is not None:
             on_ready(worker)
         overdue = _watch_calls(worker, config, log, None)
-        with contextlib.suppress(KeyboardInterrupt):  # Ctrl-C twice: out of here
-            worker.run()
-        overdue.end()
+        try:
+            with contextlib.suppress(KeyboardInterrupt):  # Ctrl-C twice: out of here
+                worker.run()
+        finally:
+            overdue.end()
     at_end()
     return OK
 

@@ -254,22 +254,11 @@ def test_nothing_remains_when_the_master_is_killed(project: Project) -> None:
             raw(server.address, GET)
 
 
+@pytest.mark.parametrize("app", [STUCK, HELD], ids=["waiting", "holding the interpreter"])
 def test_a_stuck_worker_does_not_outlive_its_master(
-    project: Project, begin: Callable[[Process], None],
+    project: Project, begin: Callable[[Process], None], app: str,
 ) -> None:
-    with spawn("app:app", cwd=project(app=STUCK)) as server:
-        begin(server)
-        server.wait_for("entered")
-        server.signal(signal.SIGKILL)
-        server.wait()
-        with pytest.raises(ConnectionRefusedError):
-            raw(server.address, GET)
-
-
-def test_nor_does_one_whose_interpreter_is_held(
-    project: Project, begin: Callable[[Process], None],
-) -> None:
-    with spawn("app:app", cwd=project(app=HELD)) as server:
+    with spawn("app:app", cwd=project(app=app)) as server:
         begin(server)
         server.wait_for("entered")
         server.signal(signal.SIGKILL)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -155,3 +157,18 @@ def test_an_application_object_is_preloaded_too(project: Project) -> None:
     with spawn("-w", "0", "app:app", cwd=where) as server:
         port = server.wait_for(r"listening on http://127.0.0.1:\d+ \(workers: 1,").split(":")[-3]
         assert raw(("127.0.0.1", int(port.split()[0])), GET).endswith(b"\r\nfrozen")
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits another process: prlimit")
+def test_a_fork_server_out_of_descriptors_forks_later(project: Project) -> None:
+    with spawn("--preload", "--log-level", "debug", "app:app", cwd=project(app=APP)) as server:
+        line = server.wait_for(r"fork server \d+ is ready")
+        pid = int(re.findall(r"fork server (\d+)", line)[0])
+        server.wait_for(r"\] ready: 1 worker ")
+        limits = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (3, limits[1]))
+        server.signal(signal.SIGTTIN)
+        server.wait_for("cannot fork a worker: Too many open files")
+        assert raw(server.address, GET).startswith(b"HTTP/1.1 200")
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
+        server.wait_for(r"\] ready: 2 workers ")

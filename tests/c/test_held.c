@@ -167,19 +167,31 @@ static void a_stop_sends_what_is_held(void)
     close_crowd(&m);
 }
 
+/* A standby runs, the answer to the first request is held, the second one has been taken. */
+static fw_conn *second_with_first_held(crowd *m)
+{
+    fw_conn *c;
+    open_crowd(m, FW_HELD, true);
+    CHECK_INT(take(m, NULL, false, false, &c), FW_NEXT_TURN);
+    atomic_store(&m->s.loop->hub.held_most, FW_HELD);
+    CHECK(stage_head(&m->s, c, 0));
+    CHECK_INT(take(m, c, true, false, &c), FW_NEXT_TURN);
+    return c;
+}
+
+static void await_first(crowd *m)
+{
+    for (int i = 0; i < PATIENCE && answered(m) == 0; i++)
+        poll(NULL, 0, 1);
+    CHECK_INT(answered(m), 1);
+}
+
 /* The thread does not come back from its second call: the first answer arrives all the same. */
 static void the_standby_sends_what_is_held_too_long(void)
 {
     crowd m;
-    fw_conn *c;
-    open_crowd(&m, FW_HELD, true);
-    CHECK_INT(take(&m, NULL, false, false, &c), FW_NEXT_TURN);
-    atomic_store(&m.s.loop->hub.held_most, FW_HELD);
-    CHECK(stage_head(&m.s, c, 0));
-    CHECK_INT(take(&m, c, true, false, &c), FW_NEXT_TURN);
-    for (int i = 0; i < PATIENCE && answered(&m) == 0; i++)
-        poll(NULL, 0, 1);
-    CHECK_INT(answered(&m), 1);
+    fw_conn *c = second_with_first_held(&m);
+    await_first(&m);
     fw_thread_finish(m.s.thread, c, false, true);
     close_crowd(&m);
 }
@@ -188,16 +200,9 @@ static void the_standby_sends_what_is_held_too_long(void)
 static void the_standby_sends_what_a_waiting_thread_holds(void)
 {
     crowd m;
-    fw_conn *c;
-    open_crowd(&m, FW_HELD, true);
-    CHECK_INT(take(&m, NULL, false, false, &c), FW_NEXT_TURN);
-    atomic_store(&m.s.loop->hub.held_most, FW_HELD);
-    CHECK(stage_head(&m.s, c, 0));
-    CHECK_INT(take(&m, c, true, false, &c), FW_NEXT_TURN);
+    fw_conn *c = second_with_first_held(&m);
     CHECK_INT(fw_thread_wait(m.s.thread, c), FW_OK);
-    for (int i = 0; i < PATIENCE && answered(&m) == 0; i++)
-        poll(NULL, 0, 1);
-    CHECK_INT(answered(&m), 1);
+    await_first(&m);
     fw_thread_finish(m.s.thread, c, false, true);
     close_crowd(&m);
 }

@@ -81,6 +81,21 @@ static void hold(stage *s, fw_conn *c)
     s->data = c;
 }
 
+/* A client whose response has begun, and keeps the connection, when a stop begins. */
+static int stopped_within(stage *s, const fw_config *cfg)
+{
+    stage_open(s, cfg);
+    s->app = hold;
+    const int client = stage_client(s);
+    SAY(client, GET);
+    stage_run(s);
+    CHECK(stage_head(s, s->data, 0));
+    fw_loop_stop(s->loop, FW_STOP_GRACEFUL);
+    stage_run(s);
+    CHECK(s->loop->hub.stopping);
+    return client;
+}
+
 /* What a head has said binds: a client that may keep its connection may have sent the next request already. */
 static void a_stop_within_a_response_that_keeps_its_connection_answers_the_next_request(void)
 {
@@ -88,15 +103,7 @@ static void a_stop_within_a_response_that_keeps_its_connection_answers_the_next_
     stage s;
     char got[4096];
     bool end;
-    stage_open(&s, &cfg);
-    s.app = hold;
-    const int client = stage_client(&s);
-    SAY(client, GET);
-    stage_run(&s);
-    CHECK(stage_head(&s, s.data, 0));
-    fw_loop_stop(s.loop, FW_STOP_GRACEFUL);
-    stage_run(&s);
-    CHECK(s.loop->hub.stopping);
+    const int client = stopped_within(&s, &cfg);
     stage_finish(&s, s.data, true, false);
     s.app = stage_answer;
     CHECK_INT(responses_in(got, stage_hear(&s, client, got, sizeof got, 1, &end)), 1);
@@ -115,14 +122,7 @@ static void a_stop_does_not_wait_long_for_a_next_request(void)
     stage s;
     char got[4096];
     bool end;
-    stage_open(&s, &cfg);
-    s.app = hold;
-    const int client = stage_client(&s);
-    SAY(client, GET);
-    stage_run(&s);
-    CHECK(stage_head(&s, s.data, 0));
-    fw_loop_stop(s.loop, FW_STOP_GRACEFUL);
-    stage_run(&s);
+    const int client = stopped_within(&s, &cfg);
     stage_finish(&s, s.data, true, false);
     CHECK_INT(responses_in(got, stage_hear(&s, client, got, sizeof got, 1, &end)), 1);
     clock_advance(cfg.timeouts[FW_CLASS_RETIRE]);
