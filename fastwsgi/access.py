@@ -55,8 +55,10 @@ class AccessLog:
         if self._path is None:
             return
         fd = self._open()
-        os.dup2(fd, self.fd, inheritable=False)
-        os.close(fd)
+        try:
+            os.dup2(fd, self.fd, inheritable=False)
+        finally:
+            os.close(fd)
 
     def __del__(self) -> None:
         if self._path is not None and self.fd >= 0:
