@@ -14,10 +14,10 @@
 #define SPINS_AT_MOST 50 /* polls in vain before the loop is stopped by a signal */
 
 typedef struct plan {
-    unsigned first, times; /* of the calls since the plan was made */
+    atomic_uint first, times; /* of the calls since the plan was made */
     atomic_uint since;
-    int error;
-    size_t most;
+    atomic_int error;
+    _Atomic size_t most;
 } plan;
 
 static plan plans[FAULT_COUNT];
@@ -46,11 +46,12 @@ const char *fault_name(enum fault f)
 
 static void make_plan(enum fault f, unsigned first, unsigned times, int error, size_t most)
 {
+    plans[f].times = 0; /* threads may be in the call: whole again only at the end */
     plans[f].first = first;
-    plans[f].times = times;
     plans[f].error = error;
     plans[f].most = most;
     plans[f].since = 0;
+    plans[f].times = times;
 }
 
 void fault_fail(enum fault f, unsigned first, unsigned times, int error)
