@@ -281,6 +281,8 @@ def _install_ours(path: Path) -> None:
     """The tree itself where it is built for this interpreter, else a wheel of it."""
     python = _venv(path)
     if built_in_tree():
+        # as pip does for the others; servers run without leave to write byte code
+        subprocess.run([python, "-m", "compileall", "-q", str(ROOT / "fastwsgi")], check=True)
         _once(path / "tree.stamp", requirement(), lambda: _pip(python, "install", requirement()))
         return
     files = [*ROOT.glob("csrc/*"), *ROOT.glob("fastwsgi/**/*.p*"), ROOT / "pyproject.toml"]

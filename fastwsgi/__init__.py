@@ -7,12 +7,12 @@ compiled core nor anything else that costs time: that happens when a server star
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from fastwsgi._version import __version__
 
+TYPE_CHECKING = False  # type checkers know the name; importing typing takes longer than all of this
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
 __all__ = ["__version__", "run"]
 

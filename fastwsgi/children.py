@@ -11,7 +11,6 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from fastwsgi.hooks import WorkerView
 from fastwsgi.process import in_child
@@ -22,7 +21,6 @@ UNKNOWN = 256
 """The exit code of a process that somebody else has collected; beyond any real one."""
 
 
-@dataclass(eq=False)
 class Child:
     """A process as its master knows it; moments are those of ``time.monotonic``.
 
@@ -31,17 +29,18 @@ class Child:
     replacement; ``board`` is where it shows what it does.
     """
 
-    pid: int
-    generation: int
-    fd: int
-    ready_at: float | None = None
-    leaving: bool = False
-    kill_at: float | None = None
-    role: str = WORKER
-    view: WorkerView | None = None
-    cpu: int | None = None
-    outworn: bool = False
-    board: Board | None = None
+    def __init__(self, pid: int, generation: int, fd: int, role: str = WORKER) -> None:
+        self.pid = pid
+        self.generation = generation
+        self.fd = fd
+        self.role = role
+        self.ready_at: float | None = None
+        self.kill_at: float | None = None
+        self.leaving = False
+        self.outworn = False
+        self.view: WorkerView | None = None
+        self.cpu: int | None = None
+        self.board: Board | None = None
 
     def hear(self) -> list[bytes]:
         """Return what it has said since the last time, byte by byte."""

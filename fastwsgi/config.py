@@ -8,15 +8,14 @@ differs says why. The kinds of values live in config_values.py, the origins in c
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from types import MappingProxyType
+from typing import NamedTuple
 
 from fastwsgi import config_values as values
 from fastwsgi.access_format import DEFAULT
 
 
-@dataclass(frozen=True)
-class Setting:
+class Setting(NamedTuple):
     """One setting, everywhere it shows.
 
     ``flags`` are its command-line spellings (``MODULE:APP`` itself has none). ``const`` is the

@@ -8,7 +8,6 @@ that names the setting and where its value came from.
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import re
 import sys
@@ -153,8 +152,15 @@ def _merge(found: dict[str, Value], given: Mapping[str, object], origin: str) ->
 
 
 def _nearest(spelling: str) -> str:
-    close = difflib.get_close_matches(spelling.lower().replace("-", "_"), SPELLINGS, 1)
-    return f"; did you mean {close[0]!r}?" if close else ""
+    close = _close(spelling.lower().replace("-", "_"), 0.6)
+    return f"; did you mean {close!r}?" if close else ""
+
+
+def _close(spelling: str, cutoff: float) -> str:
+    """Return the spelling that is most like the given one, or the empty string."""
+    import difflib  # only to complain
+
+    return "".join(difflib.get_close_matches(spelling, SPELLINGS, 1, cutoff))
 
 
 def _read_environ(environ: Mapping[str, str]) -> tuple[dict[str, Value], list[str]]:
@@ -168,9 +174,9 @@ def _read_environ(environ: Mapping[str, str]) -> tuple[dict[str, Value], list[st
         name = SPELLINGS.get(spelling)
         if name is not None:
             variables[name] = Value(environ[variable], f"environment {variable}")
-        elif close := difflib.get_close_matches(spelling, SPELLINGS, 1, 0.8):
+        elif close := _close(spelling, 0.8):
             notices.append(f"environment variable {variable} names no setting and is not used; "
-                           f"did you mean {SETTINGS[SPELLINGS[close[0]]].variable}?")
+                           f"did you mean {SETTINGS[SPELLINGS[close]].variable}?")
     return variables, notices
 
 

@@ -12,9 +12,8 @@ import math
 import os
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from fastwsgi.access_format import parse
 
@@ -23,8 +22,7 @@ Converter = Callable[[object], object]
 DEFAULT_PORT = 8000
 
 
-@dataclass(frozen=True)
-class Address:
+class Address(NamedTuple):
     """Where to listen, as the operator wrote it.
 
     ``kind`` says which of the other fields count: ``host`` and ``port`` for tcp, ``path`` for unix

@@ -66,7 +66,7 @@ class Crew:
         try:
             if server is not None:
                 pid = server.spawn(self._age, cpu, duty.multiprocess, speaking, board.fd)
-                child: Child = Forked(pid, generation, heard, server=server)
+                child: Child = Forked(pid, generation, heard, server)
             else:
                 duty.config.hooks.attempt(duty.log, "pre_fork", duty.server, view)
 
@@ -120,7 +120,7 @@ class Crew:
         finally:
             os.close(speaking)
             theirs.close()
-        server = ForkServer(pid, generation, heard, role="fork server", link=ours)
+        server = ForkServer(pid, generation, heard, ours)
         self.fork_servers.append(server)
         return server
 

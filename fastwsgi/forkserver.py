@@ -12,13 +12,11 @@ from __future__ import annotations
 import contextlib
 import errno
 import gc
-import json
 import os
 import select
 import signal
 import socket
 import threading
-from dataclasses import dataclass, field
 
 from fastwsgi.children import UNKNOWN, Child, fork
 from fastwsgi.errors import AppImportError
@@ -45,14 +43,15 @@ PATIENCE = 10.0
 """Seconds a fork server that is ready may take to fork."""
 
 
-@dataclass(eq=False)
 class ForkServer(Child):
-    """A fork server, as the master knows it."""
+    """A fork server, as the master knows it: ``link`` is the master's end of their socket pair."""
 
-    link: socket.socket = field(default_factory=socket.socket)
-    ends: dict[int, int] = field(default_factory=dict)
-    gone: bool = False
-    _heard: bytes = b""
+    def __init__(self, pid: int, generation: int, fd: int, link: socket.socket) -> None:
+        super().__init__(pid, generation, fd, "fork server")
+        self.link = link
+        self.ends: dict[int, int] = {}
+        self.gone = False
+        self._heard = b""
 
     def spawn(
         self, age: int, cpu: int | None, multiprocess: bool, speaking: int, board: int,
@@ -61,6 +60,8 @@ class ForkServer(Child):
 
         ``board`` is the descriptor of its scoreboard.
         """
+        import json
+
         asked = json.dumps({"age": age, "cpu": cpu, "multiprocess": multiprocess}).encode() + b"\n"
         self.link.settimeout(PATIENCE)
         try:
@@ -110,11 +111,12 @@ class ForkServer(Child):
         self.link.close()
 
 
-@dataclass(eq=False)
 class Forked(Child):
     """A worker that a fork server has forked: the server collects it, and tells."""
 
-    server: ForkServer = field(kw_only=True)
+    def __init__(self, pid: int, generation: int, fd: int, server: ForkServer) -> None:
+        super().__init__(pid, generation, fd)
+        self.server = server
 
     def ended(self) -> int | None:
         """Return its exit code, None while it runs."""
@@ -203,6 +205,8 @@ class _Life:
         text, fds, _, _ = socket.recv_fds(self._link, 4096, 2)
         if not text:
             return False
+        import json
+
         asked = json.loads(text)
         try:
             if len(fds) != 2:  # the kernel leaves out what there is no room for

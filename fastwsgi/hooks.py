@@ -7,11 +7,12 @@ room imports nothing of ours.
 
 from __future__ import annotations
 
-import inspect
 import os
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import inspect
 
 Hook = Callable[..., object]
 
@@ -49,6 +50,8 @@ def check(name: str, function: Hook) -> Hook:
 
     A post_request of fewer arguments, as gunicorn had them, gets those that it takes.
     """
+    import inspect
+
     arguments = ARGUMENTS[name]
     try:
         taken = inspect.signature(function)
@@ -76,11 +79,11 @@ def _of_first(count: int, function: Hook) -> Hook:
     return lambda *arguments: function(*arguments[:count])
 
 
-@dataclass(frozen=True)
 class Hooks:
     """The hooks of one server, by name."""
 
-    functions: Mapping[str, Hook] = field(default_factory=dict)
+    def __init__(self, functions: Mapping[str, Hook]) -> None:
+        self.functions = functions
 
     def __contains__(self, name: str) -> bool:
         return name in self.functions
@@ -99,7 +102,6 @@ class Hooks:
             log.error("the hook %s failed", name, exc=error)
 
 
-@dataclass
 class ServerView:
     """The server as a hook sees it: gunicorn's names.
 
@@ -107,14 +109,16 @@ class ServerView:
     critical and exception; ``address`` holds what the listening sockets are bound to.
     """
 
-    cfg: Any
-    log: Any
-    address: list[Any] = field(default_factory=list)
-    num_workers: int = 0
-    pid: int = field(default_factory=os.getpid)
+    def __init__(
+        self, cfg: Any, log: Any, address: Iterable[Any] = (), num_workers: int = 0,
+    ) -> None:
+        self.cfg = cfg
+        self.log = log
+        self.address = list(address)
+        self.num_workers = num_workers
+        self.pid = os.getpid()
 
 
-@dataclass
 class WorkerView:
     """A worker as a hook sees it: gunicorn's names.
 
@@ -122,9 +126,13 @@ class WorkerView:
     application once it is loaded, in the worker.
     """
 
-    age: int
-    cfg: Any
-    log: Any
-    pid: int | None = None
-    ppid: int | None = None
-    wsgi: Any = None
+    def __init__(
+        self, age: int, cfg: Any, log: Any,
+        pid: int | None = None, ppid: int | None = None, wsgi: Any = None,
+    ) -> None:
+        self.age = age
+        self.cfg = cfg
+        self.log = log
+        self.pid = pid
+        self.ppid = ppid
+        self.wsgi = wsgi

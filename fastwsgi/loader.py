@@ -7,8 +7,6 @@ exception out of the application's own code comes with a traceback (as the ``__c
 
 from __future__ import annotations
 
-import ast
-import difflib
 import importlib
 import os
 import sys
@@ -56,6 +54,11 @@ def _parse(
     """Split ``a.b`` or ``a.b(1, x="y")`` into its names and the arguments of the call, if any."""
     wrong = (f"{target!r} is not MODULE:APP: after the colon comes a name, or the call of a "
              "factory with literal arguments, such as make_app()")
+    names = expression.strip().split(".")
+    if all(name.isidentifier() for name in names):
+        return names, None
+    import ast  # only for what is more than names
+
     try:
         node = ast.parse(expression.strip(), mode="eval").body
         call = None
@@ -66,7 +69,7 @@ def _parse(
                 raise AppImportError(wrong)
             call = positional, {str(name): value for name, value in keywords.items()}
             node = node.func
-        names: list[str] = []
+        names = []
         while isinstance(node, ast.Attribute):
             names.append(node.attr)
             node = node.value
@@ -117,6 +120,8 @@ def _attribute(owner: Any, name: str, module_name: str, target: str) -> Any:
 
 def _hint(owner: Any, name: str) -> str:
     """Suggest a name in a module: one spelled like it, else a usual one that is there."""
+    import difflib  # only to complain
+
     names = [item for item in dir(owner) if not item.startswith("_")]
     close = difflib.get_close_matches(name, names, 1)
     usual = [item for item in ("app", "application", "wsgi", "create_app", "make_app")

@@ -16,9 +16,8 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
 from types import FrameType
-from typing import TYPE_CHECKING, Any, NoReturn, TextIO, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TextIO, cast
 
 from fastwsgi._version import __version__
 from fastwsgi.access import AccessLog
@@ -185,8 +184,7 @@ def reopen(log: ErrorLog, access: AccessLog | None) -> None:
             log.error("cannot open the %s log anew: %s", kind, error)
 
 
-@dataclass(frozen=True)
-class Duty:
+class Duty(NamedTuple):
     """What a worker is forked for.
 
     ``lifeline_fd`` is the read end of a pipe whose write end only the master holds: its end is the
@@ -211,7 +209,7 @@ class Duty:
 
     def preloaded(self, application: Application, multiprocess: bool) -> Duty:
         """Return the same with the application that has been loaded."""
-        return replace(self, target=application, multiprocess=multiprocess)
+        return self._replace(target=application, multiprocess=multiprocess)
 
 
 def work(

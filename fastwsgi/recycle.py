@@ -8,7 +8,6 @@ limit together do not go together.
 from __future__ import annotations
 
 import os
-import random
 import resource
 import sys
 import threading
@@ -34,6 +33,8 @@ class Limits:
         self._requests = config.max_requests
         if self._requests:
             # not the shared generator: forked siblings would draw alike
+            import random
+
             self._requests += random.SystemRandom().randint(0, config.max_requests_jitter)
         self._lifetime = config.max_lifetime
         self._end = time.monotonic() + config.max_lifetime

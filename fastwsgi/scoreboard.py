@@ -12,10 +12,8 @@ import contextlib
 import mmap
 import os
 import struct
-import tempfile
 import time
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 LAYOUT = 1
 _HEAD = struct.Struct("=4IQ10Q13Q")
@@ -40,8 +38,7 @@ def now() -> float:
     return time.clock_gettime(time.CLOCK_MONOTONIC)
 
 
-@dataclass(frozen=True)
-class Call:
+class Call(NamedTuple):
     """A request in the application; ``since`` is when that began, in the time of ``now``."""
 
     thread: int
@@ -60,8 +57,7 @@ class Call:
         return f"{asked} from {self.client}" if self.client else asked
 
 
-@dataclass(frozen=True)
-class State:
+class State(NamedTuple):
     """All that a board says at one moment.
 
     ``latency`` has the number of requests for each of ``BOUNDS``; ``written`` is when counters were
@@ -143,6 +139,8 @@ def _nameless(size: int) -> int:
     if hasattr(os, "memfd_create"):
         fd = os.memfd_create("fastwsgi-scoreboard")
     else:
+        import tempfile
+
         with tempfile.TemporaryFile() as file:
             fd = os.dup(file.fileno())
     try:

@@ -108,8 +108,10 @@ def open_listeners(
 
 
 def _open_tcp(address: Address, backlog: int, reuse_port: bool, only_v6: bool) -> Listener:
+    # as bytes, an ordinary name does not wait for the tables of IDNA
+    host = address.host.encode() if address.host.isascii() else address.host
     found = socket.getaddrinfo(
-        address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     # a name such as localhost may have both; IPv4 is what it has always meant to operators
     family, _, _, _, where = min(found, key=lambda item: item[0] != socket.AF_INET)
     with _closing_on_error(socket.socket(family, socket.SOCK_STREAM)) as sock:

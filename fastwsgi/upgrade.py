@@ -9,15 +9,13 @@ stop: TERM to the old one finishes the upgrade, TERM to the new one takes it bac
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
 import socket
-import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from fastwsgi.errors import FastwsgiError
 from fastwsgi.logs import ErrorLog
@@ -30,8 +28,7 @@ BESIDE = ".2"
 """What is added to the name of the pid file while the old master lives, as gunicorn does."""
 
 
-@dataclass(frozen=True)
-class Start:
+class Start(NamedTuple):
     """How this process was started, so that it can be done once more."""
 
     command: list[str]
@@ -50,13 +47,12 @@ class Start:
         return cls([sys.executable, *sys.orig_argv[1:]], str(directory), environ)
 
 
-@dataclass
-class Predecessor:
+class Predecessor(NamedTuple):
     """The master that started this one: its process id, our end of the link, its sockets."""
 
     pid: int
     link: socket.socket
-    sockets: list[tuple[int, str, str]] = field(default_factory=list)
+    sockets: list[tuple[int, str, str]]
 
     @classmethod
     def take(cls) -> Predecessor | None:
@@ -64,6 +60,8 @@ class Predecessor:
         text = os.environ.pop(VARIABLE, "")
         if not text:
             return None
+        import json
+
         try:
             told = json.loads(text)
             link = socket.socket(fileno=int(told["link"]))
@@ -87,6 +85,9 @@ class Successor:
     """A new master that this one has started."""
 
     def __init__(self, start: Start, listeners: Sequence[Listener]) -> None:
+        import json
+        import subprocess
+
         self.link, theirs = socket.socketpair()
         self.said = ""
         with theirs:

@@ -1,9 +1,11 @@
-"""The direction of imports, the border to C, and the size of files."""
+"""The direction of imports, what a start does without, the border to C, and the size of files."""
 
 from __future__ import annotations
 
 import ast
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -118,6 +120,28 @@ def test_the_core_imports_no_python_module_of_ours() -> None:
     sources = [path for path in (PACKAGE / "_core").glob("*") if path.suffix in {".pyx", ".pxd"}]
     assert sources
     assert [path.name for path in sources if pattern.search(path.read_text("utf-8"))] == []
+
+
+def test_importing_the_package_imports_nothing_else() -> None:
+    code = ("import sys; before = set(sys.modules); import fastwsgi; "
+            "print(*sorted(set(sys.modules) - before - {'__future__'}))")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["fastwsgi", "fastwsgi._version"]
+
+
+def test_a_plain_start_does_without_what_only_some_starts_need(tmp_path: Path) -> None:
+    """Each of these takes as long to import as many of our rooms together."""
+    (tmp_path / "listing.py").write_text(
+        "import sys\nprint(*sys.modules, flush=True)\nraise RuntimeError('seen enough')\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "fastwsgi", "listing:app", "--bind", "127.0.0.1:0"],
+        cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 4, done.stderr
+    imported = set(done.stdout.split())
+    assert "fastwsgi._core.worker" in imported
+    assert imported & {
+        "ast", "asyncio", "dataclasses", "difflib", "importlib.metadata", "inspect", "json",
+        "random", "shutil", "subprocess", "tempfile", "tomllib", "urllib.request"} == set()
 
 
 def test_the_demo_needs_nothing_of_the_server() -> None:

@@ -106,6 +106,20 @@ def test_many_uploads_at_once_take_their_mark_of_memory_each(server: Process) ->
     assert after["resident"] - before["resident"] < count * MEMORY + ROOM
 
 
+@pytest.mark.parametrize("named", ["/nowhere/at/all", "not/absolute"])
+def test_a_directory_for_temporary_files_that_is_none_is_passed_over(
+    tmp_path: Path, named: str
+) -> None:
+    (tmp_path / "second").mkdir()
+    env = {"TMPDIR": named, "TEMP": str(tmp_path / "second")}
+    with (
+        spawn("--body-memory", str(MEMORY), "apps.uploads:app", cwd=TESTS, env=env) as running,
+        Client(running.address) as client,
+    ):
+        upload(client, "/digest", len(PIECE), chunks=False)
+        assert json.loads(client.response().body) == expected(len(PIECE))
+
+
 def test_temporary_files_have_no_names_and_end_with_their_request(
     server: Process, place: Path
 ) -> None:

@@ -5,15 +5,15 @@ from libc.stdint cimport int64_t
 import io
 import os
 import stat
-import tempfile
+import sys
 
 cdef tuple PLAIN_FILES = (io.FileIO, io.BufferedReader, io.BufferedRandom)
-cdef object TEMPORARY = tempfile._TemporaryFileWrapper
 
 
 cdef object plain_file(object filelike):
     """The file itself if its descriptor holds the very bytes that read() would give, else None."""
-    if isinstance(filelike, TEMPORARY):
+    tempfile = sys.modules.get("tempfile")  # without which there are no such files
+    if tempfile is not None and isinstance(filelike, tempfile._TemporaryFileWrapper):
         filelike = filelike.file
     return filelike if type(filelike) in PLAIN_FILES else None
 

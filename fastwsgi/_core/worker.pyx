@@ -24,7 +24,6 @@ from fastwsgi._core.puller cimport Puller
 from fastwsgi._core.shared cimport Shared
 
 import os
-import tempfile
 import threading
 import time
 
@@ -38,6 +37,16 @@ cdef dict HEADER_MAPS = {"drop": FW_MAP_DROP, "refuse": FW_MAP_REFUSE, "dangerou
 
 cdef uint32_t milliseconds(object seconds) except? 0:
     return <uint32_t>min(max(round(float(seconds) * 1000), 0), 0xFFFFFFFF)
+
+
+cdef str temporary_folder():
+    """Where bodies go that are too large for memory: the first choice of tempfile, or else what it finds."""
+    cdef str first = os.environ.get("TMPDIR") or os.environ.get("TEMP") or os.environ.get("TMP") or "/tmp"
+    if os.path.isabs(first) and os.path.isdir(first) and os.access(first, os.W_OK | os.X_OK):
+        return first
+    import tempfile  # only then: it brings three compressors and a random number generator
+
+    return tempfile.gettempdir()
 
 
 cdef uint32_t bounded(object value, uint64_t most) except? 0:
@@ -123,7 +132,7 @@ cdef class Worker:
         cdef list bases
         self.settings = settings
         configure(&cfg, settings)
-        self.temp_dir = os.fsencode(settings.get("temp_dir") or tempfile.gettempdir())
+        self.temp_dir = os.fsencode(settings.get("temp_dir") or temporary_folder())
         cfg.temp_dir = self.temp_dir
         self.health = settings.get("health_path", "").encode("ascii")
         cfg.health = <const char *>self.health if self.health else NULL
