@@ -21,6 +21,7 @@ from bench.scenarios import SCENARIOS, Goal, Scenario
 Found = dict[str, Any]
 TABLES = (
     ("cpu_us", "CPU per request, microseconds"),
+    ("both_us", "CPU per request of server and client together, microseconds"),
     ("rps", "Requests per second"),
     ("p50_ms", "Latency, 50th percentile, milliseconds"),
     ("p99_ms", "Latency, 99th percentile, milliseconds"),

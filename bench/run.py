@@ -24,6 +24,7 @@ from bench.scenarios import SCENARIOS, Scenario, applies, select
 
 FIGURES = (
     "cpu_us",
+    "both_us",
     "rps",
     "p50_ms",
     "p99_ms",
@@ -91,6 +92,7 @@ def measure(
             cell.rounds.append(
                 {
                     "cpu_us": round(used * 1e6 / seen.requests, 3),
+                    "both_us": round((used + seen.cpu) * 1e6 / seen.requests, 3),
                     "rps": round(seen.requests / seen.seconds, 1),
                     "p50_ms": round(seen.p50_ms, 3),
                     "p99_ms": round(seen.p99_ms, 3),
