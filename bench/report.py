@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import machine, peers
+from bench.pace import SLOWER
 from bench.scenarios import SCENARIOS, Goal, Scenario
 
 Found = dict[str, Any]
@@ -27,6 +28,7 @@ TABLES = (
     ("p99_ms", "Latency, 99th percentile, milliseconds"),
     ("pss_mb", "Resident memory under that load, MB (pages that processes share counted once)"),
 )
+SILENT = ("canned reply", "has no threads", "ours alone")  #: reasons that are no failures
 UNITS = {"cpu_us": "us", "rps": "/s", "p99_ms": "ms"}
 
 
@@ -98,7 +100,8 @@ def judge(found: Found) -> list[Found]:
     return goals
 
 
-def _number(value: float) -> str:
+def number(value: float) -> str:
+    """A figure as tables show it: three digits or so."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 2 else f"{value:.2f}"
 
 
@@ -130,9 +133,8 @@ class Notes:
 
 def _cell_text(one: Found, figure: str, top: float | None, notes: Notes) -> str:
     if "reason" in one:
-        silent = one["reason"] in ("canned reply", "has no threads", "ours alone")
-        return "" if silent else f"fails {notes.mark(one['reason'])}"
-    text = _number(one[figure])
+        return "" if one["reason"] in SILENT else f"fails {notes.mark(one['reason'])}"
+    text = number(one[figure])
     if one[figure] == top:
         text = f"**{text}**"
     return f"{text} {notes.mark(one['remark'])}" if "remark" in one else text
@@ -181,14 +183,26 @@ def _goals(found: Found) -> list[str]:
             lines.append([goal["row"], goal["against"], "", "", "no figure"])
             continue
         sign = ">=" if goal["at_least"] else "<="
-        other = f"{goal['against']} {_number(goal['theirs'])}" if goal["against"] else "fixed"
-        ours = f"{_number(goal['ours'])} {unit}" if "ours" in goal else ""
+        other = f"{goal['against']} {number(goal['theirs'])}" if goal["against"] else "fixed"
+        ours = f"{number(goal['ours'])} {unit}" if "ours" in goal else ""
         met = {True: "met", False: "**missed**", None: "no figure"}[goal["met"]]
         ratio = f" (x {goal['ratio']})" if goal["against"] and goal.get("ratio") is not None else ""
         lines.append(
-            [goal["row"], other, f"{sign} {_number(goal['bound'])} {unit}", ours + ratio, met]
+            [goal["row"], other, f"{sign} {number(goal['bound'])} {unit}", ours + ratio, met]
         )
     return _table(["row", "against", "bound", "ours", ""], lines)
+
+
+def _slow_rounds(found: Found) -> str:
+    """How many rounds the machine's slow phases have spoilt, attempts to repeat them included."""
+    rounds = [
+        one.get("slowed", 1.0)
+        for row in found["rows"]
+        for kept in row["cells"].values()
+        for one in kept.get("rounds", ())
+    ]
+    spoilt = sum(one > SLOWER for one in rounds)
+    return f" In {spoilt} of {len(rounds)} rounds the machine was slow." if spoilt else ""
 
 
 def _list(cores: list[int]) -> str:
@@ -216,7 +230,7 @@ def markdown(found: Found) -> str:
             f"Measured {settings['date']}: {about['processor']}, Linux {about['kernel']}, Python "
             f"{about['python']}; server on core {_list(settings['server_cores'])}, client on core "
             f"{_list(settings['client_cores'])}; medians over rounds of "
-            f"{settings['seconds']:g} s, {settings['rounds']} of them.",
+            f"{settings['seconds']:g} s, {settings['rounds']} of them.{_slow_rounds(found)}",
             "",
             *tables,
             "## Notes",

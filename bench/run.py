@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from bench import load, machine, peers, report, verify
+from bench.pace import SLOWER, Pace
 from bench.peers import Peer
-from bench.process import NotStarted, serve
+from bench.process import NotStarted, Server, serve
 from bench.scenarios import SCENARIOS, Scenario, applies, select
 
 FIGURES = (
@@ -33,8 +34,10 @@ FIGURES = (
     "busy",
     "client_busy",
     "failures",
+    "slowed",
 )
 WARM_UP = 1.0  #: seconds
+ATTEMPTS = 4  #: at a round that the machine lets through at its usual pace
 IDLE = 0.15  #: when neither the server nor the client is busier than this, the server stalls
 
 
@@ -65,9 +68,18 @@ class Cell:
 
 
 def measure(
-    row: Scenario, peer: Peer, cell: Cell, seconds: float, cpus: tuple[set[int], set[int]]
+    row: Scenario,
+    peer: Peer,
+    cell: Cell,
+    seconds: float,
+    cpus: tuple[set[int], set[int]],
+    pace: Pace,
 ) -> None:
-    """One round of one server in one row, added to the cell."""
+    """One round of one server in one row, added to the cell.
+
+    A round in a slow phase of the machine is repeated; of several such rounds the one that was
+    slowed least counts.
+    """
     server_cpus, client_cpus = cpus
     extra = row.extra if peer.name == peers.OURS else ()
     try:
@@ -80,33 +92,42 @@ def measure(
                     return
                 cell.verified = True
             load.run(row, server.address, min(WARM_UP, seconds), client_cpus)
-            before = server.cpu()
-            seen = load.run(row, server.address, seconds, client_cpus)
-            used = server.cpu() - before
-            if not server.alive():
-                cell.reason = f"ended under load: {server.last_words()}"
-                return
-            if not seen.requests:
-                cell.reason = f"answered nothing under load: {seen.errors}"
-                return
-            cell.rounds.append(
-                {
-                    "cpu_us": round(used * 1e6 / seen.requests, 3),
-                    "both_us": round((used + seen.cpu) * 1e6 / seen.requests, 3),
-                    "rps": round(seen.requests / seen.seconds, 1),
-                    "p50_ms": round(seen.p50_ms, 3),
-                    "p99_ms": round(seen.p99_ms, 3),
-                    "rss_mb": round(server.rss() / 1e6, 1),
-                    "pss_mb": round(server.pss() / 1e6, 1),
-                    "busy": round(used / seen.seconds, 3),
-                    "client_busy": round(seen.cpu / seen.seconds, 3),
-                    "failures": seen.failures,
-                }
-            )
-            for kind, count in seen.errors.items():
-                cell.errors[kind] = cell.errors.get(kind, 0) + count
+            tried: list[dict[str, float]] = []
+            while len(tried) < ATTEMPTS and not (tried and tried[-1]["slowed"] <= SLOWER):
+                tried.append(_attempt(row, server, cell, seconds, client_cpus, pace))
+            cell.rounds.append(min(tried, key=lambda one: one["slowed"]))
     except (NotStarted, RuntimeError) as error:
         cell.reason = str(error)
+
+
+def _attempt(
+    row: Scenario, server: Server, cell: Cell, seconds: float, client_cpus: set[int], pace: Pace
+) -> dict[str, float]:
+    """Load the server once; raises RuntimeError when it gives no answers."""
+    slowed = pace.settled()
+    before = server.cpu()
+    seen = load.run(row, server.address, seconds, client_cpus)
+    used = server.cpu() - before
+    slowed = max(slowed, pace.now())
+    if not server.alive():
+        raise RuntimeError(f"ended under load: {server.last_words()}")
+    if not seen.requests:
+        raise RuntimeError(f"answered nothing under load: {seen.errors}")
+    for kind, count in seen.errors.items():
+        cell.errors[kind] = cell.errors.get(kind, 0) + count
+    return {
+        "cpu_us": round(used * 1e6 / seen.requests, 3),
+        "both_us": round((used + seen.cpu) * 1e6 / seen.requests, 3),
+        "rps": round(seen.requests / seen.seconds, 1),
+        "p50_ms": round(seen.p50_ms, 3),
+        "p99_ms": round(seen.p99_ms, 3),
+        "rss_mb": round(server.rss() / 1e6, 1),
+        "pss_mb": round(server.pss() / 1e6, 1),
+        "busy": round(used / seen.seconds, 3),
+        "client_busy": round(seen.cpu / seen.seconds, 3),
+        "failures": seen.failures,
+        "slowed": round(slowed, 3),
+    }
 
 
 def run(
@@ -128,6 +149,7 @@ def run(
             known[peer.name] = verify.traits(peer, cpus[0])
             servers[peer.name] |= {"version": peers.version(peer), "traits": vars(known[peer.name])}
     cells = {(row.name, peer.name): Cell() for row in rows for peer in chosen}
+    pace = Pace(cpus[0] | cpus[1])
     begin, total, done = time.monotonic(), rounds * len(cells), 0
     for number in range(rounds):
         order = chosen[number % len(chosen) :] + chosen[: number % len(chosen)]
@@ -142,7 +164,7 @@ def run(
                 )
                 if cell.reason:
                     continue
-                measure(row, peer, cell, seconds, cpus)
+                measure(row, peer, cell, seconds, cpus, pace)
                 last = cell.reason or f"{cell.rounds[-1]['cpu_us']:9.2f} us"
                 left = (time.monotonic() - begin) / done * (total - done) / 60
                 print(

@@ -27,6 +27,7 @@ from typing import Any
 
 from bench import apps, machine, peers, slow
 from bench.client import Client, Malformed
+from bench.pace import Pace
 from bench.peers import OURS, PEERS, Peer
 from bench.process import NotStarted, serve
 from bench.run import Cell, measure
@@ -90,6 +91,7 @@ class Verdict:
 def loads(rounds: int, seconds: float, cores: Cores, allowed: set[str]) -> Cells:
     """Measure each pair of LOADS in each round, the order turned around every other round."""
     cells: Cells = {pair: Cell() for pair in LOADS if pair[1] in allowed}
+    pace = Pace(cores[0] | cores[1])
     for number in range(rounds):
         for row, name in LOADS if number % 2 == 0 else reversed(LOADS):
             cell = cells.get((row, name))
@@ -98,7 +100,7 @@ def loads(rounds: int, seconds: float, cores: Cores, allowed: set[str]) -> Cells
             scenario, peer = SCENARIOS[row], PEERS[name]
             cell.reason = applies(scenario, name, peer.threads)
             if not cell.reason:
-                measure(scenario, peer, cell, seconds, cores)
+                measure(scenario, peer, cell, seconds, cores, pace)
             last = cell.reason or f"{cell.rounds[-1]['cpu_us']:.2f} us"
             print(f"{number + 1}/{rounds} {row:8} {name:17} {last}", file=sys.stderr, flush=True)
     return cells
