@@ -17,7 +17,7 @@ export PYTHONPATH := $(CURDIR)
 need = @python scripts/extra.py build run $(1)
 
 .DEFAULT_GOAL := help
-.PHONY: help build serve test ctest lint sanitize fuzz bench soak conformance profile coverage docs dist dist-test clean
+.PHONY: help build serve test ctest lint sanitize fuzz bench publish soak conformance profile coverage docs dist dist-test clean
 
 help: ## list the tasks
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -62,6 +62,9 @@ fuzz: $(VENV)/bin/python ## let fuzzers loose on parser, bodies, connections and
 bench: build ## measure, beside other servers; bench/README.md says how
 	$(call need,bench)
 	python -m bench.run $(ARGS)
+
+publish: $(VENV)/bin/python ## make the last measurement the published one, in README and docs/measured
+	python -m bench.publish $(ARGS)
 
 soak: build ## reload, upgrade, recycle and kill workers under load, again and again, and lose no request
 	python -m bench.soak $(ARGS)

@@ -16,6 +16,10 @@ NEED_A_MASTER = ("preload_app", "cpu_affinity", "max_requests", "max_lifetime", 
                  "reload")
 """Settings that mean nothing to a process that serves by itself."""
 
+IDLE_WITHOUT = {"access_log_format": "accesslog", "max_requests_jitter": "max_requests",
+                "min_rate_grace": "min_rate"}
+"""Settings that do nothing without another one."""
+
 
 def check_together(config: Any) -> None:
     """Raise ConfigError for settings that contradict each other; note what is not used.
@@ -31,10 +35,10 @@ def check_together(config: Any) -> None:
         raise ConfigError(
             f"reload_engine inotify (from {config.origin('reload_engine')}) needs the "
             "watchfiles library: pip install fastwsgi[reload]")
-    if config.max_requests_jitter and not config.max_requests:
-        config.notices.append(
-            f"max_requests_jitter (from {config.origin('max_requests_jitter')}) does nothing "
-            "without max_requests")
+    for name, needed in IDLE_WITHOUT.items():
+        if getattr(config, name) != SETTINGS[name].default and not getattr(config, needed):
+            config.notices.append(
+                f"{name} (from {config.origin(name)}) does nothing without {needed}")
     if not config.workers:
         _check_without_master(config)
 

@@ -294,6 +294,20 @@ def test_a_worker_class_is_noticed() -> None:
     assert notice.startswith("worker_class gthread (from command line --worker-class): ")
 
 
+@pytest.mark.parametrize(("name", "value", "needed", "other"), [
+    ("access_log_format", "%(h)s", "accesslog", "-"),
+    ("max_requests_jitter", 5, "max_requests", 100),
+    ("min_rate_grace", 1.5, "min_rate", 100),
+])
+def test_what_does_nothing_by_itself_is_noticed(
+    name: str, value: object, needed: str, other: object,
+) -> None:
+    assert from_keywords({name: value}).notices == [
+        f"{name} (from keyword) does nothing without {needed}"]
+    assert from_keywords({name: value, needed: other}).notices == []
+    assert from_keywords({}).notices == []
+
+
 def test_keywords_read_no_environment(monkeypatch: pytest.MonkeyPatch, project: Project) -> None:
     monkeypatch.setenv("FASTWSGI_WORKERS", "9")
     monkeypatch.setenv("WEB_CONCURRENCY", "8")

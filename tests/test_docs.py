@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import re
 import subprocess
 import sys
@@ -11,6 +12,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT))  # bench is no part of the package
+
+from bench import publish, report  # noqa: E402
+
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 
 
@@ -24,6 +29,13 @@ def test_settings_are_in_step_with_their_table() -> None:
         capture_output=True, text=True,
     )  # fmt: skip
     assert check.returncode == 0, check.stdout + check.stderr
+
+
+def test_published_figures_are_those_of_the_published_run() -> None:
+    measured = ROOT / "docs" / "measured"
+    found = json.loads((measured / "results.json").read_text("utf-8"))
+    assert publish.table(found) in (ROOT / "README.md").read_text("utf-8")
+    assert report.markdown(found) in (measured / "index.md").read_text("utf-8")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
