@@ -7,35 +7,17 @@ there is nothing to count.
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import shutil
 import sys
 from pathlib import Path
 
 import pytest
+from apps import benchmarks  # noqa: F401
+
+from bench import budgets, callgrind, peers
 
 ROOT = Path(__file__).resolve().parent.parent
-
-
-def _bench_package() -> None:
-    """Make `bench` importable without the tree's root on sys.path, where it would hide an installed
-    fastwsgi.
-    """
-    if "bench" not in sys.modules:
-        place = ROOT / "bench"
-        spec = importlib.util.spec_from_file_location(
-            "bench", place / "__init__.py", submodule_search_locations=[str(place)]
-        )
-        assert spec is not None and spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules["bench"] = module
-        spec.loader.exec_module(module)
-
-
-_bench_package()
-
-from bench import budgets, callgrind, peers  # noqa: E402
 
 pytestmark = [
     pytest.mark.slow,

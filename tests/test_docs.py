@@ -10,12 +10,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from apps import benchmarks  # noqa: F401
+
+from bench import publish, report
 
 ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT))  # bench is no part of the package
-
-from bench import publish, report  # noqa: E402
-
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 
 
