@@ -11,6 +11,7 @@ import importlib
 import os
 import sys
 from collections.abc import Callable
+from keyword import iskeyword
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -55,7 +56,7 @@ def _parse(
     wrong = (f"{target!r} is not MODULE:APP: after the colon comes a name, or the call of a "
              "factory with literal arguments, such as make_app()")
     names = expression.strip().split(".")
-    if all(name.isidentifier() for name in names):
+    if all(name.isascii() and name.isidentifier() and not iskeyword(name) for name in names):
         return names, None
     import ast  # only for what is more than names
 

@@ -96,6 +96,8 @@ def test_takes_a_callable_as_it_is() -> None:
     ("stock:make_app(**{})", "'stock:make_app(**{})' is not MODULE:APP"),
     ("stock:1", "'stock:1' is not MODULE:APP"),
     ("stock:a b", "'stock:a b' is not MODULE:APP"),
+    ("stock:class", "'stock:class' is not MODULE:APP"),
+    ("stock:None", "'stock:None' is not MODULE:APP"),
     (":app", "':app' is not MODULE:APP: '' is not the name of a module"),
     ("src/stock.py:app", "'src/stock.py:app' is not MODULE:APP: 'src/stock.py' is not the name of "
                         "a module; did you mean src.stock:app?"),

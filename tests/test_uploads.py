@@ -11,7 +11,7 @@ import hashlib
 import json
 import select
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -106,18 +106,41 @@ def test_many_uploads_at_once_take_their_mark_of_memory_each(server: Process) ->
     assert after["resident"] - before["resident"] < count * MEMORY + ROOM
 
 
-@pytest.mark.parametrize("named", ["/nowhere/at/all", "not/absolute"])
-def test_a_directory_for_temporary_files_that_is_none_is_passed_over(
-    tmp_path: Path, named: str
+PLACES = """
+import os
+import sys
+
+def app(environ, start_response):
+    environ["wsgi.input"].read(1)
+    open_files = [os.path.realpath(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd")]
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    held = [path for path in open_files if os.path.dirname(path).startswith(os.environ["ROOM"])]
+    return [f"{os.path.basename(os.path.dirname(held[0]))} {'tempfile' in sys.modules}".encode()]
+"""
+
+
+@needs_proc
+@pytest.mark.parametrize(("named", "told", "answer"), [
+    ("{room}/first", "", b"first False"),
+    ("/nowhere/at/all", "", b"second True"),
+    ("not/absolute", "", b"second True"),
+    ("{room}/first", "import tempfile\ntempfile.tempdir = '{room}/third'\n", b"third True"),
+], ids=["usable", "missing", "relative", "told by the application"])
+def test_the_directory_of_temporary_files(
+    project: Callable[..., Path], tmp_path: Path, named: str, told: str, answer: bytes
 ) -> None:
-    (tmp_path / "second").mkdir()
-    env = {"TMPDIR": named, "TEMP": str(tmp_path / "second")}
+    """The first usable of TMPDIR and TEMP, unless the application has told tempfile another one."""
+    room = tmp_path / "room"
+    for name in ("first", "second", "third"):
+        (room / name).mkdir(parents=True)
+    where = project(app=told.format(room=room) + PLACES)
+    env = {"ROOM": str(room), "TMPDIR": named.format(room=room), "TEMP": str(room / "second")}
     with (
-        spawn("--body-memory", str(MEMORY), "apps.uploads:app", cwd=TESTS, env=env) as running,
+        spawn("--body-memory", str(MEMORY), "app:app", cwd=where, env=env) as running,
         Client(running.address) as client,
     ):
-        upload(client, "/digest", len(PIECE), chunks=False)
-        assert json.loads(client.response().body) == expected(len(PIECE))
+        upload(client, "/", len(PIECE), chunks=False)
+        assert client.response().body == answer
 
 
 def test_temporary_files_have_no_names_and_end_with_their_request(

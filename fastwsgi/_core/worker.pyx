@@ -24,6 +24,7 @@ from fastwsgi._core.puller cimport Puller
 from fastwsgi._core.shared cimport Shared
 
 import os
+import sys
 import threading
 import time
 
@@ -40,11 +41,17 @@ cdef uint32_t milliseconds(object seconds) except? 0:
 
 
 cdef str temporary_folder():
-    """Where bodies go that are too large for memory: the first choice of tempfile, or else what it finds."""
-    cdef str first = os.environ.get("TMPDIR") or os.environ.get("TEMP") or os.environ.get("TMP") or "/tmp"
-    if os.path.isabs(first) and os.path.isdir(first) and os.access(first, os.W_OK | os.X_OK):
-        return first
-    import tempfile  # only then: it brings three compressors and a random number generator
+    """Where bodies go that are too large for memory: what tempfile says, which an application may have told it.
+
+    Nobody has told it anything where nobody has imported it: then its first choice is taken, if that can be used,
+    without importing it, as it brings three compressors and a random number generator.
+    """
+    cdef str first
+    if "tempfile" not in sys.modules:
+        first = os.environ.get("TMPDIR") or os.environ.get("TEMP") or os.environ.get("TMP") or "/tmp"
+        if os.path.isabs(first) and os.path.isdir(first) and os.access(first, os.W_OK | os.X_OK):
+            return first
+    import tempfile
 
     return tempfile.gettempdir()
 
