@@ -6,22 +6,22 @@ file that is opened anew takes the place of the old one under the same number.
 
 from __future__ import annotations
 
-import contextlib
 import os
 from pathlib import Path
 from typing import Any
 
 from fastwsgi.access_format import parse
 from fastwsgi.errors import ConfigError
+from fastwsgi.paths import open_log
 
 
 class AccessLog:
     """The access log of one server, as its settings say.
 
     ``path`` is a file's, or ``-`` for stdout. ``owner`` (user and group id, -1 leaves it) is given
-    the file, so that workers under another account can open it anew. It is closed when nobody, and
-    no worker, has a use for it any more. ``fd``, ``pieces`` and ``json`` are for the core's
-    AccessLog. Raises ConfigError.
+    a file that is created, so that workers under another account can open it anew. It is closed
+    when nobody, and no worker, has a use for it any more. ``fd``, ``pieces`` and ``json`` are for
+    the core's AccessLog. Raises ConfigError.
     """
 
     def __init__(self, path: str, pattern: str, owner: tuple[int, int] = (-1, -1)) -> None:
@@ -44,11 +44,7 @@ class AccessLog:
 
     def _open(self) -> int:
         assert self._path is not None
-        fd = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        if self._owner != (-1, -1):
-            with contextlib.suppress(OSError):  # not root: it keeps its owner
-                os.fchown(fd, *self._owner)
-        return fd
+        return open_log(self._path, self._owner)
 
     def reopen(self) -> None:
         """Open the file anew, after it was moved away; raise OSError and go on with the old."""

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TextIO
 
 from fastwsgi.errors import ConfigError
+from fastwsgi.paths import open_log
 
 _FORMAT = "[%(asctime)s] [%(process)d] [%(levelname)s] %(message)s"
 _TIME = "%Y-%m-%d %H:%M:%S %z"
@@ -25,9 +26,9 @@ class ErrorLog:
     """The error log of one server.
 
     ``target`` is a path, ``-`` for stderr, or an open text file. ``level`` is the least severity
-    written. ``owner`` (user and group id, -1 leaves it) is given the file, so that workers under
-    another account can open it anew. Calling the log is the form the compiled core uses:
-    ``log(level, message, exception)`` with the exception for a traceback, or None.
+    written. ``owner`` (user and group id, -1 leaves it) is given a file that is created, so that
+    workers under another account can open it anew. Calling the log is the form the compiled core
+    uses: ``log(level, message, exception)`` with the exception for a traceback, or None.
     """
 
     def __init__(
@@ -91,10 +92,7 @@ class ErrorLog:
         """Open the file anew, after it was moved away; raise OSError and go on with the old."""
         if not self._path:
             return
-        file = _File(self._path)
-        if self._owner != (-1, -1):
-            with contextlib.suppress(OSError):  # not root: it keeps its owner
-                os.chown(self._path, *self._owner)
+        file = _File(open_log(self._path, self._owner))
         old, self._handler.file = self._handler.file, file
         if old is not None:
             old.close()
@@ -113,8 +111,8 @@ class _File:
     A buffer would grow with every record, and fail once more when the file is closed.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
 
     def write(self, text: str) -> None:
         """Write all of ``text``; raise OSError."""

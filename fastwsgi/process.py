@@ -181,7 +181,8 @@ def reopen(log: ErrorLog, access: AccessLog | None) -> None:
             if one is not None:
                 one.reopen()
         except OSError as error:
-            log.error("cannot open the %s log anew: %s", kind, error)
+            log.error("cannot open the %s log %s anew, going on with the old one: %s", kind,
+                      error.filename, error.strerror)
 
 
 class Duty(NamedTuple):

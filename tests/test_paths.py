@@ -1,0 +1,279 @@
+"""What root opens, renames and removes where others may write: logs."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from apps.client import request
+
+from fastwsgi.access import AccessLog
+from fastwsgi.errors import ConfigError
+from fastwsgi.logs import ErrorLog
+from fastwsgi.paths import open_log
+from fastwsgi.testing import environment, raw, spawn
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="gives files to other accounts")
+NOBODY = pwd.getpwnam("nobody")
+OWNER = (NOBODY.pw_uid, NOBODY.pw_gid)
+
+HELLO = """
+def app(environ, start_response):
+    start_response("200 OK", [])
+    return [b"hello"]
+"""
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A directory of root's that every account can reach; ``var`` in it belongs to nobody."""
+    found = Path(tempfile.mkdtemp(prefix="fastwsgi-"))
+    found.chmod(0o755)
+    (found / "var").mkdir()
+    (found / "app.py").write_text(HELLO)
+    os.chown(found / "var", *OWNER)
+    yield found
+    shutil.rmtree(found)
+
+
+@pytest.fixture
+def secret(place: Path) -> Path:
+    """A file of root's that nobody else may touch."""
+    path = place / "secret"
+    path.write_text("root's own\n")
+    path.chmod(0o600)
+    return path
+
+
+def as_nobody(where: Path, act: Callable[[], object]) -> None:
+    """Let another account act in a directory."""
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            os.chdir(where)
+            os.setgroups([])
+            os.setgid(NOBODY.pw_gid)
+            os.setuid(NOBODY.pw_uid)
+            act()
+            code = 0
+        finally:
+            os._exit(code)
+    assert os.waitpid(pid, 0)[1] == 0
+
+
+def untouched(path: Path) -> bool:
+    found = path.stat()
+    return (path.read_text(), found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)) == (
+        "root's own\n", 0, 0, 0o600)
+
+
+def put(kind: str, path: Path, secret: Path) -> None:
+    """Put something in the place of a file, as its directory's owner."""
+    if kind == "hard link":
+        os.link(secret, path)  # as root: the kernel may be set to refuse it to others
+        os.chown(path, 0, 0)
+    elif kind == "link":
+        as_nobody(path.parent, lambda: os.symlink(secret, path.name))
+    elif kind == "link to a new file":
+        as_nobody(path.parent, lambda: os.symlink(secret.parent / "new", path.name))
+    elif kind == "link of root's":
+        os.symlink(secret, path)
+    elif kind == "directory":
+        moved = path.parent.with_name("elsewhere")
+        path.parent.rename(moved)
+        (secret.parent / path.name).write_text("root's own\n")
+        os.symlink(secret.parent, path.parent)
+        os.chown(path.parent.parent, *OWNER)
+    else:
+        as_nobody(path.parent, lambda: os.mkfifo(path.name))
+
+
+KINDS = ("link", "link to a new file", "link of root's", "hard link", "FIFO", "directory")
+
+
+def error_log(path: Path) -> ErrorLog:
+    return ErrorLog(str(path), owner=OWNER)
+
+
+def access_log(path: Path) -> AccessLog:
+    return AccessLog(str(path), "%(r)s", OWNER)
+
+
+Open = Callable[[Path], "ErrorLog | AccessLog"]
+
+
+# ---- logs ----
+
+
+@needs_root
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("opened", [error_log, access_log])
+def test_what_others_put_in_the_place_of_a_log_is_refused_at_the_start(
+    place: Path, secret: Path, kind: str, opened: Open,
+) -> None:
+    path = place / "var" / "x.log"
+    put(kind, path, secret)
+    with pytest.raises(ConfigError, match=f"cannot write the .* log {path}: .*directory that user "
+                                          f"{NOBODY.pw_uid} owns"):
+        opened(path)
+    assert untouched(secret)
+    assert not (place / "new").exists()
+
+
+@needs_root
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("opened", [error_log, access_log])
+def test_what_others_put_in_the_place_of_a_log_is_refused_at_a_rotation(
+    place: Path, secret: Path, kind: str, opened: Open,
+) -> None:
+    path = place / "var" / "x.log"
+    log = opened(path)
+    before = os.fstat(log.fd if isinstance(log, AccessLog) else log.fileno())
+    if kind != "directory":
+        as_nobody(path.parent, lambda: os.rename(path.name, "x.log.1"))
+    put(kind, path, secret)
+    with pytest.raises(OSError, match=f"directory that user {NOBODY.pw_uid} owns"):
+        log.reopen()
+    after = os.fstat(log.fd if isinstance(log, AccessLog) else log.fileno())
+    assert (after.st_ino, after.st_uid) == (before.st_ino, NOBODY.pw_uid)
+    assert untouched(secret)
+    assert not (place / "new").exists()
+
+
+@needs_root
+def test_a_refused_rotation_is_told_and_the_old_log_goes_on(place: Path, secret: Path) -> None:
+    path = place / "var" / "access.log"
+    with spawn("--user", "nobody", "--access-logfile", str(path), "--access-logformat", "%(U)s",
+               "app:app", cwd=place) as server:
+        raw(server.address, request("/one", "Connection: close"))
+        as_nobody(path.parent, lambda: os.rename(path.name, "access.log.1"))
+        put("link", path, secret)
+        server.signal(signal.SIGUSR1)
+        line = server.wait_for(f"cannot open the access log {path} anew, going on with the old one")
+        assert line.endswith(f"{path} is a symbolic link, in a directory that user "
+                             f"{NOBODY.pw_uid} owns")
+        raw(server.address, request("/two", "Connection: close"))
+        server.terminate()
+    assert untouched(secret)
+    assert path.with_name("access.log.1").read_text() == "/one\n/two\n"
+
+
+@needs_root
+def test_a_worker_without_privileges_refuses_what_its_master_refuses(place: Path) -> None:
+    """Also where the link leads to what the worker may write itself."""
+    path, theirs = place / "var" / "access.log", place / "theirs"
+    theirs.touch()
+    theirs.chmod(0o666)
+    with spawn("--user", "nobody", "--access-logfile", str(path), "app:app",
+               cwd=place) as server:
+        as_nobody(path.parent, lambda: os.rename(path.name, "old.log"))
+        as_nobody(path.parent, lambda: os.symlink(theirs, path.name))
+        server.signal(signal.SIGUSR1)
+        server.wait_for(f"cannot open the access log {path} anew, going on with the old one: "
+                        f"{path} is a symbolic link", count=2)  # master and worker
+        raw(server.address, request("/one", "Connection: close"))
+        server.terminate()
+    assert "GET /one" in path.with_name("old.log").read_text()
+    assert theirs.read_text() == ""
+
+
+@needs_root
+@pytest.mark.parametrize("flag", ["--error-logfile", "--access-logfile"])
+def test_a_start_on_a_planted_log_is_one_sentence_and_exit_2(
+    place: Path, secret: Path, flag: str,
+) -> None:
+    path = place / "var" / "x.log"
+    put("link", path, secret)
+    done = subprocess.run(
+        [sys.executable, "-m", "fastwsgi", "--user", "nobody", flag, str(path), "-b",
+         "127.0.0.1:0", "app:app"], cwd=place, env=environment({}), capture_output=True, text=True,
+        timeout=60)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert f"{path} is a symbolic link" in done.stderr
+    assert untouched(secret)
+
+
+@needs_root
+@pytest.mark.parametrize("opened", [error_log, access_log])
+def test_only_a_log_that_was_created_is_given_away(place: Path, opened: Open) -> None:
+    path = place / "var" / "x.log"
+    path.write_text("")
+    opened(path)
+    assert path.stat().st_uid == 0
+    path.unlink()
+    opened(path)
+    assert (path.stat().st_uid, path.stat().st_gid) == OWNER
+
+
+@needs_root
+def test_links_that_an_administrator_has_made_are_followed(place: Path) -> None:
+    (place / "disk").mkdir()
+    (place / "logs").symlink_to("disk")
+    (place / "disk" / "real.log").write_text("")
+    (place / "disk" / "shop.log").symlink_to(place / "logs" / ".." / "disk" / "real.log")
+    fd = open_log(place / "logs" / "shop.log")
+    os.write(fd, b"line")
+    os.close(fd)
+    assert (place / "disk" / "real.log").read_text() == "line"
+    (place / "disk" / "other.log").symlink_to("made.log")
+    os.close(open_log(place / "disk" / "other.log", OWNER))
+    assert (place / "disk" / "made.log").stat().st_uid == NOBODY.pw_uid
+
+
+@needs_root
+def test_a_link_of_the_administrators_in_a_directory_with_the_sticky_bit_is_followed(
+    place: Path, secret: Path,
+) -> None:
+    (place / "var").chmod(0o1777)
+    os.chown(place / "var", 0, 0)
+    (place / "disk").mkdir()
+    (place / "var" / "logs").symlink_to(place / "disk")
+    os.close(open_log(place / "var" / "logs" / "x.log"))
+    assert (place / "disk" / "x.log").exists()
+    put("link", place / "var" / "x.log", secret)
+    with pytest.raises(OSError, match="everybody may write"):
+        open_log(place / "var" / "x.log")
+
+
+@needs_root
+def test_a_directory_for_logs_that_a_group_may_write_can_be_a_link_of_roots(
+    place: Path, secret: Path,
+) -> None:
+    var = place / "var"
+    os.chown(var, 0, NOBODY.pw_gid)
+    var.chmod(0o775)
+    (place / "disk").mkdir()
+    (var / "shop").symlink_to(place / "disk")
+    os.close(open_log(var / "shop" / "x.log"))
+    put("link of root's", var / "x.log", secret)
+    with pytest.raises(OSError, match=f"group {NOBODY.pw_gid} may write"):
+        open_log(var / "x.log")
+    as_nobody(var, lambda: os.symlink(place / "disk", "theirs"))
+    with pytest.raises(OSError, match=f"group {NOBODY.pw_gid} may write"):
+        open_log(var / "theirs" / "x.log")
+
+
+def test_devices_and_the_descriptors_of_the_process_are_logs_too(place: Path) -> None:
+    os.close(open_log(Path("/dev/null")))
+    heard, speaking = os.pipe()
+    fd = open_log(Path(f"/dev/fd/{speaking}"))
+    os.write(fd, b"through a pipe")
+    assert os.read(heard, 100) == b"through a pipe"
+    for item in (heard, speaking, fd):
+        os.close(item)
+    done = subprocess.run(
+        [sys.executable, "-c", "from pathlib import Path; from fastwsgi.paths import open_log; "
+         "import os; os.write(open_log(Path('/dev/stdout')), b'there')"],
+        env=environment({}), capture_output=True, timeout=60, check=True)
+    assert done.stdout == b"there"
