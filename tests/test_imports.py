@@ -42,7 +42,7 @@ ALLOWED: dict[str, set[str]] = {
     "logs": {"errors", "paths"},
     "loader": {"errors"},
     "paths": set(),
-    "pidfile": {"errors"},
+    "pidfile": {"errors", "paths"},
     "sockets": {"config_values", "errors"},
     "strict_rules": set(),
     "strict_report": {"strict_rules"},

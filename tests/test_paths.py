@@ -1,4 +1,4 @@
-"""What root opens, renames and removes where others may write: logs."""
+"""What root opens, renames and removes where others may write: logs, pid file."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ import pytest
 from apps.client import request
 
 from fastwsgi.access import AccessLog
-from fastwsgi.errors import ConfigError
+from fastwsgi.errors import ConfigError, PidFileError
 from fastwsgi.logs import ErrorLog
 from fastwsgi.paths import open_log
+from fastwsgi.pidfile import PidFile
 from fastwsgi.testing import environment, raw, spawn
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="gives files to other accounts")
@@ -277,3 +278,54 @@ def test_devices_and_the_descriptors_of_the_process_are_logs_too(place: Path) ->
          "import os; os.write(open_log(Path('/dev/stdout')), b'there')"],
         env=environment({}), capture_output=True, timeout=60, check=True)
     assert done.stdout == b"there"
+
+
+# ---- pid file ----
+
+
+@needs_root
+def test_the_pid_file_is_not_written_through_a_link_of_a_name_that_can_be_guessed(
+    place: Path, secret: Path,
+) -> None:
+    path = place / "var" / "x.pid"
+    put("link", path.with_name(f"x.pid.{os.getpid()}"), secret)
+    held = PidFile(str(path))
+    assert untouched(secret)
+    assert path.read_text() == f"{os.getpid()}\n"
+    assert not path.is_symlink()
+    held.remove()
+    assert list(path.parent.iterdir()) == []
+
+
+@needs_root
+@pytest.mark.parametrize("kind", ["link", "link to a new file", "hard link", "FIFO"])
+def test_what_others_put_in_the_place_of_the_pid_file_is_replaced(
+    place: Path, secret: Path, kind: str,
+) -> None:
+    path = place / "var" / "x.pid"
+    put(kind, path, secret)
+    PidFile(str(path))
+    assert untouched(secret)
+    assert not (place / "new").exists()
+    assert path.read_text() == f"{os.getpid()}\n"
+
+
+@needs_root
+def test_the_pid_file_is_not_written_through_a_directory_that_others_put_there(
+    place: Path, secret: Path,
+) -> None:
+    path = place / "var" / "x.pid"
+    put("directory", path, secret)
+    with pytest.raises(PidFileError, match=f"{path.parent} is a symbolic link"):
+        PidFile(str(path))
+    assert (place / "x.pid").read_text() == "root's own\n"
+
+
+def test_a_pid_file_left_over_by_a_process_of_our_number_is_no_obstacle(tmp_path: Path) -> None:
+    left = tmp_path / f"x.pid.{os.getpid()}"
+    left.write_text("")
+    PidFile(str(tmp_path / "x.pid"))
+    assert [path.name for path in tmp_path.iterdir()] == ["x.pid"]
+    left.mkdir()  # what cannot be removed is no obstacle either
+    PidFile(str(tmp_path / "x.pid"))
+    assert (tmp_path / "x.pid").read_text() == f"{os.getpid()}\n"
