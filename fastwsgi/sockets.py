@@ -18,6 +18,7 @@ from pathlib import Path
 
 from fastwsgi.config_values import Address
 from fastwsgi.errors import ListenError
+from fastwsgi.paths import HANDLE, Entry, entry
 
 
 class Listener:
@@ -30,7 +31,10 @@ class Listener:
 
     def __init__(self, sock: socket.socket, path: str = "", asked: str = "") -> None:
         self.socket = sock
-        self._owned = _identity(path) if path else None
+        self._owned: tuple[int, int] | None = None
+        if path:
+            with contextlib.suppress(OSError), entry(Path(path)) as at:
+                self._owned = _identity(at)
         self.path = path
         self.asked = asked
         bound = sock.getsockname()
@@ -57,9 +61,10 @@ class Listener:
     def close(self, *, remove: bool = True) -> None:
         """Stop listening; with ``remove`` the path of a unix socket goes too, if it is ours."""
         self.socket.close()
-        if remove and self._owned is not None and _identity(self.path) == self._owned:
-            with contextlib.suppress(OSError):
-                Path(self.path).unlink()
+        if remove and self._owned is not None:
+            with contextlib.suppress(OSError), entry(Path(self.path)) as at:
+                if _identity(at) == self._owned:
+                    os.unlink(at.name, dir_fd=at.dir_fd)
 
 
 def open_listeners(
@@ -141,21 +146,41 @@ def _open_unix(path: str, backlog: int, umask: int, owner: tuple[int, int]) -> L
             sock.bind(b"\0" + os.fsencode(path[1:]))
             return _listening(sock, backlog)
         path = str(Path(path).absolute())
-        _remove_stale(path)
-        before = os.umask(umask)
-        try:
-            sock.bind(path)
-        finally:
-            os.umask(before)
-        if owner != (-1, -1):
-            os.chown(path, *owner)
+        with entry(Path(path)) as at:
+            _remove_stale(path, at)
+            before = os.umask(umask)
+            try:
+                sock.bind(path)
+            finally:
+                os.umask(before)
+            if owner != (-1, -1):
+                _give(at, owner)
         return _listening(sock, backlog, path)
 
 
-def _remove_stale(path: str) -> None:
+def _give(at: Entry, owner: tuple[int, int]) -> None:
+    """Give the path of a new unix socket to its owner, and nothing that somebody put there."""
+    if not at.others:
+        os.chown(at.name, *owner, dir_fd=at.dir_fd, follow_symlinks=False)
+        return
+    if not HANDLE:
+        raise OSError(errno.EPERM, "the socket cannot be given to the account of the workers in a "
+                                   f"directory that {at.others}")
+    handle = os.open(at.name, HANDLE | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=at.dir_fd)
+    try:
+        found = os.fstat(handle)
+        if not stat.S_ISSOCK(found.st_mode) or found.st_nlink != 1:
+            raise OSError(errno.EPERM, "somebody has replaced the socket, in a directory that "
+                                       f"{at.others}")
+        os.chown(f"/proc/self/fd/{handle}", *owner)  # what was looked at, whatever it is called now
+    finally:
+        os.close(handle)
+
+
+def _remove_stale(path: str, at: Entry) -> None:
     """Remove the path of a unix socket nobody listens on any more; refuse anything else."""
     try:
-        kind = os.lstat(path).st_mode
+        kind = os.lstat(at.name, dir_fd=at.dir_fd).st_mode
     except FileNotFoundError:
         return
     if not stat.S_ISSOCK(kind):
@@ -165,7 +190,7 @@ def _remove_stale(path: str) -> None:
         try:
             probe.connect(path)
         except ConnectionRefusedError:
-            Path(path).unlink()
+            os.unlink(at.name, dir_fd=at.dir_fd)
         except BlockingIOError:  # a full backlog: somebody is there
             raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE)) from None
         else:
@@ -203,9 +228,9 @@ def _closing_on_error(sock: socket.socket) -> Iterator[socket.socket]:
         raise
 
 
-def _identity(path: str) -> tuple[int, int] | None:
+def _identity(at: Entry) -> tuple[int, int] | None:
     try:
-        found = os.lstat(path)
+        found = os.lstat(at.name, dir_fd=at.dir_fd)
     except OSError:
         return None
     return found.st_dev, found.st_ino
@@ -215,7 +240,8 @@ def _reason(error: OSError, address: Address) -> str:
     """Say what an operator can do about it, in one line."""
     if isinstance(error, socket.gaierror):
         return f"the host {address.host!r} is not known"
-    text = (error.strerror or str(error)).lower()
+    text = error.strerror or str(error)
+    text = text[:1].lower() + text[1:]
     if error.errno == errno.EADDRINUSE:
         return f"{text}; another process listens there"
     if error.errno == errno.EACCES and address.kind == "tcp":

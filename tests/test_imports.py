@@ -43,7 +43,7 @@ ALLOWED: dict[str, set[str]] = {
     "loader": {"errors"},
     "paths": set(),
     "pidfile": {"errors", "paths"},
-    "sockets": {"config_values", "errors"},
+    "sockets": {"config_values", "errors", "paths"},
     "strict_rules": set(),
     "strict_report": {"strict_rules"},
     "strict_head": set(),

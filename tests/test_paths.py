@@ -1,4 +1,4 @@
-"""What root opens, renames and removes where others may write: logs, pid file."""
+"""What root opens, renames and removes where others may write: logs, pid file, unix socket."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import pwd
 import shutil
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -16,11 +17,14 @@ from pathlib import Path
 import pytest
 from apps.client import request
 
+from fastwsgi import sockets
 from fastwsgi.access import AccessLog
-from fastwsgi.errors import ConfigError, PidFileError
+from fastwsgi.config_values import parse_address
+from fastwsgi.errors import ConfigError, ListenError, PidFileError
 from fastwsgi.logs import ErrorLog
-from fastwsgi.paths import open_log
+from fastwsgi.paths import Entry, open_log
 from fastwsgi.pidfile import PidFile
+from fastwsgi.sockets import open_listeners
 from fastwsgi.testing import environment, raw, spawn
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="gives files to other accounts")
@@ -329,3 +333,62 @@ def test_a_pid_file_left_over_by_a_process_of_our_number_is_no_obstacle(tmp_path
     left.mkdir()  # what cannot be removed is no obstacle either
     PidFile(str(tmp_path / "x.pid"))
     assert (tmp_path / "x.pid").read_text() == f"{os.getpid()}\n"
+
+
+# ---- unix socket ----
+
+
+@needs_root
+def test_a_unix_socket_is_given_to_the_account_of_the_workers(place: Path) -> None:
+    for path in (place / "x.sock", place / "var" / "x.sock"):
+        (listener,) = open_listeners([parse_address(f"unix:{path}")], owner=OWNER)
+        found = path.lstat()
+        assert (found.st_uid, found.st_gid) == OWNER
+        listener.close()
+        assert not path.exists()
+
+
+@needs_root
+@pytest.mark.parametrize("kind", ["link", "hard link"])
+def test_what_others_put_in_the_place_of_a_new_socket_is_not_given_to_them(
+    place: Path, secret: Path, kind: str, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    path = place / "var" / "x.sock"
+    give = sockets._give
+
+    def late(at: Entry, owner: tuple[int, int]) -> None:
+        as_nobody(path.parent, lambda: os.unlink(path.name))
+        put(kind, path, secret)
+        give(at, owner)
+
+    monkeypatch.setattr(sockets, "_give", late)
+    with pytest.raises(ListenError, match="somebody has replaced the socket"):
+        open_listeners([parse_address(f"unix:{path}")], owner=OWNER)
+    assert untouched(secret)
+
+
+@needs_root
+def test_a_stale_socket_is_not_removed_through_a_directory_that_others_put_there(
+    place: Path, secret: Path,
+) -> None:
+    (place / "etc").mkdir()
+    stale = place / "etc" / "x.sock"
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.bind(str(stale))
+    as_nobody(place / "var", lambda: os.symlink(place / "etc", "run"))
+    with pytest.raises(ListenError, match=r"var/run is a symbolic link"):
+        open_listeners([parse_address(f"unix:{place}/var/run/x.sock")])
+    assert stale.is_socket()
+
+
+@needs_root
+def test_at_the_end_a_socket_is_not_removed_through_a_directory_that_others_put_there(
+    place: Path,
+) -> None:
+    run = place / "var" / "run"
+    run.mkdir()
+    (listener,) = open_listeners([parse_address(f"unix:{run}/x.sock")])
+    run.rename(place / "kept")
+    as_nobody(place / "var", lambda: os.symlink(place / "kept", "run"))
+    listener.close()
+    assert (place / "kept" / "x.sock").is_socket()
