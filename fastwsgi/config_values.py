@@ -221,10 +221,12 @@ def environment(value: object) -> tuple[str, ...]:
     if isinstance(found, dict):
         found = [f"{key}={content}" for key, content in found.items()]
     if not isinstance(found, (list, tuple)):
-        raise ValueError(f"KEY=VALUE or a list of them, not {value!r}")
+        raise ValueError(f"KEY=VALUE or a list of them, not {type(value).__name__}")
     for item in found:
         if not isinstance(item, str) or not re.match(r"[^=\0]+=[^\0]*\Z", item):
-            raise ValueError(f"KEY=VALUE, not {item!r}")
+            # without its value, which may be a secret
+            name = item.partition("=")[0] if isinstance(item, str) else item
+            raise ValueError(f"KEY=VALUE, not {name!r}")
     return tuple(found)
 
 

@@ -27,6 +27,7 @@ from fastwsgi.hooks import ServerView, WorkerView
 from fastwsgi.lifeline import Lifeline
 from fastwsgi.loader import Application, load
 from fastwsgi.logs import ErrorLog
+from fastwsgi.masking import shown
 from fastwsgi.overdue import INTERRUPT, Overdue, write_stacks_on_signal
 from fastwsgi.recycle import PERIOD, Limits, every
 from fastwsgi.reloader import Reloader
@@ -69,7 +70,8 @@ def build_worker(
     """Hand application, listeners, settings, logs and what else is known (``more``) to the core."""
     return core_worker()(
         application, [listener.core() for listener in listeners],
-        {**config.core(), "version": __version__, "access": access, **more},
+        {**config.core(), "version": __version__, "access": access, "shown": shown,
+         **more},
         log=log, errors=cast("TextIO", log.errors), multiprocess=multiprocess,
         board=board.memory if board else None, timeout_error=RequestTimeout)
 

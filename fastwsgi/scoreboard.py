@@ -2,8 +2,7 @@
 
 The core writes it without the interpreter lock (csrc/scoreboard.h, whose layout this repeats), so
 it tells of a worker that cannot tell anything itself. Nobody waits for anybody: each part has a
-number that is odd while the part is written, and a reader tries again. This room imports nothing of
-ours.
+number that is odd while the part is written, and a reader tries again.
 """
 
 from __future__ import annotations
@@ -14,6 +13,8 @@ import os
 import struct
 import time
 from typing import Any, NamedTuple
+
+from fastwsgi.masking import shown
 
 LAYOUT = 1
 _HEAD = struct.Struct("=4IQ10Q13Q")
@@ -53,7 +54,7 @@ class Call(NamedTuple):
     @property
     def request(self) -> str:
         """What was asked and by whom, for a log."""
-        asked = f"{self.method} {self.target}" if self.method else "a request"
+        asked = f"{self.method} {shown(self.target)}" if self.method else "a request"
         return f"{asked} from {self.client}" if self.client else asked
 
 

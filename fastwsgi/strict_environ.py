@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 from typing import Any, Protocol
 
+from fastwsgi.masking import value_of
 from fastwsgi.strict_report import arguments, calling_frame
 
 Report = Callable[..., None]
@@ -57,9 +58,9 @@ def judge_environ(environ: Any, report: _Described) -> None:
     for key, value in odd:
         if key not in OF_SERVER and _of_cgi(key):
             if type(value) is not str:
-                report("environ-value", key=key, found=value, wanted="str")
+                report("environ-value", key=key, found=value_of(key, value), wanted="str")
             elif max(value) > "\xff":
-                report("environ-latin1", key=key, found=value)
+                report("environ-latin1", key=key, found=value_of(key, value))
     version = environ.get("wsgi.version", VERSION)
     if version is not VERSION and (type(version) is not tuple or version != VERSION):
         report("environ-value", key="wsgi.version", found=version, wanted="the tuple (1, 0)")

@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from fastwsgi.masking import name_of, value_of
+
 Fault = tuple[str, dict[str, object]]
 """The name of a rule, and what its text needs."""
 
@@ -71,7 +73,7 @@ def judge(status: object, headers: object) -> Head:
     for item in headers:
         number += 1
         if not isinstance(item, tuple) or len(item) != 2:
-            faults.append(("header-pair", {"number": number, "found": item}))
+            faults.append(("header-pair", {"number": number, "found": item, "shape": _shape(item)}))
             continue
         name, value = item
         kind = _known_names.get(name) if type(name) is str else None
@@ -88,9 +90,9 @@ def judge(status: object, headers: object) -> Head:
             if isinstance(value, str) and value.isdecimal() and value.isascii() and len(value) < 20:
                 length = int(value)
             else:
-                faults.append(("content-length-form", {"found": value}))
+                faults.append(("content-length-form", {"found": value_of(name, value)}))
         elif kind == HOP:
-            faults.append(("hop-by-hop", {"name": name, "found": value}))
+            faults.append(("hop-by-hop", {"name": name, "found": value_of(name, value)}))
         else:
             faults.append(("header-status", {}))
     if lengths > 1:
@@ -108,19 +110,19 @@ def judge(status: object, headers: object) -> Head:
 def _judge_status(status: object, faults: list[Fault]) -> int:
     before = len(faults)
     if type(status) is not str:
-        faults.append(("status-type", {"found": status}))
+        faults.append(("status-type", {"found": value_of("status", status)}))
         if not isinstance(status, str):
             return 0
     if _beyond_latin1(status):
-        faults.append(("status-latin1", {"found": status}))
+        faults.append(("status-latin1", {"found": value_of("status", status)}))
     if _control(status):
-        faults.append(("status-control", {"found": status}))
+        faults.append(("status-control", {"found": value_of("status", status)}))
     elif not _status_form(status):
-        faults.append(("status-form", {"found": status}))
+        faults.append(("status-form", {"found": value_of("status", status)}))
     found = _code(status)
     code = int(found[0]) if found else 0
     if found and not 200 <= code <= 599:
-        faults.append(("status-code", {"found": status}))
+        faults.append(("status-code", {"found": value_of("status", status)}))
     if len(faults) == before and len(_known_statuses) < _MOST_KNOWN:
         _known_statuses[status] = code
     return code
@@ -129,11 +131,11 @@ def _judge_status(status: object, faults: list[Fault]) -> int:
 def _judge_name(name: object, faults: list[Fault]) -> int:
     before = len(faults)
     if type(name) is not str:
-        faults.append(("header-name-type", {"found": name}))
+        faults.append(("header-name-type", {"found": name_of(name)}))
         if not isinstance(name, str):
             return PLAIN
     if not _token(name):
-        faults.append(("header-name", {"found": name}))
+        faults.append(("header-name", {"found": name_of(name)}))
     elif not name[-1].isalnum():
         faults.append(("header-name-end", {"found": name}))
     kind = SPECIAL.get(name.lower(), PLAIN)
@@ -143,11 +145,20 @@ def _judge_name(name: object, faults: list[Fault]) -> int:
 
 
 def _judge_value(name: object, value: object, faults: list[Fault]) -> None:
+    facts = {"name": name_of(name), "found": value_of(name, value)}
     if type(value) is not str:
-        faults.append(("header-value-type", {"name": name, "found": value}))
+        faults.append(("header-value-type", facts))
         if not isinstance(value, str):
             return
     if _control(value):
-        faults.append(("header-value-control", {"name": name, "found": value}))
+        faults.append(("header-value-control", facts))
     if _beyond_latin1(value):
-        faults.append(("header-value-latin1", {"name": name, "found": value}))
+        faults.append(("header-value-latin1", facts))
+
+
+def _shape(item: object) -> str:
+    """Describe what should be a pair, without what it says."""
+    kind = type(item).__name__
+    if not isinstance(item, (list, tuple)):
+        return kind
+    return f"{kind} of {', '.join(type(part).__name__ for part in item[:4]) or 'nothing'}"

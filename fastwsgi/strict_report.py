@@ -20,6 +20,7 @@ from collections.abc import Callable, Mapping
 from types import CodeType, FrameType, GeneratorType
 from typing import Any, NamedTuple
 
+from fastwsgi.masking import Masked, shown
 from fastwsgi.strict_rules import RULES
 
 Log = Callable[[int, str, "BaseException | None"], None]
@@ -153,6 +154,8 @@ class _Formatter(string.Formatter):
         if conversion == "r":
             return _brief.repr(value)
         if conversion == "t":
+            if isinstance(value, Masked):
+                return value.kind
             return "None" if value is None else type(value).__name__
         return super().convert_field(value, conversion)
 
@@ -204,7 +207,7 @@ class Reports:
             return
         try:
             text = _formatter.vformat(rule.text, (), facts)
-            subject = "; {} {}".format(*request) if request else ""
+            subject = shown("; {} {}".format(*request)) if request else ""
         except Exception as error:  # a __repr__ or __format__ of the application's
             text = f"{rule.text} ({type(error).__name__} while describing it)"
             subject = ""

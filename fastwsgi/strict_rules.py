@@ -3,7 +3,8 @@
 Nothing is said to an application's author but what stands here; docs/strict.md is made from it. A
 rule that the specification words as "must" is an error; what it only advises against, or what HTTP
 wants beyond PEP 3333, is a warning. In a text, ``{x!r}`` is a value of the application's, cut to a
-readable length, ``{x!t}`` the name of its type; all else are words and numbers of the checker's.
+readable length and masked where it may be a secret, ``{x!t}`` the name of its type; all else are
+words and numbers of the checker's.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ _TABLE = (
     Rule("return-not-iterable", MUST,
          "the application returned {found!t}, not an iterable of bytes{hint}", DETAILS),
     Rule("block-type", MUST,
-         "block {number} of the body is of type {found!t}, must be bytes: {found!r}", UNICODE),
+         "block {number} of the body is of type {found!t}, must be bytes", UNICODE),
     Rule("length-inaccurate", MUST,
          "len() of the returned iterable said {said}, but it yielded {made} blocks", DETAILS),
     Rule("close-not-callable", MUST,
@@ -97,7 +98,7 @@ _TABLE = (
          "the list given to start_response() was changed after the call: from then on it is the "
          "server's", START),
     Rule("header-pair", MUST,
-         "item {number} of response_headers must be a (name, value) tuple: {found!r}", START),
+         "item {number} of response_headers must be a (name, value) tuple, not {shape}", START),
     Rule("header-name-type", MUST,
          "header name is of type {found!t}, must be str: {found!r}", UNICODE),
     Rule("header-name", MUST,
@@ -148,7 +149,7 @@ _TABLE = (
     Rule("write-arguments", MUST,
          "write() takes one positional argument; it was called with {given}", WRITE),
     Rule("write-type", MUST,
-         "write() was given an object of type {found!t}, must be bytes: {found!r}", UNICODE),
+         "write() was given an object of type {found!t}, must be bytes", UNICODE),
     Rule("write-in-iteration", MUST,
          "write() was called from within the returned iterable", WRITE),
     Rule("write-after-end", MUST,

@@ -45,18 +45,67 @@ cdef bint is_latin1(object s) except -1:
     return fw_str_is_latin1(s)
 
 
+# What an application gives may be a secret, or have one where it does not belong: errors tell types, lengths and the
+# place of a fault, and a text only up to there.
+
+cdef Py_ssize_t fault_at(str text):
+    """The index of the first character that no header value may have, the length if there is none."""
+    cdef Py_ssize_t i
+    for i in range(len(text)):
+        if text[i] != "\t" and (text[i] < " " or text[i] == "\x7f" or text[i] > "\xff"):
+            return i
+    return len(text)
+
+
+cdef Py_ssize_t name_end(str text):
+    """How many of the first characters can be a name's."""
+    cdef Py_ssize_t i
+    for i in range(len(text)):
+        if not (text[i].isascii() and (text[i].isalnum() or text[i] in "!#$%&'*+-.^_`|~")):
+            return i
+    return len(text)
+
+
+cdef str kind(object value):
+    cdef str text
+    if PyUnicode_Check(value) and not is_latin1(value):
+        text = str.__str__(value)  # of a subclass, too, and without running code of its own
+        return f"str with a character beyond it (character {fault_at(text) + 1} of {len(text)})"
+    return type(value).__name__
+
+
+cdef str described(object status):
+    """A status line up to its fault."""
+    cdef Py_ssize_t end
+    cdef str text
+    if not PyUnicode_Check(status):
+        return type(status).__name__
+    text = str.__str__(status)
+    end = fault_at(text)
+    if end == len(text):
+        return repr(text[:100])
+    return f"{text[:min(end, 100)]!r}, then character {end + 1} of {len(text)}"
+
+
+cdef str named(str name):
+    """A field name up to its fault."""
+    cdef Py_ssize_t end = name_end(name)
+    return f"{name[:min(end, 100)]!r}, then character {end + 1} of {len(name)}" if name else "it is empty"
+
+
 cdef int status_code(object status) except -1:
     """The number in ``DDD reason``, 200 to 599 (PEP 3333: a status string of the form "999 Message here")."""
     cdef const char *s
     cdef Py_ssize_t n
     cdef int code
     if not is_latin1(status):
-        raise TypeError(f"status must be a str in Latin-1, not {status!r}")
+        raise TypeError(f"status must be a str in Latin-1, not {described(status)}")
     s = fw_str_bytes(status)
     n = PyUnicode_GET_LENGTH(status)
     if (n < 4 or s[3] != c" " or not (c"2" <= s[0] <= c"5") or not (c"0" <= s[1] <= c"9")
             or not (c"0" <= s[2] <= c"9") or not native.is_value(s, n)):
-        raise ValueError(f"status must be three digits from 200 to 599, a space and a reason, not {status!r}")
+        raise ValueError(f"status must be three digits from 200 to 599, a space and a reason, not"
+                         f" {described(status)}")
     code = (s[0] - c"0") * 100 + (s[1] - c"0") * 10 + (s[2] - c"0")
     return code
 
@@ -123,11 +172,13 @@ cdef int put_fields(Shared shared, fw_conn *c, list headers, HeadFacts *facts) e
             break  # the report of a warning has run code that shortened the list
         item = <object>PyList_GET_ITEM(headers, i)
         if not PyTuple_Check(item) or PyTuple_GET_SIZE(item) != 2:
-            raise TypeError(f"a header must be a (name, value) tuple, not {item!r}")
+            raise TypeError(f"header {i + 1} must be a (name, value) tuple, not one of type {type(item).__name__}"
+                            + (f" and length {len(item)}" if PyTuple_Check(item) else ""))
         name = <object>PyTuple_GET_ITEM(item, 0)
         value = <object>PyTuple_GET_ITEM(item, 1)
         if not is_latin1(name) or not is_latin1(value):
-            raise TypeError(f"header name and value must be str in Latin-1: {item!r}")
+            raise TypeError(f"header {i + 1}: name and value must be str in Latin-1, not {kind(name)} and"
+                            f" {kind(value)}")
         pn = fw_str_bytes(name)
         pv = fw_str_bytes(value)
         nn = <size_t>PyUnicode_GET_LENGTH(name)
@@ -140,9 +191,10 @@ cdef int put_fields(Shared shared, fw_conn *c, list headers, HeadFacts *facts) e
             to = room_for(shared, c, room)
         fault = native.field_line(to + used, pn, nn, pv, nv, &own)
         if fault == FW_FAULT_NAME:
-            raise ValueError(f"invalid header name {name!r} (RFC 9110 5.1)")
+            raise ValueError(f"invalid header name: {named(str.__str__(name))} (RFC 9110 5.1)")
         if fault == FW_FAULT_VALUE:
-            raise ValueError(f"control character in the value of header {name}: {value!r} (RFC 9110 5.5)")
+            raise ValueError(f"control character in the value of header {name}: character"
+                             f" {fault_at(str.__str__(value)) + 1} of {nv} (RFC 9110 5.5)")
         if own == FW_OWN_NONE or own == FW_OWN_DATE or own == FW_OWN_SERVER:
             used += nn + nv + 4
             facts.has_date |= own == FW_OWN_DATE

@@ -494,6 +494,7 @@ cdef class Response:
 
     cdef str subject(self):
         try:
-            return request_line(self.conn.req)
+            line = request_line(self.conn.req)
+            return line if self.shared.shown is None else self.shared.shown(line)
         except MemoryError:
             return "a request"

@@ -9,6 +9,7 @@ cdef class Shared:
     cdef fw_thread *thread
     cdef const fw_hub *hub
     cdef object log       # log(level, message, exception or None)
+    cdef object shown     # makes a request line one for the log, or None
     cdef bint keepalive   # connections may live on at all
     cdef bint sendfile
     cdef set warned       # hop-by-hop names that the log has heard of; the same set in all threads

@@ -112,7 +112,8 @@ cdef class Worker:
 
     *listeners* are ``(fd, server_name, server_port)`` of non-blocking listening sockets, which stay the caller's.
     *settings* maps setting names of config.py to values; missing ones take their defaults. *access* among them is
-    the file of the access log: see AccessLog. *log* is called as
+    the file of the access log: see AccessLog. *shown* among them is called with a request line that the log is to name,
+    and returns what it may say of it. *log* is called as
     ``log(level, message, exception_or_None)``; *errors* is the text stream for ``wsgi.errors``. *board* is memory for
     the scoreboard (csrc/scoreboard.h), writable and large enough; without it the worker has its own.
     *timeout_error* is the exception that :meth:`interrupt` raises in the application.
@@ -206,6 +207,7 @@ cdef class Worker:
             raise MemoryError("no memory for a thread")
         shared.hub = &self.loop.hub
         shared.log = log
+        shared.shown = self.settings.get("shown")
         shared.keepalive = milliseconds(self.settings.get("keepalive", 75)) > 0
         shared.sendfile = self.settings.get("sendfile", True)
         shared.warned = warned

@@ -1,0 +1,98 @@
+"""What of a request or response the error log keeps to itself.
+
+The rule: a log is read by more people than the secrets in it are for. The value of a field,
+variable or parameter whose name says that it is a secret is told by its length, and of a value that
+is wrong only the place of the fault. This room imports nothing of ours.
+"""
+
+from __future__ import annotations
+
+import re
+
+_WORDS = ("auth", "cookie", "credential", "csrf", "jwt", "key", "pass", "pwd", "query_string",
+          "secret", "sess", "signature", "token")
+_token = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]*").match  # RFC 9110 5.6.2
+_plain = re.compile(r"[\x20-\x7e]*").match
+_parameter = re.compile(r"([?&;])([^=&;\s]*)=([^&;\s]*)").sub
+_userinfo = re.compile(r"//([^/?#@\s]*)@").sub
+
+
+class Masked:
+    """Stands in a text for a value of the type named ``kind``."""
+
+    def __init__(self, value: object, told: str = "") -> None:
+        self.kind = type(value).__name__
+        self._told = told or f"<{length(value)}>"
+
+    def __repr__(self) -> str:
+        return self._told
+
+
+def is_secret(name: object) -> bool:
+    """Whether what goes by this name is not for a log.
+
+    ``name`` is that of a header field in any form (Set-Cookie, HTTP_COOKIE), of a variable or of a
+    parameter. What is no name may hide anything.
+    """
+    if isinstance(name, (bytes, bytearray)):
+        name = name.decode("latin-1")
+    if not isinstance(name, str):
+        return True
+    lower = name.lower()
+    return any(word in lower for word in _WORDS)
+
+
+def length(value: object) -> str:
+    """Describe a value by its length, or its type if it has none."""
+    if isinstance(value, str):
+        return f"{len(value)} character{'' if len(value) == 1 else 's'}"
+    if isinstance(value, (bytes, bytearray)):
+        return f"{len(value)} byte{'' if len(value) == 1 else 's'}"
+    return type(value).__name__
+
+
+def value_of(name: object, value: object) -> object:
+    """Return what a log may have of the value of ``name``, for its repr().
+
+    Beyond the first character that is not visible ASCII nothing is told: what has got into a value
+    may be another field.
+    """
+    found = _plain(value) if isinstance(value, str) else None
+    at = found.end() if found is not None and isinstance(value, str) else -1
+    if isinstance(value, str) and 0 <= at < len(value):
+        fault = f"character {at + 1} of {len(value)}"
+        return Masked(value, fault if is_secret(name) else f"{value[:at]!r}, then {fault}")
+    return Masked(value) if is_secret(name) else value
+
+
+def name_of(name: object) -> object:
+    """Return what a log may have of a name: as far as it can be one, with the place of a fault."""
+    text = name.decode("latin-1") if isinstance(name, (bytes, bytearray)) else name
+    if not isinstance(text, str):
+        return Masked(name)
+    found = _token(text)
+    end = found.end() if found else 0
+    if text and end == len(text):
+        return name
+    return Masked(name, f"{text[:end]!r}, then character {end + 1} of {len(text)}")
+
+
+def shown(text: str) -> str:
+    """Return a request line, target or URL with its user information and secret parameters masked.
+
+    A name with an escape in it counts as one of a secret, and so does a value that has parameters
+    of its own with such a name.
+    """
+    if "?" in text:
+        text = _parameter(_mask_parameter, text)
+    if "@" in text:
+        text = _userinfo(lambda found: f"//<{length(found[1])}>@", text)
+    return text
+
+
+def _mask_parameter(found: re.Match[str]) -> str:
+    before, name, value = found.groups()
+    inner = value.lower().rpartition("%3d")[0]
+    if value and ("%" in name or is_secret(name) or (inner and is_secret(inner))):
+        value = f"<{length(value)}>"
+    return f"{before}{name}={value}"
