@@ -288,7 +288,8 @@ _TABLE = (
         metavar="USER"),
     Setting(
         "group", "system", ("-g", "--group"), None, values.accounts,
-        "group the workers change to; left out, it is the main group of --user",
+        "group the workers change to; left out, it is the main group of --user, which a number "
+        "without an account has not",
         metavar="GROUP"),
     Setting(
         "initgroups", "system", ("--initgroups",), False, values.switch,

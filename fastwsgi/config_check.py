@@ -13,11 +13,11 @@ from fastwsgi.hooks import WITHOUT_MASTER
 from fastwsgi.reloader import can_watch
 
 NEED_A_MASTER = ("preload_app", "cpu_affinity", "max_requests", "max_lifetime", "max_rss",
-                 "reload")
+                 "reload", "user", "group")
 """Settings that mean nothing to a process that serves by itself."""
 
 IDLE_WITHOUT = {"access_log_format": "accesslog", "max_requests_jitter": "max_requests",
-                "min_rate_grace": "min_rate"}
+                "min_rate_grace": "min_rate", "initgroups": "user"}
 """Settings that do nothing without another one."""
 
 
@@ -36,7 +36,8 @@ def check_together(config: Any) -> None:
             f"reload_engine inotify (from {config.origin('reload_engine')}) needs the "
             "watchfiles library: pip install fastwsgi[reload]")
     for name, needed in IDLE_WITHOUT.items():
-        if getattr(config, name) != SETTINGS[name].default and not getattr(config, needed):
+        if (getattr(config, name) != SETTINGS[name].default
+                and getattr(config, needed) == SETTINGS[needed].default):
             config.notices.append(
                 f"{name} (from {config.origin(name)}) does nothing without {needed}")
     if not config.workers:

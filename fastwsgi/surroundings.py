@@ -6,7 +6,6 @@ dropped by each worker for itself.
 
 from __future__ import annotations
 
-import contextlib
 import grp
 import os
 import pwd
@@ -47,16 +46,22 @@ def set_import_path(config: Config) -> None:
 def account_ids(config: Config) -> tuple[int, int]:
     """Return the user and group id the workers change to, -1 for what stays as it is.
 
-    Raises ConfigError when that takes privileges this process does not have.
+    Raises ConfigError when that takes privileges this process does not have, and for a user without
+    an account whose group is not told: the workers would keep the group of this process, root's.
     """
     uid = gid = -1
-    if isinstance(config.user, str):
-        entry = pwd.getpwnam(config.user)
-        uid, gid = entry.pw_uid, entry.pw_gid
-    elif config.user is not None:
-        uid = config.user
-        with contextlib.suppress(KeyError):
-            gid = pwd.getpwuid(uid).pw_gid
+    if config.user is not None:
+        account = _account(config.user)
+        uid = config.user if account is None else account.pw_uid
+        gid = -1 if account is None else account.pw_gid
+        lacking = account is None and uid != os.geteuid()
+        if lacking and config.group is None:
+            raise ConfigError(f"user {config.user} (from {config.origin('user')}) has no account "
+                              "that names its group: name one with --group")
+        if lacking and config.initgroups:
+            raise ConfigError(f"user {config.user} (from {config.origin('user')}) has no account "
+                              "and so no groups: leave initgroups (from "
+                              f"{config.origin('initgroups')}) off")
     if isinstance(config.group, str):
         gid = grp.getgrnam(config.group).gr_gid
     elif config.group is not None:
@@ -70,6 +75,14 @@ def account_ids(config: Config) -> tuple[int, int]:
     return uid, gid
 
 
+def _account(user: str | int) -> pwd.struct_passwd | None:
+    """Return the account of a user; None for a number without one."""
+    try:
+        return pwd.getpwnam(user) if isinstance(user, str) else pwd.getpwuid(user)
+    except KeyError:
+        return None
+
+
 def drop_privileges(config: Config) -> None:
     """Change umask, group, supplementary groups and user, in this order, for good."""
     if config.umask is not None:
@@ -78,10 +91,11 @@ def drop_privileges(config: Config) -> None:
     if gid != -1:
         os.setgid(gid)
     if (uid, gid) != (-1, -1):
+        account = None
         if config.initgroups and config.user is not None:
-            known = isinstance(config.user, str)
-            name = config.user if known else pwd.getpwuid(config.user).pw_name
-            os.initgroups(name, os.getgid())
+            account = _account(config.user)
+        if account is not None:
+            os.initgroups(account.pw_name, os.getgid())
         else:
             os.setgroups([os.getgid()])
     if uid != -1:

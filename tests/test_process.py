@@ -216,6 +216,61 @@ def test_workers_take_umask_user_and_group() -> None:
             assert b"<27 " in raw(server.address, GET)
 
 
+def free_number() -> int:
+    """A user id without an account."""
+    taken = {entry.pw_uid for entry in pwd.getpwall()}
+    return next(number for number in range(54321, 65000) if number not in taken)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can change to another user")
+@pytest.mark.parametrize("action", [(), ("--check-config",)])
+def test_a_user_without_an_account_needs_a_group(
+    command: Callable[..., subprocess.CompletedProcess[str]], project: Project,
+    action: tuple[str, ...],
+) -> None:
+    where = project(app="raise SystemError('loaded')")
+    path = where / "x.sock"
+    done = command("--user", str(free_number()), "--bind", f"unix:{path}", *action, "app:app")
+    assert done.returncode == (1 if action else 2)
+    assert done.stderr == (
+        f"fastwsgi: error: user {free_number()} (from command line --user) has no account that "
+        "names its group: name one with --group\n")
+    assert not path.exists()
+    done = command("--user", str(free_number()), "--group", "nogroup", "--initgroups", "app:app")
+    assert done.returncode == 2
+    assert "has no account and so no groups: leave initgroups (from command line" in done.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can change to another user")
+@pytest.mark.parametrize(("settings", "wanted"), [
+    ({"user": free_number(), "group": 54321}, f"{free_number()} 54321 [54321]"),
+    ({"user": os.geteuid(), "group": 54321}, "0 54321 [54321]"),
+    ({"group": 54321}, "0 54321 [54321]"),
+    ({"group": 54321, "initgroups": True}, "0 54321 [54321]"),
+    ({"user": "nobody", "group": 54321, "initgroups": True},
+     f"{pwd.getpwnam('nobody').pw_uid} 54321 "
+     f"{sorted(os.getgrouplist('nobody', 54321))}"),
+])
+def test_workers_keep_no_group_of_roots(settings: dict[str, Any], wanted: str) -> None:
+    def app(environ: dict[str, Any], start_response: Start) -> list[bytes]:
+        start_response("200 OK", [])
+        return [f"<{os.getuid()} {os.getgid()} {sorted(os.getgroups())}>".encode()]
+
+    before = os.getgroups()
+    os.setgroups([0, 4, 27])
+    try:
+        with serve(app, process=True, workers=1, **settings) as server:
+            assert f"<{wanted}>".encode() in raw(server.address, GET)
+    finally:
+        os.setgroups(before)
+
+
+@pytest.mark.parametrize(("name", "value"), [("user", "nobody"), ("group", 54321)])
+def test_without_a_master_nobody_changes_the_account(name: str, value: Any) -> None:
+    with pytest.raises(ConfigError, match=f"workers must be 1 or more for {name}"):
+        fastwsgi.run(lambda *_: [], workers=0, bind="127.0.0.1:0", **{name: value})
+
+
 def test_a_worker_runs_its_exit_functions_and_waits_for_its_threads(project: Project) -> None:
     where = project(app="""
         import atexit, sys, threading, concurrent.futures
