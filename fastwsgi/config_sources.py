@@ -23,6 +23,9 @@ from fastwsgi.errors import ConfigError
 from fastwsgi.hooks import ARGUMENTS, UNKNOWN_HERE, Hook, Hooks, check
 
 DEFAULT_FILE = "fastwsgi.conf.py"
+HOOK_LIKENESS = 0.84
+"""How alike the names of a function and of a hook are (``difflib``'s ratio) when one is taken for a
+misspelling of the other: post_frok, on_start and worker_init are, post_process is not."""
 
 
 class Value(NamedTuple):
@@ -152,15 +155,27 @@ def _merge(found: dict[str, Value], given: Mapping[str, object], origin: str) ->
 
 
 def _nearest(spelling: str) -> str:
-    close = _close(spelling.lower().replace("-", "_"), 0.6)
+    close = _close(spelling.lower().replace("-", "_"), (*SPELLINGS, *ARGUMENTS), 0.6)
     return f"; did you mean {close!r}?" if close else ""
 
 
-def _close(spelling: str, cutoff: float) -> str:
-    """Return the spelling that is most like the given one, or the empty string."""
+def _close(spelling: str, names: Iterable[str], cutoff: float) -> str:
+    """Return the name that is most like the given spelling, or the empty string."""
     import difflib  # only to complain
 
-    return "".join(difflib.get_close_matches(spelling, SPELLINGS, 1, cutoff))
+    return "".join(difflib.get_close_matches(spelling, list(names), 1, cutoff))
+
+
+def _misspelt_hook(name: str) -> str:
+    """Return the hook that a function's name is a misspelling of, or the empty string.
+
+    A name that has a hook's in it, and more words, is no misspelling: do_post_fork.
+    """
+    hooks = (*ARGUMENTS, *UNKNOWN_HERE)
+    spelling = name.lower().strip("_")
+    if any(f"_{hook}_" in f"_{spelling}_" and hook != spelling for hook in hooks):
+        return ""
+    return _close(spelling, hooks, HOOK_LIKENESS)
 
 
 def _read_environ(environ: Mapping[str, str]) -> tuple[dict[str, Value], list[str]]:
@@ -174,7 +189,7 @@ def _read_environ(environ: Mapping[str, str]) -> tuple[dict[str, Value], list[st
         name = SPELLINGS.get(spelling)
         if name is not None:
             variables[name] = Value(environ[variable], f"environment {variable}")
-        elif close := _close(spelling, 0.8):
+        elif close := _close(spelling, SPELLINGS, 0.8):
             notices.append(f"environment variable {variable} names no setting and is not used; "
                            f"did you mean {SETTINGS[SPELLINGS[close]].variable}?")
     return variables, notices
@@ -197,7 +212,8 @@ def _read_file(path: str) -> dict[str, object]:
     """Run a configuration file and return the settings it assigns.
 
     Modules, functions, classes, names in capitals and names that begin with an underscore are the
-    file's own helpers; every other name must be a setting.
+    file's own helpers, but for a function whose name is almost that of a hook; every other name
+    must be a setting.
     """
     try:
         code = compile(Path(path).read_bytes(), path, "exec")
@@ -221,6 +237,10 @@ def _read_file(path: str) -> dict[str, object]:
             if name in UNKNOWN_HERE:
                 raise ConfigError(f"hook {name!r} (from {path}) is not called: "
                                   f"{UNKNOWN_HERE[name]}")
+            if close := _misspelt_hook(name):
+                raise ConfigError(
+                    f"unknown hook {name!r} (from {path}); did you mean {close!r}? If it is a "
+                    "helper of yours, begin its name with an underscore")
             continue
         if name == "config":
             raise ConfigError(f"config (from {path}) cannot be set in a configuration file")

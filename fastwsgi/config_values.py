@@ -56,12 +56,15 @@ def parse_address(text: str) -> Address:
         if not re.fullmatch(r"\d{1,9}", number, re.ASCII):
             raise ValueError(f"fd://N with N a descriptor's number, not {text!r}")
         return Address("fd", fd=int(number))
-    found = re.fullmatch(r"(?:\[([0-9A-Fa-f:.%\w]+)\]|([^\[\]:/\s]*))(?::(\d{1,5}))?",
-                         text.removeprefix("tcp://"))
-    port = DEFAULT_PORT if found is None or found[3] is None else int(found[3])
-    if found is None or port > 65535 or text.isdigit() or not text:
+    found = re.fullmatch(r"(?:\[([0-9A-Fa-f:.%\w]+)\]|([^\[\]:/\s]*))(?::([+-]?\d+))?",
+                         text.removeprefix("tcp://"), re.ASCII)
+    if found is None or text.isdigit() or not text:
         raise ValueError(
             f"HOST:PORT, [IPV6]:PORT, :PORT, unix:PATH or fd://N, not {text!r}")
+    port = DEFAULT_PORT if found[3] is None else int(found[3][:20])
+    if not 0 <= port <= 65535 or not (found[3] or "0").isdigit():
+        raise ValueError(f"an address with a port from 1 to 65535, or 0 for any that is free, not "
+                         f"{text!r}")
     return Address("tcp", host=found[1] or found[2] or "0.0.0.0", port=port)
 
 

@@ -13,6 +13,7 @@ from fastwsgi import config_values as values
 from fastwsgi.config import SETTINGS, SPELLINGS
 from fastwsgi.config_sources import Config, from_keywords, gather
 from fastwsgi.errors import ConfigError
+from fastwsgi.hooks import ARGUMENTS
 
 Project = Callable[..., Path]
 
@@ -112,6 +113,11 @@ def test_reads_a_umask_as_octal(given: object, mask: int | None) -> None:
     ("user", -1, "the name or number of a user"),
     ("bind", [], "at least one address"),
     ("bind", 8000, "an address"),
+    ("bind", "127.0.0.1:99999", "a port from 1 to 65535, or 0 for any that is free, not "
+     "'127.0.0.1:99999'"),
+    ("bind", "[::1]:65536", "a port from 1 to 65535"),
+    ("bind", ":1000000000000000000000000", "a port from 1 to 65535"),
+    ("bind", "localhost:-1", "a port from 1 to 65535"),
     ("errorlog", 1, "a text"),
     ("loglevel", "loud", "debug, info, warning, error or critical"),
     ("worker_class", "gevent", "green threads are not needed"),
@@ -206,6 +212,12 @@ def test_the_configuration_file_may_have_helpers(project: Project) -> None:
         _half = CPUS // 2
         def double(n):
             return n * 2
+        def post_process(item): pass
+        def worker_count(): pass
+        def on_error(): pass
+        def do_post_fork(): pass
+        def my_pre_fork(): pass
+        def _post_frok(): pass
         class Anything: pass
         workers = double(2)
         bind = ["127.0.0.1:1", "unix:x"]
@@ -239,6 +251,11 @@ def test_the_environment_may_name_the_configuration_file(project: Project) -> No
     ("post_fork = 1", "post_fork must be a function, not 1 (from c.py)"),
     ("def post_fork(server): pass", "post_fork must be a function of (server, worker), "
      "not of (server) (from c.py)"),
+    ("def post_frok(server, worker): pass", "unknown hook 'post_frok' (from c.py); did you mean "
+     "'post_fork'? If it is a helper of yours, begin its name with an underscore"),
+    ("postFork = print", "unknown hook 'postFork' (from c.py); did you mean 'post_fork'? If it is "
+     "a helper of yours, begin its name with an underscore"),
+    ("post_frok = None", "unknown setting 'post_frok' (from c.py); did you mean 'post_fork'?"),
     ("config = 'other.py'", "config (from c.py) cannot be set in a configuration file"),
 ])
 def test_a_wrong_configuration_file_is_one_line(
@@ -334,3 +351,18 @@ def test_what_is_shown_is_a_configuration_file_with_origins(project: Project) ->
         if name != "config":
             assert getattr(second, name) == getattr(first, name)
             assert second.origin(name) == "again.py"
+
+
+@pytest.mark.parametrize("name", sorted(ARGUMENTS))
+def test_a_misspelt_hook_is_an_error_with_the_nearest_name(project: Project, name: str) -> None:
+    at = len(name) // 2
+    left_out, doubled = name[:at] + name[at + 1 :], name[:at] + name[at] + name[at:]
+    swapped = name[:-2] + name[-1] + name[-2]
+    for misspelt in (left_out, doubled, swapped):
+        if misspelt == name:
+            continue
+        project({"c.py": f"def {misspelt}(*arguments): pass"})
+        with pytest.raises(ConfigError, match=f"unknown hook '{misspelt}'.* mean '{name}'"):
+            gather({"config": "c.py"}, {})
+        with pytest.raises(ConfigError, match=f"unknown setting '{misspelt}'.* mean '{name}'"):
+            from_keywords({misspelt: print})
