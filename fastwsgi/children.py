@@ -1,7 +1,7 @@
 """The processes below a master: forking one, hearing what it says, learning of its end.
 
-A child says single bytes through a pipe whose read end its master holds. Here is what a child is
-and how it comes and goes; what is to be made of it is decided in master.py.
+A child says single bytes, and why it cannot start, through a pipe whose read end its master holds.
+Here is what a child is and how it comes and goes; what is to be made of it is decided in master.py.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable
 
 from fastwsgi.hooks import WorkerView
-from fastwsgi.process import in_child
+from fastwsgi.process import REASON, in_child
 from fastwsgi.scoreboard import Board
 
 WORKER = "worker"
@@ -26,7 +26,8 @@ class Child:
 
     ``fd`` is the read end of the pipe it speaks through, -1 once that has ended; ``view`` what
     hooks are shown of it; ``cpu`` the one it is bound to. ``outworn`` is one that has asked for a
-    replacement; ``board`` is where it shows what it does.
+    replacement; ``board`` is where it shows what it does; ``reason`` is why it cannot start, if it
+    has said so, and ``told`` whether the log has that from it.
     """
 
     def __init__(self, pid: int, generation: int, fd: int, role: str = WORKER) -> None:
@@ -41,15 +42,38 @@ class Child:
         self.view: WorkerView | None = None
         self.cpu: int | None = None
         self.board: Board | None = None
+        self.reason = ""
+        self.told = False
+        self._unfinished: bytes | None = None
 
     def hear(self) -> list[bytes]:
         """Return what it has said since the last time, byte by byte."""
-        block = b""
+        said: list[bytes] = []
         with contextlib.suppress(BlockingIOError):
-            block = os.read(self.fd, 4096)
-            if not block:
-                self.close()
-        return [block[i : i + 1] for i in range(len(block))]
+            while self.fd >= 0:
+                block = os.read(self.fd, 65536)
+                if not block:
+                    self.close()
+                said += self._words(block)
+        return said
+
+    def _words(self, block: bytes) -> list[bytes]:
+        said = []
+        while block:
+            if self._unfinished is None:
+                word, block = block[:1], block[1:]
+                if word == REASON:
+                    self._unfinished = b""
+                else:
+                    said.append(word)
+            else:
+                part, end, block = block.partition(b"\0")
+                self._unfinished += part
+                if end:
+                    self.reason = self._unfinished.decode("utf-8", "replace")
+                    self._unfinished = None
+                    said.append(REASON)
+        return said
 
     def close(self) -> None:
         """Hear no more of it."""

@@ -32,6 +32,7 @@ from fastwsgi.process import (
     READY,
     STOP_SIGNALS,
     Duty,
+    give_reason,
     leave_when_told,
     reopen,
     work,
@@ -158,10 +159,11 @@ class _Life:
         try:
             self._application = load(self._duty.target)
         except AppImportError as error:
-            log.error("%s", error, exc=error.__cause__)
+            give_reason(self._speaking, str(error), error.__cause__)
             return NOT_LOADED
         except Exception as error:
-            log.error("the fork server failed to boot", exc=error)
+            give_reason(self._speaking, "the fork server failed to boot: "
+                        f"{type(error).__name__}: {error}", error)
             return NOT_BOOTED
         lifeline.release()
         if threading.active_count() > 1:

@@ -53,6 +53,10 @@ class ErrorLog:
         """Write one record, with the traceback of ``exc`` if there is one."""
         self._logger.log(level, message, exc_info=exc)
 
+    def log(self, level: int, message: str, *values: object) -> None:
+        """Write an event of a level of the logging module."""
+        self._logger.log(level, message, *values)
+
     def debug(self, message: str, *values: object) -> None:
         """Write what only a developer of the server wants to know."""
         self._logger.debug(message, *values)

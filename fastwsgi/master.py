@@ -9,7 +9,9 @@ imports the application; with --preload a fork server does, and forks the worker
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
+import re
 import select
 import signal
 import time
@@ -29,6 +31,7 @@ from fastwsgi.process import (
     NOT_LOADED,
     OK,
     READY,
+    REASON,
     REPLACE,
     Duty,
     reopen,
@@ -85,6 +88,8 @@ class Master:
         self._stopping = False
         self._announced = False
         self._has_served = False
+        self._failed = False  # the start, so there is no service whose end could be told
+        self._told: set[str] = set()  # failed starts that the log has heard of
         self._stillborn = 0  # workers in a row that died before they were ready
         self._accidents = 0  # early deaths of any kind in a row: what the back-off grows with
         self._next_spawn = 0.0
@@ -106,6 +111,8 @@ class Master:
                     child.tell(signal.SIGKILL)
                 raise
             self._hook("on_exit", self._view)
+        if self._failed:
+            return self.exit_code
         counters, _ = self._crew.totals.with_living([])
         self._log.info("stopped; requests: %(requests)d, refused: %(refused)d", counters)
         return self.exit_code
@@ -158,8 +165,11 @@ class Master:
                 child.outworn = True
             elif said == CHANGED and not self._is_old(child):
                 self._reload(at_once=True)
+            elif said == REASON:
+                self._on_reason(child)
             elif said == READY:
                 child.ready_at = time.monotonic()
+                self._told.clear()
                 if child.role == WORKER:
                     self._has_served = True
                     self._stillborn = 0
@@ -213,7 +223,8 @@ class Master:
                 self._notifier.stopping()
             how = (f"finishing requests for at most {self._config.graceful_timeout:g} s"
                    if graceful else "at once")
-            self._log.info("stopping: %s", how)
+            if not self._failed:
+                self._log.info("stopping: %s", how)
         self._stopping = True
         for child in self._crew.workers.values():
             self._retire(child, graceful=graceful)
@@ -260,6 +271,7 @@ class Master:
         self._generation += 1
         self._announced = False
         self._stillborn, self._accidents, self._next_spawn = 0, 0, 0.0
+        self._told.clear()
         for child in self._crew.everyone():
             if (at_once or child.ready_at is None) and not child.leaving:
                 self._retire(child, graceful=child.ready_at is not None)
@@ -345,9 +357,12 @@ class Master:
             else:
                 self._accidents = 0
             return
-        self._log.error("%s %d ended before it was ready (%s)", child.role, child.pid, how)
         serving = [other for other in self._crew.workers.values()
                    if other.ready_at is not None and not other.leaving]
+        # while nobody serves, one failure is not told once more for each worker
+        news = bool(serving) if child.reason else bool(serving) or self._is_news(how)
+        self._log.log(logging.ERROR if news and not child.told else logging.DEBUG,
+                      "%s %d ended before it was ready (%s)", child.role, child.pid, how)
         if any(map(self._is_old, serving)):
             self._abandon_reload()
             return
@@ -358,10 +373,25 @@ class Master:
         unloadable = code == NOT_LOADED and not self._has_served
         if unloadable or self._stillborn >= FAILURES_ALLOWED:
             self.exit_code = NOT_LOADED if code == NOT_LOADED else NOT_BOOTED
-            self._log.error("giving up: %s", "the application cannot be loaded" if code ==
-                            NOT_LOADED else f"{self._stillborn} {child.role}s in a row did not "
-                            "start")
+            if not unloadable:  # else its reason says all
+                self._log.error("giving up: %d %ss in a row did not start", self._stillborn,
+                                child.role)
+            self._failed = not self._has_served
             self._stop(graceful=False)
+
+    def _on_reason(self, child: Child) -> None:
+        """Log why a child cannot start: once, when many say the same."""
+        child.told = self._is_news(child.reason) and not self._stopping
+        if child.told:
+            self._log.error("%s", child.reason)
+
+    def _is_news(self, failure: str) -> bool:
+        """Whether a failure has not been told since a worker was ready, but for its numbers."""
+        kind = re.sub(r"0x[0-9A-Fa-f]+|\d+", "0", failure)
+        if kind in self._told:
+            return False
+        self._told.add(kind)
+        return True
 
     def _abandon_reload(self) -> None:
         """Keep the old workers: they serve, and the new one has shown that it cannot."""

@@ -23,7 +23,7 @@ from fastwsgi._version import __version__
 from fastwsgi.access import AccessLog
 from fastwsgi.config_sources import Config
 from fastwsgi.errors import AppImportError, CoreError, RequestTimeout
-from fastwsgi.hooks import ServerView, WorkerView
+from fastwsgi.hooks import Hooks, ServerView, WorkerView
 from fastwsgi.lifeline import Lifeline
 from fastwsgi.loader import Application, load
 from fastwsgi.logs import ErrorLog
@@ -43,13 +43,16 @@ if TYPE_CHECKING:
 OK, FAILED, NOT_BOOTED, NOT_LOADED = 0, 1, 3, 4
 """Exit codes of a worker; the master passes 3 and 4 on as its own."""
 
-READY, REPLACE, CHANGED = b"R", b"X", b"C"
+READY, REPLACE, CHANGED, REASON = b"R", b"X", b"C", b"F"
 """What a worker says to its master: that it is about to take requests; that it wants to be
-replaced; that a source file has changed, which makes all workers old."""
+replaced; that a source file has changed, which makes all workers old; why it cannot start, with the
+text up to a NUL after it. The master logs that: once, however many workers say it."""
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 IGNORED_BY_WORKERS = (signal.SIGHUP, signal.SIGUSR2, signal.SIGTTIN, signal.SIGTTOU,
                       signal.SIGWINCH)
+_OURS = (__file__, Hooks.call.__code__.co_filename)
+_MOST_REASON = 32768  # bytes; a pipe holds more, so nobody waits
 ORPHAN_GRACE = 2.0
 """Seconds a worker finishes its requests in when its master is gone."""
 
@@ -252,16 +255,17 @@ def work(
         request_warm_up(application, duty.listeners, duty.config, duty.log, duty.multiprocess)
         hooks.call("post_worker_init", view)
     except AppImportError as error:
-        duty.log.error("%s", error, exc=error.__cause__)
-        if reloader is not None:
-            duty.log.info("waiting for a source file to change")
+        if reloader is None:
+            give_reason(speaking, str(error), error.__cause__)
+        else:
+            give_reason(speaking, f"{error}; waiting for a source file to change", error.__cause__)
             _tell_changes(reloader, duty, speaking, error.__cause__ or error)
         return NOT_LOADED
     except WarmUpError as error:
-        duty.log.error("%s", error)
+        give_reason(speaking, str(error))
         return NOT_BOOTED
     except Exception as error:
-        duty.log.error("the worker failed to boot", exc=error)
+        give_reason(speaking, f"the worker failed to boot: {type(error).__name__}: {error}", error)
         return NOT_BOOTED
     signal.set_wakeup_fd(worker.wakeup_fd, warn_on_full_buffer=False)
     handle_signals(worker, duty.log, duty.access, write_stacks_on_signal)
@@ -344,6 +348,24 @@ def _tell_changes(
     while True:
         duty.log.info("%s has changed", reloader.wait(failure))
         _say(speaking, CHANGED)
+
+
+def give_reason(speaking: int, text: str, error: BaseException | None = None) -> None:
+    """Tell the master why this process cannot start, with a traceback that leaves out our frames.
+
+    Only one that begins with frames of ours and has no others is left out as a whole.
+    """
+    if error is not None:
+        trace, ours = error.__traceback__, False
+        while trace is not None and trace.tb_frame.f_code.co_filename in _OURS:
+            trace, ours = trace.tb_next, True
+        if trace is not None or not ours:
+            lines = traceback.format_exception(type(error), error, trace)
+            text += "\n" + "".join(lines).rstrip("\n")
+    said = text.replace("\0", "\\0").encode("utf-8", "backslashreplace")
+    if len(said) > _MOST_REASON:
+        said = said[: _MOST_REASON // 2] + b"\n...\n" + said[-_MOST_REASON // 2 :]
+    _say(speaking, REASON + said + b"\0")
 
 
 def _say(speaking: int, word: bytes) -> None:

@@ -109,11 +109,13 @@ class _Server:
             if config.pidfile:
                 upgrade.pidfile = PidFile(config.pidfile, BESIDE if self._predecessor else "")
                 stack.callback(_remove, upgrade.pidfile, upgrade)
-            log.info("fastwsgi %s listening on %s (workers: %s, pid: %d)", __version__,
-                     ", ".join(listener.url for listener in listeners),
-                     config.workers or "0, serving in this process", os.getpid())
+            banner = [f"fastwsgi {__version__} listening on "
+                      f"{', '.join(listener.url for listener in listeners)} (workers: "
+                      f"{config.workers or '0, serving in this process'}, pid: {os.getpid()})"]
 
             def announce(text: str) -> None:
+                while banner:  # not before the application has loaded, and once
+                    log.info("%s", banner.pop())
                 log.info("ready%s", text)
                 if not config.workers:
                     notifier.ready("serving")
@@ -205,7 +207,7 @@ def _log_failure(
 ) -> None:
     """Write what ends a daemon into its log: nobody would read it on stderr."""
     if daemon and isinstance(error, FastwsgiError):
-        log.error("%s", error)
+        log.error("%s", error, exc=error.__cause__)
 
 
 def _remove(pidfile: PidFile, upgrade: Upgrade) -> None:

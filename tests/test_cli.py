@@ -6,6 +6,7 @@ import re
 import socket
 import subprocess
 import sys
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
@@ -157,17 +158,66 @@ def test_a_wrong_application_is_told_without_traceback_and_exit_4(
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("workers", ["0", "2"])
-def test_an_application_that_fails_to_import_shows_its_own_traceback(
-    command: Command, project: Project, workers: str,
+WAYS = [("-w", "0"), ("-w", "1"), ("-w", "4"), ("-w", "4", "--preload"),
+        ("-w", "4", "--strict-wsgi")]
+
+
+@pytest.mark.parametrize("way", [*WAYS, ("--check-config",)], ids=" ".join)
+def test_a_missing_module_is_one_line(
+    command: Command, project: Project, way: tuple[str, ...],
 ) -> None:
-    project(app="def connect():\n    raise OSError('no database')\nconnect()\n")
-    done = command("-b", "127.0.0.1:0", "-w", workers, "app:app")
-    assert done.returncode == 4
-    assert "importing the application module 'app' failed: OSError: no database" in done.stderr
-    assert "Traceback (most recent call last):" in done.stderr
-    assert 'app.py", line 2, in connect' in done.stderr
-    assert "loader.py" not in done.stderr
+    project(app=APP)
+    done = command("-b", "127.0.0.1:0", *way, "nowhere:app")
+    assert done.returncode == (1 if way == ("--check-config",) else 4)
+    (line,) = done.stderr.splitlines()
+    assert "cannot import 'nowhere': there is no module on the import path" in line
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize("way", [*WAYS, ("--check-config",)], ids=" ".join)
+def test_an_application_that_fails_to_import_shows_its_own_traceback_once(
+    command: Command, project: Project, way: tuple[str, ...],
+) -> None:
+    project(app="import base\n",
+            base="def connect():\n    raise OSError('no database', object())\nconnect()\n")
+    done = command("-b", "127.0.0.1:0", *way, "app:app")
+    assert done.returncode == (1 if way == ("--check-config",) else 4)
+    assert done.stderr.count("importing the application module 'app' failed: OSError: ") == 1
+    assert done.stderr.count("Traceback (most recent call last):") == 1
+    files = [line.split('"')[1] for line in done.stderr.splitlines() if line.startswith("  File ")]
+    assert [Path(file).name for file in files] == ["app.py", "base.py", "base.py"]
+    # beside the traceback of frames and error nothing but the line that says what failed
+    assert len(done.stderr.splitlines()) <= 2 + 2 * 3 + 1 + 1
+    assert "listening" not in done.stderr
+
+
+@pytest.mark.parametrize(("way", "code"), [(("-w", "1"), 3), (("-w", "4"), 3)])
+def test_workers_that_do_not_boot_are_told_once(
+    command: Command, project: Project, way: tuple[str, ...], code: int,
+) -> None:
+    project({"c.py": "def post_fork(server, worker):\n    raise OSError('no database')\n"}, app=APP)
+    done = command("-b", "127.0.0.1:0", "-c", "c.py", *way, "app:app")
+    assert done.returncode == code
+    first, *_, last = done.stderr.splitlines()
+    assert first.endswith("the worker failed to boot: OSError: no database")
+    assert last.endswith("giving up: 3 workers in a row did not start")
+    assert done.stderr.count("Traceback") == 1
+    assert [line.strip() for line in done.stderr.splitlines() if line.startswith("  File ")] == [
+        'File "c.py", line 2, in post_fork']
+    assert len(done.stderr.splitlines()) == 6
+
+
+@pytest.mark.parametrize("way", WAYS[:4], ids=" ".join)
+def test_listening_is_told_when_the_application_has_loaded(
+    project: Project, way: tuple[str, ...],
+) -> None:
+    where = project(app="import sys\nprint('loaded', file=sys.stderr, flush=True)\n"
+                        + textwrap.dedent(APP))
+    with spawn(*way, "app:app", cwd=where) as server:
+        server.terminate()
+        output = server.output()
+    assert output.rindex("loaded\n") < output.index("listening on") < output.index("] ready")
+    assert output.count("listening on") == 1
 
 
 def test_check_config_loads_the_application(command: Command, project: Project) -> None:

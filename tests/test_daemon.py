@@ -86,6 +86,21 @@ def test_a_daemon_that_fails_is_told_by_the_exit_code(command: Command, project:
     assert "OSError: no database" in (where / "log").read_text()
 
 
+@pytest.mark.parametrize("workers", ["0", "1", "4"])
+def test_the_log_of_a_daemon_that_fails_says_why_once(
+    command: Command, project: Project, workers: str,
+) -> None:
+    where = project(app="raise OSError('no database')")
+    done = command(
+        "-D", "-w", workers, "-b", "127.0.0.1:0", "--error-logfile", "log", "app:app")
+    assert done.returncode == 4
+    lines = (where / "log").read_text().splitlines()
+    assert lines[0].endswith("importing the application module 'app' failed: OSError: no database")
+    assert lines[1:2] + lines[-1:] == [
+        "Traceback (most recent call last):", "OSError: no database"]
+    assert len(lines) == 5
+
+
 def test_what_fails_before_it_detaches_is_told_on_the_terminal(
     command: Command, project: Project,
 ) -> None:

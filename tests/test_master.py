@@ -180,8 +180,20 @@ def test_three_workers_in_a_row_that_do_not_boot_end_the_master_with_3(
     ):
         pass
     text = str(caught.value)
-    assert len(re.findall(r"ended before it was ready \(exit code 9\)", text)) == 3
+    assert len(re.findall(r"ended before it was ready \(exit code 9\)", text)) == 1
     assert "giving up: 3 workers in a row did not start" in text
+
+
+def test_a_worker_that_again_and_again_cannot_be_replaced_is_told_each_time(
+    project: Project,
+) -> None:
+    where = project(app=APP)
+    with spawn("-w", "2", "app:app", cwd=where) as server:
+        victim = ready(server)[0]
+        project(app="raise OSError('no database')")
+        os.kill(victim, signal.SIGKILL)
+        server.wait_for(r"ended before it was ready \(exit code 4\)", count=2)
+        assert len(re.findall("^OSError: no database", server.output(), re.MULTILINE)) == 1
 
 
 def test_failures_count_only_in_a_row(project: Project) -> None:
