@@ -14,6 +14,11 @@ import sysconfig
 import tempfile
 from glob import glob
 
+if sys.platform == "win32":  # before Cython or a compiler is asked for
+    # a copied package says the same: fastwsgi/__init__.py
+    sys.exit(
+        "fastwsgi runs on Linux and macOS only; on Windows use waitress (pip install waitress).")
+
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 

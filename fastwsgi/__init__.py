@@ -7,6 +7,12 @@ compiled core nor anything else that costs time: that happens when a server star
 
 from __future__ import annotations
 
+import sys
+
+if sys.platform == "win32":  # a copy of the package: setup.py says the same
+    raise ImportError(
+        "fastwsgi runs on Linux and macOS only; on Windows use waitress (pip install waitress).")
+
 from fastwsgi._version import __version__
 
 TYPE_CHECKING = False  # type checkers know the name; importing typing takes longer than all of this

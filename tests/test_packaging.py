@@ -140,6 +140,34 @@ def test_wheel_depends_on_the_parser_alone(built: Built) -> None:
     assert without_extras == ["Requires-Dist: httptools<0.10,>=0.7.1"]
 
 
+WINDOWS = "fastwsgi runs on Linux and macOS only; on Windows use waitress (pip install waitress)."
+
+
+def on_windows(code: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    """Run code that takes its platform for Windows, and finds neither Cython nor a compiler."""
+    hide = "import sys; sys.modules['Cython'] = None; import setuptools.build_meta as backend; "
+    return subprocess.run(
+        [sys.executable, "-c", f"{hide}sys.platform = 'win32'; {code}"], cwd=cwd,
+        env={**os.environ, "PATH": "", "PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
+        timeout=60)
+
+
+@pytest.mark.parametrize("code", [
+    "import runpy; runpy.run_path('setup.py', run_name='__main__')",
+    "backend.get_requires_for_build_wheel()",  # what pip asks for first
+])
+def test_a_build_on_windows_ends_with_one_sentence(code: str) -> None:
+    done = on_windows(code)
+    assert done.returncode == 1
+    assert done.stderr == f"{WINDOWS}\n"
+    assert done.stdout == ""
+
+
+def test_an_import_on_windows_fails_with_the_same_sentence() -> None:
+    done = on_windows("import fastwsgi")
+    assert done.stderr.splitlines()[-1] == f"ImportError: {WINDOWS}"
+
+
 def test_parser_range_is_the_one_the_core_names() -> None:
     native = (ROOT / "fastwsgi" / "_core" / "native.pyx").read_text("utf-8")
     named = re.search(r'^SUPPORTED = "([^"]+)"$', native, re.M)
