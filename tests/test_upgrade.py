@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -24,15 +23,8 @@ APP = """
     import os
     def app(environ, start_response):
         start_response("200 OK", [])
-        return [b"version 1 below %d " % os.getppid()]
+        return [b"version 1 worker %d below %d " % (os.getpid(), os.getppid())]
     """
-
-
-# A request to /hold is answered when somebody has written to the fifo "gate".
-HOLDING = APP.replace("        start_", """        if environ["PATH_INFO"] == "/hold":
-            print("entered", file=environ["wsgi.errors"])
-            open("gate").read()
-        start_""", 1)
 
 
 @contextlib.contextmanager
@@ -74,8 +66,13 @@ def runs(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
+    return state_of(pid) != "Z"
+
+
+def state_of(pid: int) -> str | None:
+    """The letter that the system gives to what a process is doing, where it tells."""
     state = Path(f"/proc/{pid}/stat")
-    return not state.exists() or state.read_text("ascii").rpartition(")")[2].split()[0] != "Z"
+    return state.read_text("ascii").rpartition(")")[2].split()[0] if state.exists() else None
 
 
 def upgrade(server: Process, count: int = 1) -> int:
@@ -83,6 +80,18 @@ def upgrade(server: Process, count: int = 1) -> int:
     server.signal(signal.SIGUSR2)
     line = server.wait_for(r"the new master \(pid \d+\) is ready", count=count)
     return int(re.findall(r"new master \(pid (\d+)\)", line)[0])
+
+
+@contextlib.contextmanager
+def stopped(pid: int) -> Iterator[None]:
+    """Within it, a process does nothing: it does not even wait for connections."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        while state_of(pid) not in {"T", None}:
+            os.sched_yield()
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
 
 
 def below(server: Process) -> int:
@@ -110,16 +119,13 @@ def test_term_to_the_old_master_finishes_an_upgrade(
         assert not file.exists()
 
 
-def test_both_masters_serve_during_an_upgrade(project: Project, tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "gate")
-    with serving(cwd=project(app=HOLDING)) as server:
+def test_both_masters_serve_during_an_upgrade(project: Project) -> None:
+    with serving(cwd=project(app=APP)) as server:
         new = upgrade(server)
-        with ThreadPoolExecutor() as pool:
-            held = pool.submit(raw, server.address, GET.replace(b"/", b"/hold", 1), timeout=60)
-            server.wait_for("entered")
-            second = below(server)  # a worker that is busy leaves it to the other
-            (tmp_path / "gate").write_text("go")
-            first = int(re.findall(rb"below (\d+)", held.result())[0])
+        answer = raw(server.address, GET)
+        worker, first = map(int, re.findall(rb"worker (\d+) below (\d+)", answer)[0])
+        with stopped(worker):
+            second = below(server)
         assert {first, second} == {server.pid, new}
         os.kill(new, signal.SIGTERM)
         server.wait_for(rf"the new master \(pid {new}\) has ended \(exit code 0\); this one goes")
