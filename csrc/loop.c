@@ -152,15 +152,6 @@ static void notice(fw_loop *l, enum fw_notice what)
     l->woken = true; /* the worker is to say it */
 }
 
-unsigned fw_loop_notices(fw_loop *l)
-{
-    fw_loop_lock(l);
-    unsigned n = l->notices;
-    l->notices = 0;
-    fw_loop_unlock(l);
-    return n;
-}
-
 /* ---- accepting ------------------------------------------------------------------------------------------------- */
 
 static void pause_accepting(fw_loop *l)

@@ -165,7 +165,10 @@ void fw_loop_stop(fw_loop *l, enum fw_stop how);
 /* Takes back a stop that has run its course: the loop can be run again. No thread may be inside. */
 void fw_loop_reopen(fw_loop *l);
 
-/* Returns and clears the set of enum fw_notice. */
+/* The counters of the moment. Takes the lock. */
+fw_stats fw_loop_stats(fw_loop *l);
+
+/* Returns and clears the set of enum fw_notice. Takes the lock. */
 unsigned fw_loop_notices(fw_loop *l);
 
 /* Closes every connection at once, suspended responses get TURN_GONE. */

@@ -111,3 +111,20 @@ void fw_loop_step_aside(fw_loop *l)
         sched_yield();
     pthread_mutex_lock(&l->lock);
 }
+
+unsigned fw_loop_notices(fw_loop *l)
+{
+    fw_loop_lock(l);
+    unsigned n = l->notices;
+    l->notices = 0;
+    fw_loop_unlock(l);
+    return n;
+}
+
+fw_stats fw_loop_stats(fw_loop *l)
+{
+    fw_loop_lock(l);
+    const fw_stats s = l->hub.stats;
+    fw_loop_unlock(l);
+    return s;
+}

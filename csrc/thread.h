@@ -1,12 +1,12 @@
 /* thread.h - an application thread as the core knows it: it pulls turns, queues output, hands connections back.
  *
  * Worker threads pull: fw_thread_next runs the loop, or waits while somebody else runs it, until a connection wants its
- * turn, and returns it. Nothing here ever calls back. All functions take the loop's lock themselves; fw_thread_send,
- * fw_thread_pass and what fills an output queue do without it, because a BUSY connection is its owner's.
+ * turn, and returns it. Nothing here ever calls back. All functions take the loop's lock themselves;
+ * fw_thread_send, and what fills an output queue, do without it, because a BUSY connection is its owner's.
  *
  * The queue of a BUSY connection is shared in one case: while it gathers (small streamed blocks, or responses that share
- * a send) the standby sends what has waited for a millisecond. Then the owner writes to it between fw_thread_open_gate
- * and fw_thread_close_gate only.
+ * a send) the standby sends what has waited for a millisecond. Then the owner reads and writes it between
+ * fw_thread_open_gate and fw_thread_close_gate only: the queue, and what a failed send leaves in the connection.
  */
 #ifndef FW_THREAD_H
 #define FW_THREAD_H
@@ -80,12 +80,6 @@ void fw_thread_enter(fw_thread *t);
 /* Sends what is queued; results as fw_conn_send. */
 int fw_thread_send(fw_thread *t, fw_conn *c);
 
-/* A streamed block has been queued: true if it may wait for more (fw_thread_gather), false if it is to be sent. */
-static inline bool fw_thread_gathers(const fw_thread *t, const fw_conn *c)
-{
-    return c->out.bytes < FW_GATHER && t->loop->crew.running;
-}
-
 /* Leaves what is queued to the standby, which sends it within about a millisecond. FW_OK, or -EPIPE: the client is
  * gone. */
 int fw_thread_gather(fw_thread *t, fw_conn *c);
@@ -101,6 +95,33 @@ static inline void fw_thread_close_gate(fw_thread *t)
 {
     if (atomic_load_explicit(&t->gathering, memory_order_relaxed) != NULL)
         pthread_mutex_unlock(&t->gate);
+}
+
+/* Bytes that are queued and not yet sent. It passes the gate, so it is not for those who have opened it. */
+static inline size_t fw_thread_queued(fw_thread *t, const fw_conn *c)
+{
+    fw_thread_open_gate(t);
+    const size_t n = c->out.bytes;
+    fw_thread_close_gate(t);
+    return n;
+}
+
+/* Bytes that were queued when the connection broke, and never went out. Passes the gate, as above. */
+static inline size_t fw_thread_unsent(fw_thread *t, const fw_conn *c)
+{
+    if (fw_likely(!atomic_load_explicit(&c->broken, memory_order_relaxed)))
+        return 0;
+    fw_thread_open_gate(t);
+    const size_t n = c->unsent;
+    fw_thread_close_gate(t);
+    return n;
+}
+
+/* A streamed block has been queued: true if it may wait for more (fw_thread_gather), false if it is to be sent. Passes
+ * the gate, as above. */
+static inline bool fw_thread_gathers(fw_thread *t, const fw_conn *c)
+{
+    return t->loop->crew.running && fw_thread_queued(t, c) < FW_GATHER;
 }
 
 /* Parks the response `user`: fw_conn_suspend. */

@@ -124,6 +124,22 @@ def test_interpreter_is_released_in_one_module() -> None:
     assert len({path.stem for path in CYTHON if "with nogil:" in path.read_text("utf-8")}) == 1
 
 
+# What the standby may write while an application thread runs: reading it is for those that pass the
+# gate (thread.h), and those are in native.pyx.
+SHARED_WITH_STANDBY = re.compile(r"\b(?:c|conn|hub|t|thread)\.(?:out|unsent|bytes_out|stats)\b")
+
+
+@pytest.mark.parametrize("path", [path for path in CYTHON if path.suffix == ".pyx"], ids=name)
+def test_what_the_standby_writes_is_read_through_doors(path: Path) -> None:
+    lines = [line.split("#")[0] for line in path.read_text("utf-8").splitlines()]
+    touching = [line for line in lines if SHARED_WITH_STANDBY.search(line)]
+    if path.name == "native.pyx":
+        assert touching
+        assert [line for line in touching if "csrc.fw_outq_" not in line] == []
+    else:
+        assert touching == []
+
+
 @pytest.mark.parametrize("path", [path for path in CYTHON if path.suffix == ".pyx"], ids=name)
 def test_compiled_module_tells_its_types(path: Path) -> None:
     assert path.with_suffix(".pyi").exists()

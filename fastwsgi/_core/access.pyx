@@ -152,7 +152,7 @@ cdef class AccessLog:
 
 cdef int put_line(fw_access *log, Response r, const fw_conn *c, uint64_t us, const fw_text *given) except -1:
     cdef fw_entry e
-    cdef uint64_t unsent = c.unsent if c.broken else 0
+    cdef uint64_t unsent = native.unsent(r.shared.thread, c)
     e.req = c.req
     e.line.at = NULL
     e.line.len = 0

@@ -291,7 +291,6 @@ cdef extern from "loop.h" nogil:
         fw_hub hub
         fw_board *board
         int wake_write
-        int stopped
     int fw_loop_open(fw_loop **, const fw_llhttp_api *, const fw_config *)
     void fw_loop_free(fw_loop *)
     int fw_loop_listen(fw_loop *, int fd, bint tcp)
@@ -299,6 +298,7 @@ cdef extern from "loop.h" nogil:
     void fw_loop_stop(fw_loop *, fw_stop)
     void fw_loop_reopen(fw_loop *)
     unsigned fw_loop_notices(fw_loop *)
+    fw_stats fw_loop_stats(fw_loop *)
 
 
 cdef extern from "thread.h" nogil:
@@ -319,7 +319,9 @@ cdef extern from "thread.h" nogil:
     void fw_thread_finish(fw_thread *, fw_conn *, bint keep, bint cut)
     void fw_thread_enter(fw_thread *)
     int fw_thread_send(fw_thread *, fw_conn *)
-    bint fw_thread_gathers(const fw_thread *, const fw_conn *)
+    size_t fw_thread_queued(fw_thread *, const fw_conn *)
+    size_t fw_thread_unsent(fw_thread *, const fw_conn *)
+    bint fw_thread_gathers(fw_thread *, const fw_conn *)
     int fw_thread_gather(fw_thread *, fw_conn *)
     void fw_thread_open_gate(fw_thread *)
     void fw_thread_close_gate(fw_thread *)

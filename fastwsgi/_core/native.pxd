@@ -8,7 +8,7 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from fastwsgi._core.csrc cimport (
     fw_access, fw_board, fw_board_call, fw_body, fw_config, fw_conn, fw_entry, fw_field_fault, fw_llhttp_api, fw_loop,
-    fw_name, fw_outq_mark, fw_own, fw_piece, fw_stop, fw_text, fw_thread,
+    fw_name, fw_outq_mark, fw_own, fw_piece, fw_stats, fw_stop, fw_text, fw_thread,
 )
 
 cdef const fw_llhttp_api *llhttp_api() noexcept
@@ -50,6 +50,9 @@ cdef unsigned long long access_lost(fw_access *a, int *error) noexcept
 cdef uint64_t clock_us() noexcept
 
 # connection and loop
+# these two pass the gate: not for those between the gates
+cdef size_t queued(fw_thread *t, const fw_conn *c) noexcept
+cdef size_t unsent(fw_thread *t, const fw_conn *c) noexcept
 cdef int send(fw_thread *t, fw_conn *c) noexcept     # drops the lock
 cdef int pass_on(fw_thread *t, fw_conn *c) noexcept  # drops the lock if it sends; FW_RETRY: past the high-water mark
 cdef int wait(fw_thread *t, fw_conn *c) noexcept     # drops the lock
@@ -72,5 +75,6 @@ cdef void standby_stop(fw_loop *loop) noexcept       # drops the lock
 cdef void loop_stop(fw_loop *loop, fw_stop how) noexcept
 cdef void loop_reopen(fw_loop *loop) noexcept
 cdef unsigned loop_notices(fw_loop *loop) noexcept
+cdef fw_stats loop_stats(fw_loop *loop) noexcept
 cdef void clear_up(fw_thread *t) noexcept            # these two: when no thread is inside any more
 cdef void loop_free(fw_loop *loop) noexcept

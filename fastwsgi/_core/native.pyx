@@ -9,7 +9,7 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from fastwsgi._core cimport csrc
 from fastwsgi._core.csrc cimport (
     FW_OK, FW_RETRY, fw_access, fw_board, fw_board_call, fw_body, fw_config, fw_conn, fw_entry, fw_field_fault,
-    fw_llhttp_api, fw_loop, fw_name, fw_outq_mark, fw_own, fw_piece, fw_stop, fw_text, fw_thread,
+    fw_llhttp_api, fw_loop, fw_name, fw_outq_mark, fw_own, fw_piece, fw_stats, fw_stop, fw_text, fw_thread,
 )
 
 import httptools.parser.parser as _parser
@@ -140,6 +140,14 @@ cdef void rollback(fw_thread *t, fw_conn *c, fw_outq_mark mark) noexcept:
     csrc.fw_outq_rollback(&c.out, &t.pool, mark)
 
 
+cdef size_t queued(fw_thread *t, const fw_conn *c) noexcept:
+    return csrc.fw_thread_queued(t, c)
+
+
+cdef size_t unsent(fw_thread *t, const fw_conn *c) noexcept:
+    return csrc.fw_thread_unsent(t, c)
+
+
 cdef int send(fw_thread *t, fw_conn *c) noexcept:
     cdef int rc
     with nogil:
@@ -151,12 +159,8 @@ cdef int send(fw_thread *t, fw_conn *c) noexcept:
 
 cdef int pass_on(fw_thread *t, fw_conn *c) noexcept:
     # A small block waits for the standby, which costs no system call and needs no release of the lock.
-    cdef bint gathers
     cdef int rc
-    csrc.fw_thread_open_gate(t)
-    gathers = csrc.fw_thread_gathers(t, c)
-    csrc.fw_thread_close_gate(t)
-    if gathers:
+    if csrc.fw_thread_gathers(t, c):
         return csrc.fw_thread_gather(t, c)
     with nogil:
         csrc.fw_thread_open_gate(t)
@@ -291,6 +295,10 @@ cdef void loop_reopen(fw_loop *loop) noexcept:
 
 cdef unsigned loop_notices(fw_loop *loop) noexcept:
     return csrc.fw_loop_notices(loop)
+
+
+cdef fw_stats loop_stats(fw_loop *loop) noexcept:
+    return csrc.fw_loop_stats(loop)
 
 
 cdef void clear_up(fw_thread *t) noexcept:

@@ -343,7 +343,7 @@ cdef class Response:
         """All is queued. A file must be with the kernel before it is closed; what else is queued need not wait."""
         cdef int rc
         if self.closer is not None:
-            if self.conn.out.bytes:
+            if native.queued(self.shared.thread, self.conn):
                 rc = (native.send if self.iterator is None else native.pass_on)(self.shared.thread, self.conn)
                 if rc == FW_RETRY:
                     return PARKED

@@ -267,7 +267,7 @@ cdef class Worker:
 
     def stats(self):
         """Counters since the start: connections, requests, refusals, errors, bytes."""
-        cdef dict counters = self.loop.hub.stats
+        cdef dict counters = native.loop_stats(self.loop)
         cdef Puller puller
         counters["app_errors"] = 0
         for puller in self.pullers:
@@ -277,7 +277,7 @@ cdef class Worker:
     @property
     def stopping(self):
         """Whether a stop has begun."""
-        return self.loop.stopped != 0
+        return self.loop.hub.stopping
 
     def calls(self):
         """The calls that are in flight and have lasted for some milliseconds, as tuples: index of the thread, number of

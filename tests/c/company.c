@@ -170,7 +170,7 @@ static ending stream(player *p, fw_conn *c, size_t *at)
             break;
         *at += APP_BLOCK;
         const int rc = send_gated(p, c);
-        if (rc == FW_RETRY && c->out.bytes > m->loop->hub.cfg.high_water) {
+        if (rc == FW_RETRY && fw_thread_queued(p->thread, c) > m->loop->hub.cfg.high_water) {
             pthread_mutex_lock(&m->mutex);
             m->suspended_by = (int)p->number;
             pthread_mutex_unlock(&m->mutex);
@@ -199,6 +199,7 @@ static ending write_out(player *p, fw_conn *c)
     pthread_mutex_lock(&m->mutex);
     m->wait_rc = rc;
     pthread_mutex_unlock(&m->mutex);
+    atomic_store(&m->waited, true);
     return over(p, c, rc == FW_OK);
 }
 
@@ -207,11 +208,8 @@ static int pass_on(player *p, fw_conn *c, const char *bytes, size_t n)
 {
     company *m = p->company;
     int rc = put(p, c, bytes, n) ? FW_OK : -ENOMEM;
-    fw_thread_open_gate(p->thread);
-    const bool gathers = fw_thread_gathers(p->thread, c);
-    fw_thread_close_gate(p->thread);
     if (rc == FW_OK)
-        rc = gathers ? fw_thread_gather(p->thread, c) : send_gated(p, c);
+        rc = fw_thread_gathers(p->thread, c) ? fw_thread_gather(p->thread, c) : send_gated(p, c);
     pthread_mutex_lock(&m->mutex);
     m->gather_rc = rc;
     pthread_mutex_unlock(&m->mutex);

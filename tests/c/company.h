@@ -45,6 +45,7 @@ struct company {
     unsigned gone;
     atomic_int held;   /* owners and parked responses that have not come back */
     atomic_bool spins; /* /spin goes on */
+    atomic_bool waited; /* /write has come back from its last wait */
 };
 
 /* A loop with `n` threads and a standby; they begin at once. */
