@@ -359,9 +359,11 @@ void fw_thread_suspend(fw_thread *t, fw_conn *c, void *user)
 int fw_thread_wait(fw_thread *t, fw_conn *c)
 {
     fw_loop *l = t->loop;
+    int rc = -EPIPE;
     end_gathering(t);
     fw_loop_lock(l);
     if (!c->broken && !l->over) {
+        rc = FW_OK;
         fw_lead_give_up(l, t);
         const uint64_t began = fw_lead_pause(l, t);
         fw_conn_wait(&l->hub, c);
@@ -370,11 +372,12 @@ int fw_thread_wait(fw_thread *t, fw_conn *c)
             fw_loop_wait(l, &t->wake);
         fw_lead_proceed(l, t, began);
     }
-    int rc = c->broken || l->over ? -EPIPE : FW_OK; /* over: nobody polls any more */
     if (c->state == FW_STATE_SUSPENDED) {
         fw_conn_take_back(c);
-        rc = rc == FW_OK ? FW_RETRY : rc;
+        rc = l->over ? -EPIPE : FW_RETRY; /* over: nobody polls any more */
     }
+    if (c->broken)
+        rc = -EPIPE;
     if (rc == FW_RETRY) /* else what it was poked for is still to be looked at */
         t->poked = false;
     fw_loop_unlock(l);

@@ -1,6 +1,7 @@
 /* test_thread.c - what a thread does with a connection that is its own: parking, waiting, gathering. */
 #include "apps.h"
 #include "company.h"
+#include "crew.h"
 #include "faults.h"
 #include "harness.h"
 
@@ -173,6 +174,11 @@ static bool one_waits(const company *m)
     return false;
 }
 
+static bool its_wait_is_over(const company *m)
+{
+    return atomic_load(&m->waited);
+}
+
 static void a_waiting_call_goes_on_when_its_client_has_read(void)
 {
     const fw_config cfg = config();
@@ -252,9 +258,9 @@ static void a_waiting_call_looks_around_when_a_signal_comes(void)
         pthread_mutex_unlock(&m.mutex);
     }
     expect_large(reader);
+    AWAIT(&m, its_wait_is_over); /* its thread learns later than the client that the last byte is sent */
     close(reader);
     company_close(&m);
-    CHECK_INT(m.wait_rc, FW_OK);
 }
 
 /* The poller breaks while a call waits: nobody would ever wake it. */
@@ -273,6 +279,42 @@ static void a_waiting_call_ends_with_the_loop(void)
     CHECK_INT(m.players[0].result, -EBADF);
     close(reader);
     company_close(&m);
+}
+
+static fw_conn *waiting_one(const company *m)
+{
+    fw_conn *c = m->loop->hub.conns.next;
+    while (c != &m->loop->hub.conns && !c->waiter)
+        c = c->next;
+    return c != &m->loop->hub.conns ? c : NULL;
+}
+
+/* The last byte goes out, and before the call has seen it the loop ends: what it has written is written. */
+static void a_wait_that_is_over_before_the_loop_is_no_failure(void)
+{
+    const fw_config cfg = config();
+    company m;
+    char sink[65536];
+    company_open(&m, &cfg, 1);
+    const int reader = company_narrow(&m);
+    ask(reader, "/write");
+    AWAIT(&m, one_waits);
+    fw_loop_lock(m.loop);
+    fw_conn *c = waiting_one(&m);
+    CHECK(c != NULL);
+    while (c->waiter) {
+        const ssize_t n = hear(reader, sink, sizeof sink);
+        CHECK(n > 0 || n == -EAGAIN);
+        fw_conn_event(&m.loop->hub, c, FW_EVENT_OUT);
+    }
+    CHECK_INT(c->state, FW_STATE_BUSY);
+    fw_lead_call(m.loop);
+    fw_lead_end(m.loop, -EBADF);
+    fw_loop_unlock(m.loop);
+    company_over(&m);
+    close(reader);
+    company_close(&m);
+    CHECK_INT(m.wait_rc, FW_OK);
 }
 
 /* ---- gathering -------------------------------------------------------------------------------------------------- */
@@ -404,6 +446,7 @@ int main(int argc, char **argv)
         T(a_waiting_call_learns_that_its_client_is_gone),
         T(a_waiting_call_looks_around_when_a_signal_comes),
         T(a_waiting_call_ends_with_the_loop),
+        T(a_wait_that_is_over_before_the_loop_is_no_failure),
         T(small_blocks_arrive_while_the_call_goes_on),
         T(what_a_full_socket_does_not_take_is_sent_when_it_does),
         T(one_that_gathers_learns_that_its_client_is_gone),
