@@ -38,7 +38,7 @@ static const uint16_t MOVES[FW_STATES] = {
 void fw_conn_move(fw_conn *c, enum fw_state to)
 {
 #ifdef FW_DEBUG
-    if ((MOVES[c->state] & (1u << to)) == 0)
+    if ((MOVES[c->state] & (1u << to)) == 0 || (c->again && to == FW_STATE_READY)) /* it cannot be in two lists */
         abort(); /* a bug of ours: the sanitizer build stops on it */
 #else
     (void)MOVES;

@@ -89,7 +89,7 @@ typedef struct fw_conn {
     uint8_t memo_hint; /* slot of its last head plus one, 0 = none */
     fw_deadline deadline;
     struct fw_conn *prev, *next; /* all connections of the hub */
-    struct fw_conn *link;        /* ready queue, or the list of the dead */
+    struct fw_conn *link; /* in one list at a time: ready queue, its owner's, those to read again, the dead, the buried */
     const fw_listener *listener;
     fw_request *req; /* from the first byte of a head to the end of its response */
     fw_buffer *in;   /* NULL while nothing unread is here: an idle connection holds no buffer */

@@ -22,7 +22,8 @@ static bool awaits_input(const fw_conn *c)
 }
 #undef S
 
-/* There is more to read, but it is the others' turn. */
+/* There is more to read, but it is the others' turn. Until fw_hub_again comes to it, nobody else reads it: what it reads
+ * may put it into another list. */
 static void postpone(fw_hub *h, fw_conn *c)
 {
     if (c->again)
@@ -367,7 +368,8 @@ void fw_conn_retire(fw_hub *h, fw_conn *c)
     if (c->state != FW_STATE_IDLE && c->state != FW_STATE_OPEN)
         return;
     c->input = true; /* a request that is here, or on its way, is still served */
-    fw_conn_read(h, c);
+    if (!c->again)   /* else it is read in this turn of the loop anyway, and is in no other list before */
+        fw_conn_read(h, c);
     if (c->state == FW_STATE_IDLE || c->state == FW_STATE_OPEN)
         fw_deadline_set(&h->deadlines, &c->deadline, FW_CLASS_RETIRE, h->now);
 }

@@ -76,6 +76,100 @@ static void a_graceful_stop_answers_clients_that_wait_to_be_accepted(void)
     stage_close(&s);
 }
 
+/* ---- stopping while some have been postponed -------------------------------------------------------------------- */
+
+static char block[FW_RECEIVE];
+
+/* Before each of the next receives a block comes in: none of them finds the socket empty. */
+typedef struct talker {
+    int client;
+    unsigned blocks;
+} talker;
+
+static void talk(void *data)
+{
+    talker *t = data;
+    if (t->blocks > 0) {
+        t->blocks--;
+        say(t->client, block, sizeof block);
+    }
+}
+
+/* The connection is read until it is the others' turn. */
+static void postpone(stage *s, int client, fw_conn *c)
+{
+    talker t = {client, 16};
+    fault_before(FAULT_RECV, talk, &t);
+    fw_conn_event(&s->loop->hub, c, FW_EVENT_IN);
+    fault_before(FAULT_RECV, NULL, NULL);
+    CHECK(c->again);
+}
+
+/* A request for the health path that fills the receive buffer. */
+static void fill_block_with_a_request(void)
+{
+    static const char LINE[] = "GET /health HTTP/1.1\r\nHost: h\r\n";
+    const size_t quarter = (sizeof block - (sizeof LINE - 1) - 2) / 4;
+    char *to = block;
+    memset(block, 'x', sizeof block);
+    memcpy(to, LINE, sizeof LINE - 1);
+    to += sizeof LINE - 1;
+    for (int i = 0; i < 4; i++) {
+        char *end = i < 3 ? to + quarter : block + sizeof block - 2;
+        memcpy(to, "X: ", 3);
+        memcpy(end - 2, "\r\n", 2);
+        to = end;
+    }
+    memcpy(to, "\r\n", 2);
+}
+
+/* A connection may be idle and yet have more to say: each of its blocks was a whole request. */
+static void a_stop_reads_on_where_reading_was_cut_short(void)
+{
+    fw_config cfg = defaults();
+    cfg.health = "/health";
+    cfg.limit_field_size = FW_RECEIVE;
+    cfg.body_memory = 1000;
+    for (unsigned order = 0; order < 2; order++) {
+        stage s;
+        fw_conn *idle, *body, *other;
+        char got[8192];
+        bool end;
+        trying("order %u", order);
+        stage_open(&s, &cfg);
+        const int first = stage_pair(&s, false, &idle), second = stage_pair(&s, false, &body);
+        const int third = stage_pair(&s, false, &other);
+        SAY(second, "POST /body HTTP/1.1\r\nHost: h\r\nContent-Length: 557056\r\n\r\n"); /* 17 blocks */
+        stage_run(&s);
+        for (unsigned i = 0; i < 2; i++) {
+            fill_block_with_a_request();
+            if (i == order)
+                postpone(&s, first, idle);
+            else
+                postpone(&s, second, body);
+        }
+        CHECK_INT(idle->state, FW_STATE_IDLE);
+        CHECK_INT(body->state, FW_STATE_BODY);
+        const ssize_t n = hear(first, got, sizeof got); /* the loop does not run meanwhile */
+        CHECK(n > 0 && responses_in(got, (size_t)n) == 16);
+        SAY(first, GET);
+        SAY(third, GET);
+        say(second, block, sizeof block);
+        fw_loop_stop(s.loop, FW_STOP_GRACEFUL);
+        CHECK_INT(responses_in(got, stage_hear(&s, first, got, sizeof got, 99, &end)), 1);
+        CHECK(end);
+        CHECK_INT(responses_in(got, stage_hear(&s, second, got, sizeof got, 99, &end)), 1);
+        CHECK(end);
+        CHECK_INT(responses_in(got, stage_hear(&s, third, got, sizeof got, 99, &end)), 1);
+        CHECK(end);
+        close(first);
+        close(second);
+        close(third);
+        CHECK_INT(stage_run(&s), FW_NEXT_DONE);
+        stage_close(&s);
+    }
+}
+
 static void hold(stage *s, fw_conn *c)
 {
     s->data = c;
@@ -243,6 +337,7 @@ int main(int argc, char **argv)
     static const test TESTS[] = {
         T(a_graceful_stop_answers_what_is_here),
         T(a_graceful_stop_answers_clients_that_wait_to_be_accepted),
+        T(a_stop_reads_on_where_reading_was_cut_short),
         T(a_stop_within_a_response_that_keeps_its_connection_answers_the_next_request),
         T(a_stop_does_not_wait_long_for_a_next_request),
         T(a_graceful_stop_ends_in_time),
