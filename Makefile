@@ -17,7 +17,7 @@ export PYTHONPATH := $(CURDIR)
 need = @python scripts/extra.py build run $(1)
 
 .DEFAULT_GOAL := help
-.PHONY: help build serve test ctest lint sanitize fuzz bench publish soak conformance profile coverage docs dist dist-test clean
+.PHONY: help build serve test ctest stress lint sanitize fuzz bench publish soak conformance profile coverage docs dist dist-test clean
 
 help: ## list the tasks
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,10 @@ test: build ## run the suite, with ARGS
 ctest: build ## run the C core's unit tests under sanitizers, and check the model of its threads
 	$(call need,test)
 	python -m pytest tests/test_c_units.py tests/test_races.py tests/test_model.py $(ARGS)
+
+stress: $(VENV)/bin/python ## run the programs that look for races 200 times each, cores oversubscribed, with ARGS
+	$(call need,test)
+	python scripts/stress.py $(ARGS)
 
 lint: build ## check the style and the types of all sources
 	$(call need,lint)
