@@ -370,7 +370,7 @@ static void put_decimal_seconds(line *n, uint64_t us)
 
 /* ---- the line -------------------------------------------------------------------------------------------------- */
 
-static void put_piece(line *n, fw_access *a, const fw_piece *p, const fw_entry *e, const fw_text **given)
+static void put_piece(line *n, fw_access *a, const fw_log_piece *p, const fw_entry *e, const fw_text **given)
 {
     switch ((enum fw_atom)p->atom) {
     case FW_ATOM_TEXT:
@@ -434,7 +434,7 @@ void fw_access_put(fw_access *a, const fw_entry *e)
 
 /* ---- life ------------------------------------------------------------------------------------------------------ */
 
-int fw_access_open(fw_access **out, int fd, const fw_piece *pieces, unsigned npieces, bool json, fw_text script_name)
+int fw_access_open(fw_access **out, int fd, const fw_log_piece *pieces, unsigned npieces, bool json, fw_text script_name)
 {
     fw_access *a = calloc(1, sizeof *a);
     if (a == NULL)

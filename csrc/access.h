@@ -44,17 +44,17 @@ typedef struct fw_text {
     size_t len;
 } fw_text;
 
-typedef struct fw_piece {
+typedef struct fw_log_piece {
     uint8_t atom;   /* enum fw_atom */
     uint8_t id;     /* enum fw_name of a field, if it is one we know */
     uint32_t len;
     const char *text; /* the format's own text, or the lower-case name of a field; borrowed, outlives the log */
     char head[8];     /* a short one again: copied as a word */
-} fw_piece;
+} fw_log_piece;
 
 typedef struct fw_access {
     fw_batch batch;
-    const fw_piece *pieces; /* borrowed */
+    const fw_log_piece *pieces; /* borrowed */
     unsigned npieces;
     bool json;          /* texts in quotes, null for what is missing, escapes as JSON has them */
     fw_text script_name; /* borrowed */
@@ -77,7 +77,7 @@ typedef struct fw_entry {
 } fw_entry;
 
 /* FW_OK or -ENOMEM; `fd` stays the caller's. */
-int fw_access_open(fw_access **out, int fd, const fw_piece *pieces, unsigned npieces, bool json, fw_text script_name);
+int fw_access_open(fw_access **out, int fd, const fw_log_piece *pieces, unsigned npieces, bool json, fw_text script_name);
 void fw_access_free(fw_access *a);
 
 /* Adds a line; it is written by fw_batch_flush. From any thread. */

@@ -5,8 +5,8 @@
  *         does no more than note what has become of its socket: input, blocked, broken.
  * Rule 3: it is freed at the loop's safe point, never inside an event, so a stale event finds a CLOSED connection.
  *
- * Everything here is called under the loop's lock (thread.h), except what an owner does to a BUSY connection: reading
- * its request and filling its output queue.
+ * Everything here is called under the loop's lock (loop.h), except what an owner does to a BUSY connection: reading its
+ * request, filling its output queue, and fw_conn_send (thread.h says when the standby may do that too).
  */
 #ifndef FW_CONN_H
 #define FW_CONN_H

@@ -1,7 +1,10 @@
 /* loop.h - accept, poll, stop: one step at a time, by whoever leads (standby.h).
  *
- * Application threads use it through thread.h. Here only fw_loop_wake and fw_loop_stop may be called from anywhere; all
- * else is called under the lock, which fw_loop_step gives up while it waits for the poller.
+ * Application threads use it through thread.h. fw_loop_wake and fw_loop_stop may be called from anywhere, signal handlers
+ * too. fw_loop_stats and fw_loop_notices take the lock, so they are for those who do not hold it. fw_loop_open,
+ * fw_loop_free, fw_loop_listen, fw_loop_lifeline and fw_loop_reopen are for times when no thread is inside. All else is
+ * called under the lock. These give it up for a while: fw_loop_step while it waits for the poller, fw_loop_wait,
+ * fw_loop_flush_access and fw_loop_step_aside.
  */
 #ifndef FW_LOOP_H
 #define FW_LOOP_H

@@ -6,7 +6,8 @@
  * the thread that holds the interpreter lock releases it (fw_pool_spent).
  *
  * A pool keeps a few empty chunks so that the steady state allocates nothing.  Neither pool nor queue locks: both
- * belong to the thread that owns the connection at the time.
+ * belong to the thread that owns the connection at the time, or to whoever has passed the gate of a thread that gathers
+ * (thread.h).
  */
 #ifndef FW_OUTQ_H
 #define FW_OUTQ_H

@@ -3,8 +3,9 @@
  * A worker has N application threads and one standby thread, which knows no Python and is asleep while there is nothing
  * to watch. The loop is a monitor with these rules:
  *
- *  1. loop->lock guards the loop, the hub and every connection that is not BUSY. It is given up in two places only: while
- *     the leader waits for the poller, and while a thread waits on its condition.
+ *  1. loop->lock guards the loop, the hub and every connection that is not BUSY. It is given up while the leader waits for
+ *     the poller, while a thread waits on its condition, while lines of the access log or what has gathered are written,
+ *     and for a moment between two steps of the leader when others wait for it.
  *  2. At most one thread leads: only the leader polls and handles events. The lead changes hands under the lock, and
  *     never while the leader polls; who wants it then claims it (`claimant`) and kicks the poller.
  *  3. A leader that leaves for a call keeps the lead, unattended. If it has not come back when the standby has looked

@@ -64,6 +64,19 @@ def here(source: Path) -> bool:
     return source.name != "poller_kqueue.c" and COMPILER is not None
 
 
+def comments(path: Path) -> str:
+    return " ".join(re.findall(r"/\*.*?\*/", path.read_text("utf-8"), re.DOTALL))
+
+
+def defined_types(path: Path) -> list[str]:
+    """The tags and the names of types that a C file defines, without declarations."""
+    text = code(path)
+    tags = re.findall(r"\b(?:struct|union|enum)\s+(\w+)\s*\{", text)
+    names = re.findall(r"^\}\s*(\w+);|^typedef [^;{]*?\b(\w+)(?:\(|;)", text, re.MULTILINE)
+    ours = {left or right for left, right in names}
+    return sorted({*tags, *ours})
+
+
 def test_there_is_source_to_read() -> None:
     assert HEADERS
     assert C_FILES
@@ -83,6 +96,21 @@ def test_c_file_opens_with_its_rule(path: Path) -> None:
 @pytest.mark.parametrize("path", HEADERS, ids=name)
 def test_header_guards_itself(path: Path) -> None:
     assert re.search(r"#ifndef (FW_\w*H)\n#define \1\n", path.read_text("utf-8"))
+
+
+def test_a_type_is_defined_once() -> None:
+    places: dict[str, set[str]] = {}
+    for path in C_FILES + HEADERS:
+        for each in defined_types(path):
+            places.setdefault(each, set()).add(path.stem)
+    assert "fw_conn" in places
+    assert {each: where for each, where in places.items() if len(where) > 1} == {}
+
+
+@pytest.mark.parametrize("path", C_FILES + HEADERS, ids=name)
+def test_comments_name_what_exists(path: Path) -> None:
+    exist = {word for other in C_FILES + HEADERS for word in re.findall(r"\bfw_\w+", code(other))}
+    assert set(re.findall(r"\bfw_\w*\w", comments(path))) - exist == set()
 
 
 @needs_compiler

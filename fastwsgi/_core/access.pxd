@@ -3,14 +3,14 @@
 cimport cython
 from libc.stdint cimport uint64_t
 
-from fastwsgi._core.csrc cimport fw_access, fw_conn, fw_piece, fw_text
+from fastwsgi._core.csrc cimport fw_access, fw_conn, fw_log_piece, fw_text
 from fastwsgi._core.response cimport Response
 
 
 @cython.final
 cdef class AccessLog:
     cdef fw_access *log
-    cdef fw_piece *pieces
+    cdef fw_log_piece *pieces
     cdef object file          # keeps the descriptor open
     cdef list texts           # what the pieces point to
     cdef bytes script_name

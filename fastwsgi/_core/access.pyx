@@ -14,7 +14,7 @@ from fastwsgi._core.csrc cimport (
     FW_ATOM_ISO_TIME, FW_ATOM_LINE, FW_ATOM_METHOD, FW_ATOM_MICROSECONDS, FW_ATOM_MILLISECONDS, FW_ATOM_PATH,
     FW_ATOM_PROCESS, FW_ATOM_PROCESS_NUMBER, FW_ATOM_PROTOCOL, FW_ATOM_QUERY, FW_ATOM_REASON, FW_ATOM_SECONDS,
     FW_ATOM_STATUS, FW_ATOM_TEXT, FW_ATOM_TIME, FW_ATOM_USER, fw_access, fw_conn, fw_conn_address,
-    fw_entry, fw_piece, fw_text,
+    fw_entry, fw_log_piece, fw_text,
 )
 from fastwsgi._core.response cimport Response
 
@@ -49,14 +49,14 @@ cdef class AccessLog:
         cdef list pieces = file.pieces
         cdef Py_ssize_t i
         cdef bytes text
-        cdef fw_piece *p
+        cdef fw_log_piece *p
         cdef fw_text mount
         cdef int rc
         self.file = file
         self.texts = []
         self.given = []
         self.script_name = script_name.encode("latin-1")
-        self.pieces = <fw_piece *>calloc(max(len(pieces), 1), sizeof(fw_piece))
+        self.pieces = <fw_log_piece *>calloc(max(len(pieces), 1), sizeof(fw_log_piece))
         if self.pieces == NULL:
             raise MemoryError
         for i in range(len(pieces)):

@@ -38,7 +38,7 @@ cdef extern from "access.h" nogil:
     struct fw_text:
         const char *at
         size_t len
-    struct fw_piece:
+    struct fw_log_piece:
         uint8_t atom
         uint8_t id
         uint32_t len
@@ -55,7 +55,7 @@ cdef extern from "access.h" nogil:
         uint64_t bytes
         uint64_t us
         const fw_text *given
-    int fw_access_open(fw_access **, int fd, const fw_piece *, unsigned, bint json, fw_text script_name)
+    int fw_access_open(fw_access **, int fd, const fw_log_piece *, unsigned, bint json, fw_text script_name)
     void fw_access_free(fw_access *)
     void fw_access_put(fw_access *, const fw_entry *)
     unsigned long long fw_access_lost(fw_access *, int *error)

@@ -7,8 +7,8 @@
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from fastwsgi._core.csrc cimport (
-    fw_access, fw_board, fw_board_call, fw_body, fw_config, fw_conn, fw_entry, fw_field_fault, fw_llhttp_api, fw_loop,
-    fw_name, fw_outq_mark, fw_own, fw_piece, fw_stats, fw_stop, fw_text, fw_thread,
+    fw_access, fw_board, fw_board_call, fw_body, fw_config, fw_conn, fw_entry, fw_field_fault, fw_llhttp_api,
+    fw_log_piece, fw_loop, fw_name, fw_outq_mark, fw_own, fw_stats, fw_stop, fw_text, fw_thread,
 )
 
 cdef const fw_llhttp_api *llhttp_api() noexcept
@@ -41,7 +41,7 @@ cdef void rollback(fw_thread *t, fw_conn *c, fw_outq_mark mark) noexcept
 
 # the access log
 cdef int access_open(
-    fw_access **out, int fd, const fw_piece *pieces, unsigned n, bint json, fw_text script_name
+    fw_access **out, int fd, const fw_log_piece *pieces, unsigned n, bint json, fw_text script_name
 ) noexcept
 cdef void access_free(fw_access *a) noexcept
 cdef void access_put(fw_access *a, const fw_entry *e) noexcept

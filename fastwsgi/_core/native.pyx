@@ -9,7 +9,7 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from fastwsgi._core cimport csrc
 from fastwsgi._core.csrc cimport (
     FW_OK, FW_RETRY, fw_access, fw_board, fw_board_call, fw_body, fw_config, fw_conn, fw_entry, fw_field_fault,
-    fw_llhttp_api, fw_loop, fw_name, fw_outq_mark, fw_own, fw_piece, fw_stats, fw_stop, fw_text, fw_thread,
+    fw_llhttp_api, fw_log_piece, fw_loop, fw_name, fw_outq_mark, fw_own, fw_stats, fw_stop, fw_text, fw_thread,
 )
 
 import httptools.parser.parser as _parser
@@ -214,7 +214,7 @@ cdef void *spent(fw_thread *t) noexcept:
 
 
 cdef int access_open(
-    fw_access **out, int fd, const fw_piece *pieces, unsigned n, bint json, fw_text script_name
+    fw_access **out, int fd, const fw_log_piece *pieces, unsigned n, bint json, fw_text script_name
 ) noexcept:
     return csrc.fw_access_open(out, fd, pieces, n, json, script_name)
 

@@ -94,7 +94,7 @@ static void *visit(void *arg)
 
 static fw_access *open_log(void)
 {
-    static const fw_piece PIECES[] = {
+    static const fw_log_piece PIECES[] = {
         {.atom = FW_ATOM_LINE},
         {.atom = FW_ATOM_FIELD, .id = FW_NAME_HOST, .len = 4, .text = "host"},
         {.atom = FW_ATOM_FIELD, .len = 4, .text = "mine"},

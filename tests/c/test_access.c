@@ -32,7 +32,7 @@ static void check_line(fw_access *a, const fw_entry *e, const char *expected)
     CHECK_BYTES(found, strlen(found), expected);
 }
 
-static fw_access *access_of(const fw_piece *pieces, unsigned n, bool json)
+static fw_access *access_of(const fw_log_piece *pieces, unsigned n, bool json)
 {
     fw_access *a;
     faults_clear();
@@ -42,7 +42,7 @@ static fw_access *access_of(const fw_piece *pieces, unsigned n, bool json)
 
 static void times_agree_with_strftime_in_every_zone(void)
 {
-    static const fw_piece PIECES[] = {PIECE(TIME), PIECE(ISO_TIME), FEED};
+    static const fw_log_piece PIECES[] = {PIECE(TIME), PIECE(ISO_TIME), FEED};
     static const char *const ZONES[] = {"UTC0", "EST5EDT,M3.2.0,M11.1.0", "IST-5:30", "NST3:30NDT,M3.2.0,M11.1.0"};
     uint32_t seed = 11;
     for (size_t zone = 0; zone < COUNT(ZONES); zone++) {
@@ -71,7 +71,7 @@ static void times_agree_with_strftime_in_every_zone(void)
 
 static void numbers_and_durations_agree_with_printf(void)
 {
-    static const fw_piece PIECES[] = {PIECE(BYTES), {.atom = FW_ATOM_TEXT, .len = 1, .text = " ", .head = " "},
+    static const fw_log_piece PIECES[] = {PIECE(BYTES), {.atom = FW_ATOM_TEXT, .len = 1, .text = " ", .head = " "},
                                       PIECE(DECIMAL_SECONDS), FEED};
     fw_access *a = access_of(PIECES, COUNT(PIECES), false);
     for (uint64_t v = 1; v < UINT64_MAX / 4; v = v * 3 + 1) {
@@ -92,7 +92,7 @@ static void numbers_and_durations_agree_with_printf(void)
 
 static void addresses_agree_with_inet_ntop(void)
 {
-    static const fw_piece PIECES[] = {PIECE(CLIENT), FEED};
+    static const fw_log_piece PIECES[] = {PIECE(CLIENT), FEED};
     fw_access *a = access_of(PIECES, COUNT(PIECES), false);
     uint32_t seed = 7;
     for (int i = 0; i < 3000; i++) {
@@ -121,7 +121,7 @@ static void escape(char *to, const uint8_t *s, size_t n, bool json)
 
 static void every_byte_is_escaped_wherever_it_stands(void)
 {
-    static const fw_piece PIECES[] = {PIECE(GIVEN), FEED};
+    static const fw_log_piece PIECES[] = {PIECE(GIVEN), FEED};
     for (int json = 0; json < 2; json++) {
         fw_access *a = access_of(PIECES, COUNT(PIECES), json);
         for (size_t length = 1; length < 40; length++)
@@ -143,7 +143,7 @@ static void every_byte_is_escaped_wherever_it_stands(void)
 
 static void a_line_without_room_is_lost_whole(void)
 {
-    static const fw_piece PIECES[] = {PIECE(GIVEN), PIECE(GIVEN), PIECE(STATUS), FEED};
+    static const fw_log_piece PIECES[] = {PIECE(GIVEN), PIECE(GIVEN), PIECE(STATUS), FEED};
     static char text[8192];
     memset(text, 1, sizeof text);
     const fw_text given[] = {{text, sizeof text}, {text, sizeof text}};
