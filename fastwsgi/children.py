@@ -26,8 +26,9 @@ class Child:
 
     ``fd`` is the read end of the pipe it speaks through, -1 once that has ended; ``view`` what
     hooks are shown of it; ``cpu`` the one it is bound to. ``outworn`` is one that has asked for a
-    replacement; ``board`` is where it shows what it does; ``reason`` is why it cannot start, if it
-    has said so, and ``told`` whether the log has that from it.
+    replacement; ``board`` is where it shows what it does, at least every ``BEAT`` seconds if it
+    ``beats``; ``reason`` is why it cannot start, if it has said so, and ``told`` whether the log
+    has that from it.
     """
 
     def __init__(self, pid: int, generation: int, fd: int, role: str = WORKER) -> None:
@@ -45,6 +46,7 @@ class Child:
         self.reason = ""
         self.told = False
         self._unfinished: bytes | None = None
+        self.beats = False
 
     def hear(self) -> list[bytes]:
         """Return what it has said since the last time, byte by byte."""

@@ -150,7 +150,8 @@ _TABLE = (
         "timeout", "time", ("-t", "--timeout"), 30.0, values.seconds,
         "how long one request may be in the application; then the log shows where it is, it is "
         "interrupted (503), and if that does not help its worker is replaced. The time of a slow "
-        "client does not count. 0 for no limit",
+        "client does not count. A worker that serves nobody for as long, though requests wait and "
+        "threads are free, is replaced too. 0 for no limit",
         metavar="SECONDS"),
     Setting(
         "keepalive", "time", ("--keep-alive",), 75.0, values.seconds,

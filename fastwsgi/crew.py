@@ -83,6 +83,7 @@ class Crew:
             os.close(speaking)
             board.close_fd()
         view.pid, child.view, child.cpu, child.board = child.pid, view, cpu, board
+        child.beats = duty.limited
         self.workers[child.pid] = child
         return True
 

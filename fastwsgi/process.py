@@ -53,6 +53,8 @@ IGNORED_BY_WORKERS = (signal.SIGHUP, signal.SIGUSR2, signal.SIGTTIN, signal.SIGT
                       signal.SIGWINCH)
 _OURS = (__file__, Hooks.call.__code__.co_filename)
 _MOST_REASON = 32768  # bytes; a pipe holds more, so nobody waits
+BEAT = 1.0
+"""Seconds between two signs of life on the scoreboard, if requests are limited in time."""
 ORPHAN_GRACE = 2.0
 """Seconds a worker finishes its requests in when its master is gone."""
 
@@ -195,7 +197,7 @@ class Duty(NamedTuple):
 
     ``lifeline_fd`` is the read end of a pipe whose write end only the master holds: its end is the
     master's end. ``server`` is what hooks are shown of it. ``heartbeat`` is the time in seconds
-    between two signs of life on the scoreboard, None for none.
+    between two signs of life on the scoreboard that systemd's watchdog needs, None for none.
     """
 
     target: Application | str
@@ -207,6 +209,17 @@ class Duty(NamedTuple):
     multiprocess: bool
     heartbeat: float | None = None
     access: AccessLog | None = None
+
+    @property
+    def limited(self) -> bool:
+        """Whether the master looks for signs of life of the worker."""
+        return bool(self.config.timeout)
+
+    @property
+    def beat(self) -> float:
+        """The seconds between two signs of life, 0 for none but those that tell something new."""
+        wanted = [self.heartbeat or 0.0, BEAT if self.limited else 0.0]
+        return min((seconds for seconds in wanted if seconds), default=0.0)
 
     @property
     def name(self) -> str:
@@ -251,7 +264,7 @@ def work(
         worker = build_worker(attended(application, duty.config, view), duty.listeners,
                               duty.config, duty.log, duty.access,
                               multiprocess=duty.multiprocess, board=board,
-                              lifeline=duty.lifeline_fd, beat=duty.heartbeat or 0)
+                              lifeline=duty.lifeline_fd, beat=duty.beat)
         request_warm_up(application, duty.listeners, duty.config, duty.log, duty.multiprocess)
         hooks.call("post_worker_init", view)
     except AppImportError as error:

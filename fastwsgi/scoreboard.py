@@ -62,10 +62,11 @@ class State(NamedTuple):
     """All that a board says at one moment.
 
     ``latency`` has the number of requests for each of ``BOUNDS``; ``written`` is when counters were
-    copied last.
+    copied last, by whoever leads the core's loop.
     """
 
     pid: int
+    threads: int
     written: float
     counters: dict[str, int]
     latency: tuple[int, ...]
@@ -123,7 +124,7 @@ class Board:
         quick, *slow = numbers[len(COUNTERS) :]
         # requests that the core never had to show took less than the first bound
         quick = max(quick, counters["requests"] - counters["waiting"] - sum(slow) - len(calls))
-        return State(pid, written / 1e6, counters, (quick, *slow), calls)
+        return State(pid, self.threads, written / 1e6, counters, (quick, *slow), calls)
 
     def _read(self, part: struct.Struct, offset: int) -> tuple[Any, ...]:
         """Return the values of a part, whole, or as it is if its writer died within."""

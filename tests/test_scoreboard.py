@@ -43,12 +43,15 @@ def quiet(level: int, message: str, error: BaseException | None) -> None:
 
 
 @contextmanager
-def working(app: Held, board: Board, threads: int = 1) -> Iterator[tuple[str, int]]:
+def working(
+    app: Held, board: Board, threads: int = 1, **more: float,
+) -> Iterator[tuple[str, int]]:
     """A worker that shows itself on a board, and the address it serves."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.setblocking(False)
-        worker = Worker(app, [(listener.fileno(), "localhost", "80")], {"threads": threads},
-                        log=quiet, errors=sys.stderr, board=board.memory)
+        worker = Worker(app, [(listener.fileno(), "localhost", "80")],
+                        {"threads": threads, **more}, log=quiet, errors=sys.stderr,
+                        board=board.memory)
         runs = threading.Thread(target=worker.run)
         runs.start()
         try:
@@ -107,6 +110,18 @@ def test_a_call_in_flight_is_told_until_it_ends() -> None:
     assert call.request == "GET /page?x=%FF from 127.0.0.1"
     assert call.phase == APPLICATION
     assert before <= call.since <= now()
+
+
+def test_an_idle_worker_shows_that_its_loop_runs() -> None:
+    board = Board(2)
+    with working(Held(), board, threads=2, beat=0.05):
+        moments = set()
+
+        def seen() -> int:
+            moments.add(board.state().written)
+            return len(moments)
+
+        until(lambda: seen() > 5)
 
 
 def test_totals_outlive_workers() -> None:

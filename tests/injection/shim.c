@@ -1,7 +1,8 @@
 /* shim.c - preloaded into a server, makes system calls of the core fail by schedule.
  *
  * INJECT holds rules, separated by commas: `call=what/period` lets every period-th call of that name fail with an
- * error (`recv=EINTR/3`), or move at most so many bytes (`recv=1/2`); `store` is a write to a regular file. Only calls
+ * error (`recv=EINTR/3`), or move at most so many bytes (`recv=1/2`); `store` is a write to a regular file. STUCK in the
+ * place of an error lets the call never return, LOST lets it do nothing and say that all is well. Only calls
  * made by the core's own module are counted, so the interpreter and the application never notice. INJECT_START, if it
  * is there, names a file before whose existence no call counts; INJECT_STOP one whose existence ends all injection;
  * INJECT_COUNTS a file of one 64-bit counter for each rule.
@@ -13,6 +14,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -29,6 +31,8 @@
 
 #define RULES 32
 #define DESCRIPTORS 4096
+#define STUCK (-1) /* in the place of an error */
+#define LOST (-2)
 
 typedef struct rule {
     char call[24];
@@ -59,6 +63,7 @@ static int error_named(const char *name)
         {"EMFILE", EMFILE},         {"ENFILE", ENFILE}, {"ENOMEM", ENOMEM},         {"ENOSPC", ENOSPC},
         {"ECONNABORTED", ECONNABORTED}, {"EIO", EIO},   {"EINVAL", EINVAL},         {"ENOBUFS", ENOBUFS},
         {"ETIMEDOUT", ETIMEDOUT},   {"EPERM", EPERM},   {"ENOTCONN", ENOTCONN},
+        {"STUCK", STUCK},           {"LOST", LOST},
     };
     for (size_t i = 0; i < sizeof ERRORS / sizeof ERRORS[0]; i++)
         if (strcmp(name, ERRORS[i].name) == 0)
@@ -127,6 +132,8 @@ static const rule *meets(const char *call, void *return_address)
         if (exists(stop_file))
             return NULL;
         counts[i]++;
+        while (r->error == STUCK)
+            pause();
         met = r;
     }
     return met;
@@ -175,6 +182,19 @@ int epoll_wait(int poller, struct epoll_event *events, int n, int timeout)
     if (r != NULL)
         FAIL(r, -1);
     return next(poller, events, n, timeout);
+}
+
+/* The default version by name: dlsym may find the oldest one, which has another idea of a condition. */
+int pthread_cond_signal(pthread_cond_t *c)
+{
+    static int (*next)(pthread_cond_t *);
+    if (meets("pthread_cond_signal", RETURN_ADDRESS) != NULL)
+        return 0;
+    if (next == NULL)
+        next = (int (*)(pthread_cond_t *))dlvsym(RTLD_NEXT, "pthread_cond_signal", "GLIBC_2.3.2");
+    if (next == NULL)
+        next = (int (*)(pthread_cond_t *))dlsym(RTLD_NEXT, "pthread_cond_signal");
+    return next(c);
 }
 
 /* ---- sockets --------------------------------------------------------------------------------------------------- */
