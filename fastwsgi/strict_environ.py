@@ -16,7 +16,7 @@ from types import FrameType
 from typing import Any, Protocol
 
 from fastwsgi.masking import value_of
-from fastwsgi.strict_report import arguments, calling_frame
+from fastwsgi.strict_report import Place, arguments, calling_frame, of_assignment, of_object
 
 Report = Callable[..., None]
 """``report(rule, **facts)``, about the line that calls into the checker right now."""
@@ -40,7 +40,7 @@ _STDLIB = (sysconfig.get_path("stdlib"), "<frozen ")
 
 
 class _Described(Protocol):
-    def __call__(self, rule: str, **facts: object) -> None: ...
+    def __call__(self, rule: str, place: Place | None = None, **facts: object) -> None: ...
 
 
 def judge_environ(environ: Any, report: _Described) -> None:
@@ -79,7 +79,8 @@ def judge_environ(environ: Any, report: _Described) -> None:
 def _judge_stream(key: str, stream: Any, methods: Sequence[str], report: _Described) -> None:
     for method in methods:
         if not hasattr(stream, method):
-            report("environ-stream", key=key, method=method)
+            place = of_assignment(key, stream) or of_object(stream)
+            report("environ-stream", place=place, key=key, method=method, found=stream)
 
 
 def _of_cgi(key: object) -> bool:

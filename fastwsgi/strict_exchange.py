@@ -152,9 +152,7 @@ class Exchange:
         if self.sent == 0:
             if head.code in WITHOUT_BODY:
                 self.report("body-forbidden", where(), code=head.code)
-            elif self.method == "HEAD":
-                self.report("body-head", where())
-            elif not head.typed:
+            elif not head.typed and self.method != "HEAD":  # where the server drops the body
                 self.report("content-type-missing", None)
         self.sent += size
         if (head.length is not None and self.sent > head.length and not self.excess
@@ -195,8 +193,8 @@ class Exchange:
         with contextlib.suppress(Exception):  # keys and values may be anything
             judge_environ(environ, self._report_environ)
 
-    def _report_environ(self, rule: str, **facts: object) -> None:
-        self.report(rule, of_callable(self.application), **facts)
+    def _report_environ(self, rule: str, place: Place | None = None, **facts: object) -> None:
+        self.report(rule, place or of_callable(self.application), **facts)
 
 
 def size_of(block: object) -> int:

@@ -100,7 +100,7 @@ def judge(status: object, headers: object) -> Head:
     if types > 1:
         faults.append(("content-type-repeated", {}))
     if code in (204, 304):
-        if lengths:
+        if lengths and (code == 204 or not length):  # one that is not 0 is likely to be GET's
             faults.append((f"content-length-{code}", {"found": length}))
         if types:
             faults.append(("content-type-bodiless", {"code": code}))

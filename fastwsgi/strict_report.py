@@ -16,8 +16,8 @@ import reprlib
 import string
 import sys
 import threading
-from collections.abc import Callable, Mapping
-from types import CodeType, FrameType, GeneratorType
+from collections.abc import Callable, Iterator, Mapping
+from types import CodeType, FrameType, FunctionType, GeneratorType
 from typing import Any, NamedTuple
 
 from fastwsgi.masking import Masked, shown
@@ -127,6 +127,67 @@ def _of_callable(application: Any) -> Place:
         if isinstance(code, CodeType):
             return of_code("application defined at", code)
     return NOWHERE
+
+
+def of_object(found: Any) -> Place | None:
+    """Return where the class of a stand-in for a stream is defined, or a function that it holds."""
+    with contextlib.suppress(Exception):
+        for holder in (type(found), found):
+            for name in ("__init__", "read", "readline", "write", "flush"):
+                function = getattr(holder, name, None)
+                code = getattr(getattr(function, "__func__", function), "__code__", None)
+                if isinstance(code, CodeType):
+                    return of_code("the object's class is defined at", code)
+    return None
+
+
+def of_assignment(key: str, found: Any) -> Place | None:
+    """Return the line ``environ[key] = ...`` of whoever has put an object of a class there.
+
+    Nothing sees an assignment to a dict, so it is looked for afterwards: in the module of the
+    class, in code that also names the class. Middleware and its stream are mostly of one module.
+    """
+    with contextlib.suppress(Exception):
+        kind = type(found)
+        module = sys.modules[kind.__module__]
+        for code in _codes_of(module, 0):
+            if key in code.co_consts and kind.__name__ in (
+                    *code.co_names, *code.co_freevars, *code.co_varnames, *code.co_cellvars):
+                line = _line_of_assignment(key, code)
+                if line is not None:
+                    return Place("replaced at", code.co_filename, line, _name(code))
+    return None
+
+
+def _codes_of(holder: Any, depth: int) -> Iterator[CodeType]:
+    """Yield the code of a module's functions and methods, and of what is defined inside them."""
+    if isinstance(holder, CodeType):
+        yield holder
+        for constant in holder.co_consts:
+            if isinstance(constant, CodeType):
+                yield from _codes_of(constant, depth)
+        return
+    for value in tuple(vars(holder).values()):
+        function = getattr(value, "__func__", value)  # a static method or one of a class
+        if isinstance(function, FunctionType):
+            yield from _codes_of(function.__code__, depth)
+        elif isinstance(value, type) and depth == 0 and value.__module__ == holder.__name__:
+            yield from _codes_of(value, depth + 1)
+
+
+def _line_of_assignment(key: str, code: CodeType) -> int | None:
+    """Return the line of ``x[key] = y`` in a piece of code."""
+    import dis  # wanted for this alone, and once for each stream that is half of one
+
+    line: int | None = None
+    before: object = None
+    for step in dis.get_instructions(code):
+        line = getattr(step, "line_number", step.starts_line) or line  # line_number: Python 3.13
+        if step.opname == "STORE_SUBSCR" and before == key:
+            return line
+        if step.opname not in ("CACHE", "EXTENDED_ARG"):
+            before = step.argval
+    return None
 
 
 def of_iterator(iterator: Any) -> Place | None:

@@ -258,6 +258,70 @@ def test_names_the_application_when_the_caller_is_compiled() -> None:
     assert place.startswith(f"application defined at {__file__}:{app.__code__.co_firstlineno} in ")
 
 
+class Limited:
+    """The stream of a filter, which lacks readlines() and iteration."""
+
+    def __init__(self, stream: Any) -> None:
+        self.read = stream.read
+        self.readline = stream.readline
+
+
+class Limiting:
+    """A filter (middleware) that hands on a stream of its own."""
+
+    def __init__(self, application: Any, stream: Callable[[Any], Any] = Limited) -> None:
+        self.application, self.stream = application, stream
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
+        if self.stream is Limited:
+            environ["wsgi.input"] = Limited(environ["wsgi.input"])  # the line to blame
+        else:
+            environ["wsgi.input"] = self.stream(environ["wsgi.input"])
+        return self.application(environ, start_response)
+
+
+class Framework:
+    """An application that stands around its filters, as Flask's and Django's do."""
+
+    def __init__(self, inner: Callable[..., Any]) -> None:
+        self.inner = inner
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
+        return self.inner(environ, start_response)
+
+
+def page(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+    start_response("200 OK", list(TEXT))
+    return [environ["wsgi.input"].read(7) or b"body"]
+
+
+def test_names_the_filter_that_replaced_the_input() -> None:
+    with serve(Framework(Limiting(page)), strict_wsgi=True) as server:
+        asked(server, "POST")
+        (line,) = [line for line in server.log if "environ-stream" in line]
+    source = Path(__file__).read_text("utf-8").splitlines()
+    number = next(at for at, text in enumerate(source, 1) if text.endswith("# the line to blame"))
+    assert "of type Limited, without readlines()" in line
+    assert f"replaced at {__file__}:{number} in " in line
+
+
+@pytest.mark.parametrize("method", ["__init__", "read"])
+def test_names_the_class_of_the_input_when_the_filter_is_not_found(method: str) -> None:
+    def make(stream: Any) -> Any:
+        def read(self: Any, size: int = -1) -> bytes:
+            return stream.read(size)  # type: ignore[no-any-return]
+
+        kind = type("Elsewhere", (Limited,) if method == "__init__" else (), {"read": read})
+        return kind(stream) if method == "__init__" else kind()
+
+    with serve(Framework(Limiting(page, make)), strict_wsgi=True) as server:
+        asked(server, "POST")
+        (place,) = {place for rule, place in reports(server.log) if rule == "environ-stream"}
+    where = Limited.__init__ if method == "__init__" else make
+    first = where.__code__.co_firstlineno + (method == "read")
+    assert f"class is defined at {__file__}:{first} in " in place
+
+
 # -- what stays as it is -----------------------------------------------------------------------
 
 

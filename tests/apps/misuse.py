@@ -282,7 +282,6 @@ starting("body-long", headers=[*TEXT, ("Content-Length", "3")], name="list_too_l
 starting("body-forbidden", status="204 No Content", headers=[], name="body_with_204")
 starting("body-forbidden", status="205 Reset Content", headers=[], name="body_with_205")
 starting("body-forbidden", status="304 Not Modified", headers=[], name="body_with_304")
-starting("body-head", method="HEAD", name="body_for_head")
 
 
 @misuse("headers-changed")
@@ -395,12 +394,13 @@ spoiling("environ-path", SCRIPT_NAME="/", name="mounts_at_a_slash")
 spoiling("environ-path", PATH_INFO="page", name="shifts_the_slash_away")
 
 
+class Half:
+    write = flush = staticmethod(print)
+
+
 @misuse("environ-stream")
 def replaces_errors_by_half_a_stream(environ: Environ, start_response: Start) -> list[bytes]:
-    class Half:
-        write = flush = staticmethod(print)
-
-    environ["wsgi.errors"] = Half()
+    environ["wsgi.errors"] = Half()  # here
     start_response(OK, list(TEXT))
     return [b"body"]
 
