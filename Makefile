@@ -17,7 +17,7 @@ export PYTHONPATH := $(CURDIR)
 need = @python scripts/extra.py build run $(1)
 
 .DEFAULT_GOAL := help
-.PHONY: help build serve test ctest stress lint sanitize fuzz bench publish soak conformance profile coverage docs dist dist-test clean
+.PHONY: help build serve test ctest stress strict-apps lint sanitize fuzz bench publish soak conformance profile coverage docs dist dist-test clean
 
 help: ## list the tasks
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -92,6 +92,12 @@ dist: $(VENV)/bin/python ## build sdist and wheel into dist/
 dist-test: $(VENV)/bin/python ## build, install and start the package on every Python found
 	$(call need,test)
 	FASTWSGI_EVERY_PYTHON=1 python -m pytest tests/test_packaging.py $(ARGS)
+
+strict-apps: build ## run ten applications from PyPI under --strict-wsgi; ARGS=--write brings docs/strict.md into step
+	python scripts/strict_apps $(ARGS)
+
+strict-apps: build ## run applications from PyPI under --strict-wsgi; ARGS=--write renews the table in docs/strict.md
+	python scripts/strict_apps $(ARGS)
 
 clean: ## remove what the tasks made
 	rm -rf build dist site *.egg-info fastwsgi/_core/*.so .coverage* callgrind.out.*
