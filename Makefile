@@ -17,10 +17,10 @@ export PYTHONPATH := $(CURDIR)
 need = @python scripts/extra.py build run $(1)
 
 .DEFAULT_GOAL := help
-.PHONY: help build serve test ctest stress strict-apps lint sanitize fuzz bench publish soak conformance profile coverage docs dist dist-test clean
+.PHONY: help build serve test ctest stress strict-apps py314 lint sanitize fuzz bench publish soak conformance profile coverage docs dist dist-test clean
 
 help: ## list the tasks
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -98,6 +98,9 @@ strict-apps: build ## run ten applications from PyPI under --strict-wsgi; ARGS=-
 
 strict-apps: build ## run applications from PyPI under --strict-wsgi; ARGS=--write renews the table in docs/strict.md
 	python scripts/strict_apps $(ARGS)
+
+py314: ## build and test with Python 3.14, in Debian's unstable suite in a folder of its own (needs root)
+	scripts/py314 $(ARGS)
 
 clean: ## remove what the tasks made
 	rm -rf build dist site *.egg-info fastwsgi/_core/*.so .coverage* callgrind.out.*
