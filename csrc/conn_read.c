@@ -84,8 +84,19 @@ static void log_refusal(const fw_hub *h, const fw_conn *c, int status, const cha
     fw_access_put(h->cfg.access, &e);
 }
 
-static void refuse(fw_hub *h, fw_conn *c, int status, const char *why, bool head)
+/* True if the client asked by HEAD, as far as it is known: a refusal has no content then (RFC 9110 9.3.2). Of a head that
+ * is unfinished, or was refused before its end, the received bytes tell. */
+static bool asks_head(const fw_conn *c)
 {
+    if (c->req != NULL && c->req->head_len != 0)
+        return fw_request_is_head(c->req);
+    const fw_text line = received_line(c);
+    return line.len >= 5 && memcmp(line.at, "HEAD ", 5) == 0;
+}
+
+static void refuse(fw_hub *h, fw_conn *c, int status, const char *why)
+{
+    const bool head = asks_head(c);
     h->stats.refused++;
     if (h->cfg.access != NULL)
         log_refusal(h, c, status, why, head);
@@ -101,15 +112,12 @@ static void refuse(fw_hub *h, fw_conn *c, int status, const char *why, bool head
 
 void fw_conn_refuse_request(fw_hub *h, fw_conn *c)
 {
-    const fw_request *r = c->req;
-    const bool head = c->in != NULL && c->in->data + c->in->len - r->base >= r->start + 5 &&
-                      memcmp(r->base + r->start, "HEAD ", 5) == 0;
-    refuse(h, c, r->status, r->why, head);
+    refuse(h, c, c->req->status, c->req->why);
 }
 
 void fw_conn_refuse_now(fw_hub *h, fw_conn *c, int status, const char *why)
 {
-    refuse(h, c, status, why, false);
+    refuse(h, c, status, why);
 }
 
 void fw_hub_refuse_ready(fw_hub *h, int status, const char *why)
@@ -130,18 +138,16 @@ static bool asks_for_health(const fw_hub *h, const fw_request *r)
     if (fw_likely(h->cfg.health == NULL))
         return false;
     const size_t n = strlen(h->cfg.health);
-    const bool known = (r->method.len == 3 && memcmp(fw_request_at(r, r->method), "GET", 3) == 0) ||
-                       (r->method.len == 4 && memcmp(fw_request_at(r, r->method), "HEAD", 4) == 0);
-    return known && r->path.len == n && memcmp(fw_request_at(r, r->path), h->cfg.health, n) == 0;
+    return (r->method_id == FW_METHOD_GET || fw_request_is_head(r)) && r->path.len == n && memcmp(fw_request_at(r, r->path), h->cfg.health, n) == 0;
 }
 
 /* Whether threads are there or not: the process lives and takes requests. False: it has been refused. */
 static bool tell_health(fw_hub *h, fw_conn *c)
 {
     const fw_request *r = c->req;
-    const bool head = r->method.len == 4;
+    const bool head = fw_request_is_head(r);
     if (h->stopping) {
-        refuse(h, c, 503, "stopping", head);
+        refuse(h, c, 503, "stopping");
         return false;
     }
     char text[512];
@@ -167,7 +173,7 @@ static bool answered(fw_hub *h, fw_conn *c)
     if (fw_unlikely(asks_for_health(h, c->req)))
         return tell_health(h, c);
     if (fw_unlikely(h->cfg.max_ready != 0) && h->cfg.overload_refuse && h->nready >= h->cfg.max_ready)
-        refuse(h, c, 503, "too many requests are waiting", c->req->method.len == 4);
+        refuse(h, c, 503, "too many requests are waiting");
     else
         fw_conn_ready(h, c);
     return false;
@@ -289,7 +295,7 @@ void fw_conn_read(fw_hub *h, fw_conn *c)
         if (fw_unlikely(h->cfg.min_rate != 0) && (c->state == FW_STATE_HEAD || c->state == FW_STATE_BODY) &&
             too_slow(h, c)) {
             h->stats.timeouts++;
-            refuse(h, c, 408, "the request arrives too slowly", false);
+            refuse(h, c, 408, "the request arrives too slowly");
             return;
         }
         c->input |= more;
@@ -358,7 +364,7 @@ void fw_conn_expire(fw_hub *h, fw_conn *c)
     const bool receiving = c->state == FW_STATE_HEAD || c->state == FW_STATE_BODY;
     h->stats.timeouts += receiving || c->state == FW_STATE_FLUSH || c->state == FW_STATE_SUSPENDED;
     if (receiving)
-        refuse(h, c, 408, "the request took too long to arrive", false);
+        refuse(h, c, 408, "the request took too long to arrive");
     else
         fw_conn_close(h, c);
 }

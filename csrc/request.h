@@ -96,6 +96,12 @@ enum fw_parse fw_request_refuse(fw_request *r, int status, const char *why);
 /* The refusal for a body that could not be stored: `error` is what body.h returned. */
 enum fw_parse fw_request_refuse_storage(fw_request *r, int error);
 
+/* Its head is accepted: the answer, a refusal too, has no content (RFC 9110 9.3.2). */
+static inline bool fw_request_is_head(const fw_request *r)
+{
+    return r->method_id == FW_METHOD_HEAD;
+}
+
 static inline const char *fw_request_at(const fw_request *r, fw_span s)
 {
     return r->base + s.off;

@@ -106,7 +106,6 @@ cdef extern from "fw.h" nogil:
 
 cdef extern from "llhttp.h" nogil:
     enum:
-        FW_METHOD_HEAD
         FW_METHODS
     struct fw_llhttp_api:
         const char *(*method_name)(int)
@@ -181,6 +180,7 @@ cdef extern from "request.h" nogil:
         uint8_t memo_use
         fw_memo *memo
     const char *fw_request_at(const fw_request *, fw_span)
+    bint fw_request_is_head(const fw_request *)
     void fw_memo_fill(fw_request *, void *)
     void *fw_memo_user(const fw_request *)
 

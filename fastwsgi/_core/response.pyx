@@ -17,7 +17,8 @@ from libc.string cimport memcpy
 
 from fastwsgi._core cimport native
 from fastwsgi._core.csrc cimport (
-    FW_METHOD_HEAD, FW_OK, FW_RETRY, fw_conn, fw_outq_mark, fw_request, fw_thread_close_gate, fw_thread_open_gate,
+    FW_OK, FW_RETRY, fw_conn, fw_outq_mark, fw_request, fw_request_is_head, fw_thread_close_gate,
+    fw_thread_open_gate,
 )
 from fastwsgi._core.ending cimport Ending
 from fastwsgi._core.environ cimport request_line
@@ -449,7 +450,7 @@ cdef class Response:
     cdef int frame(self, int64_t own_length, int64_t length, bint closes) except -1:
         """Decides how the body is delimited and whether the connection lives on (RFC 9112 6.3, 9.3)."""
         cdef const fw_request *r = self.conn.req
-        cdef bint is_head = r.method_id == FW_METHOD_HEAD
+        cdef bint is_head = fw_request_is_head(r)
         cdef char *start = native.reserve(self.shared.thread, self.conn, FRAME_ROOM)
         cdef char *to = start
         if start == NULL:
