@@ -1,5 +1,6 @@
 /* batch.c - whole lines gathered for one write. */
 #include "batch.h"
+#include "sigpipe.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -75,11 +76,23 @@ static size_t portion(const fw_batch *b, const char *s, size_t n)
     return lf != NULL ? (size_t)(lf - s) + 1 : n;
 }
 
+/* write(2), of which SIGPIPE is no more than EPIPE; there is none from a regular file. */
+static ssize_t write_some(const fw_batch *b, const char *s, size_t n)
+{
+    if (b->share == 0)
+        return write(b->fd, s, n);
+    fw_sigpipe signal;
+    fw_sigpipe_hold(&signal);
+    const ssize_t done = write(b->fd, s, n);
+    fw_sigpipe_drop(&signal, done < 0 && errno == EPIPE);
+    return done;
+}
+
 /* Writes it all, or until the system refuses: then the rest is lost. */
 static bool pour_out(fw_batch *b, const char *s, size_t n)
 {
     while (n > 0) {
-        const ssize_t done = write(b->fd, s, n);
+        const ssize_t done = write_some(b, s, n);
         if (done > 0) {
             b->torn = s[done - 1] != '\n';
             s += done;
@@ -102,7 +115,7 @@ void fw_batch_flush(fw_batch *b)
     b->pouring = s;
     atomic_store_explicit(&b->len, 0, memory_order_relaxed);
     pthread_mutex_unlock(&b->fill);
-    if (n > 0 && b->torn && write(b->fd, "\n", 1) == 1) /* what comes next is not to be taken for the rest of a line */
+    if (n > 0 && b->torn && write_some(b, "\n", 1) == 1) /* what comes next is not to be taken for the rest of a line */
         b->torn = false;
     while (n > 0) {
         const size_t some = portion(b, s, n);

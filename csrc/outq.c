@@ -1,5 +1,6 @@
 /* outq.c - the output queue: writev, sendfile, partial writes. */
 #include "outq.h"
+#include "sigpipe.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -286,6 +287,8 @@ static int file_to_chunk(fw_outq *q, fw_pool *pool)
 static ssize_t send_file(fw_piece *p, int fd)
 {
     size_t want = p->left < FILE_BATCH ? p->left : FILE_BATCH;
+    fw_sigpipe signal;
+    fw_sigpipe_hold(&signal);
 #if defined(__linux__)
     ssize_t n = sendfile(fd, p->fd, &p->offset, want);
 #else
@@ -295,6 +298,8 @@ static ssize_t send_file(fw_piece *p, int fd)
     if (n > 0)
         p->offset += n;
 #endif
+    /* The reader may have gone when some had been sent: then the signal has come, and the error has not. */
+    fw_sigpipe_drop(&signal, n < 0 ? errno == EPIPE : (size_t)n < want);
     return n;
 }
 

@@ -17,6 +17,7 @@ from typing import TextIO
 
 from fastwsgi.errors import ConfigError
 from fastwsgi.paths import open_log
+from fastwsgi.pipes import no_sigpipe
 
 _FORMAT = "[%(asctime)s] [%(process)d] [%(levelname)s] %(message)s"
 _TIME = "%Y-%m-%d %H:%M:%S %z"
@@ -151,7 +152,7 @@ class _Handler(logging.Handler):
         file = self.file or sys.stderr
         if file is None:
             return
-        with contextlib.suppress(OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError), no_sigpipe():
             try:
                 file.write(text)
             except UnicodeEncodeError:

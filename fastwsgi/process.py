@@ -29,6 +29,7 @@ from fastwsgi.loader import Application, load
 from fastwsgi.logs import ErrorLog
 from fastwsgi.masking import shown
 from fastwsgi.overdue import INTERRUPT, Overdue, write_stacks_on_signal
+from fastwsgi.pipes import no_sigpipe
 from fastwsgi.recycle import PERIOD, Limits, every
 from fastwsgi.reloader import Reloader
 from fastwsgi.scoreboard import Board
@@ -382,7 +383,7 @@ def give_reason(speaking: int, text: str, error: BaseException | None = None) ->
 
 
 def _say(speaking: int, word: bytes) -> None:
-    with contextlib.suppress(OSError):  # the master is gone, which the lifeline tells
+    with contextlib.suppress(OSError), no_sigpipe():  # the master is gone: the lifeline tells
         os.write(speaking, word)
 
 
