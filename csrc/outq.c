@@ -3,6 +3,7 @@
 #include "sigpipe.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -33,7 +34,7 @@ struct fw_piece {
     size_t whole;   /* ref: bytes that it began with */
     off_t offset;   /* file: where the unsent bytes start */
     void *owner;
-    int fd;
+    int fd;         /* file: a descriptor of our own */
     enum piece_kind kind;
     bool pooled;
     char data[];
@@ -51,6 +52,13 @@ void fw_pool_close(fw_pool *pool)
     pool->nchunks = 0;
 }
 
+static void piece_free(fw_piece *p)
+{
+    if (p->kind == PIECE_FILE)
+        close(p->fd);
+    free(p);
+}
+
 void *fw_pool_spent(fw_pool *pool)
 {
     fw_piece *p = pool->spent;
@@ -58,7 +66,7 @@ void *fw_pool_spent(fw_pool *pool)
         return NULL;
     void *owner = p->owner;
     pool->spent = p->next;
-    free(p);
+    piece_free(p);
     return owner;
 }
 
@@ -72,7 +80,7 @@ static void piece_drop(fw_piece *p, fw_pool *pool)
         p->next = pool->spent;
         pool->spent = p;
     } else {
-        free(p);
+        piece_free(p);
     }
 }
 
@@ -148,6 +156,14 @@ int fw_outq_copy(fw_outq *q, fw_pool *pool, const void *data, size_t n)
     return FW_OK;
 }
 
+static void append_owned(fw_outq *q, fw_piece *p, size_t n, void *owner)
+{
+    p->left = p->whole = n;
+    p->owner = owner;
+    append(q, p);
+    q->bytes += n;
+}
+
 int fw_outq_ref(fw_outq *q, fw_pool *pool, const void *data, size_t n, void *owner)
 {
     (void)pool;
@@ -155,22 +171,25 @@ int fw_outq_ref(fw_outq *q, fw_pool *pool, const void *data, size_t n, void *own
     if (p == NULL)
         return -ENOMEM;
     p->at = data;
-    p->left = p->whole = n;
-    p->owner = owner;
-    append(q, p);
-    q->bytes += n;
+    append_owned(q, p, n, owner);
     return FW_OK;
 }
 
 int fw_outq_file(fw_outq *q, fw_pool *pool, int fd, off_t offset, size_t n, void *owner)
 {
-    int rc = fw_outq_ref(q, pool, NULL, n, owner);
-    if (rc == FW_OK) {
-        q->tail->kind = PIECE_FILE;
-        q->tail->fd = fd;
-        q->tail->offset = offset;
+    (void)pool;
+    fw_piece *p = piece_new(PIECE_FILE, 0);
+    if (p == NULL)
+        return -ENOMEM;
+    p->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    if (p->fd < 0) {
+        const int error = errno;
+        free(p);
+        return -error;
     }
-    return rc;
+    p->offset = offset;
+    append_owned(q, p, n, owner);
+    return FW_OK;
 }
 
 size_t fw_outq_held(const fw_outq *q)

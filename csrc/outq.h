@@ -48,7 +48,9 @@ void *fw_pool_spent(fw_pool *pool);
 char *fw_outq_reserve(fw_outq *q, fw_pool *pool, size_t n);
 void fw_outq_commit(fw_outq *q, size_t n);
 
-/* FW_OK or -ENOMEM, then nothing was queued and `owner` is still the caller's. */
+/* FW_OK or -errno (-ENOMEM; of a file also what dup says, as -EMFILE), then nothing was queued and `owner` is still the
+ * caller's.  `fd` is duplicated: its owner may close it while bytes of the file are queued, and the number be another
+ * file's.  The duplicate is closed with the piece, at the latest by fw_pool_spent. */
 int fw_outq_copy(fw_outq *q, fw_pool *pool, const void *data, size_t n);
 int fw_outq_ref(fw_outq *q, fw_pool *pool, const void *data, size_t n, void *owner);
 int fw_outq_file(fw_outq *q, fw_pool *pool, int fd, off_t offset, size_t n, void *owner);

@@ -16,17 +16,19 @@ import socket
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import pytest
 from apps.client import TIMEOUT, Client, request
 
-from fastwsgi.testing import serve
+from fastwsgi.testing import serve, spawn
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
+TESTS = Path(__file__).parent
 BINARY = [("Content-Type", "application/octet-stream")]
 
 
@@ -373,3 +375,61 @@ def test_writes_and_the_file_come_in_order(stored: Callable[[bytes], Path]) -> N
         client.send(request() * 3)
         for _ in range(3):
             assert client.response().body == b"written first, " + data
+
+
+class Lent:
+    """An application that keeps the file it returns, as one does that closes what lasts too long."""
+
+    def __init__(self, path: Path, *headers: tuple[str, str]) -> None:
+        self.path = path
+        self.headers = headers
+        self.files: list[BinaryIO] = []
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        start_response("200 OK", [*BINARY, *self.headers])
+        self.files.append(self.path.open("rb", buffering=0))
+        return environ["wsgi.file_wrapper"](self.files[-1])  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("ahead", [0, 1], ids=["alone", "pipelined"])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_sends_no_other_file_when_the_application_has_closed_this_one(
+    stored: Callable[[bytes], Path], tmp_path: Path, threads: int, ahead: int
+) -> None:
+    """The number of its descriptor is that of a secret by the time the client reads on."""
+    data = content(8 << 20)
+    secret = tmp_path / "secret"
+    secret.write_bytes(b"secret" * (2 << 20))
+    app = Lent(stored(data))
+    with (
+        serve(app, bind=f"unix:{tmp_path / 'socket'}", threads=threads) as server,
+        Client(server.address) as client,
+        ExitStack() as stack,
+    ):
+        client.send(request() * (1 + ahead))
+        assert client.head().status == 200
+        assert client.exactly(1) == data[:1]
+        number = app.files[0].fileno()
+        app.files[0].close()
+        while stack.enter_context(secret.open("rb")).fileno() != number:
+            pass
+        assert client.exactly(len(data) - 1) == data[1:]
+        for _ in range(ahead):
+            assert client.response().body == data
+
+
+def test_reads_the_file_where_there_is_no_descriptor_to_spare(
+    stored: Callable[[bytes], Path],
+) -> None:
+    """The process may open no more files: the one that the application has opened is still sent."""
+    path = stored(content(1_000_000))
+    with (
+        spawn("-w", "0", "apps.lastfile:app", cwd=TESTS, env={"LAST_FILE": str(path)}) as server,
+        Client(server.address) as client,
+    ):
+        for target in ("/length", "/chunks"):
+            response = client.fetch(target)
+            assert response.chunked == (target == "/chunks")
+            assert response.body == path.read_bytes()
+        with Client(server.address) as other:
+            assert other.fetch("/length", version="HTTP/1.0").body == path.read_bytes()

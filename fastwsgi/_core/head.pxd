@@ -14,6 +14,7 @@ cdef struct HeadFacts:
 
 
 cdef int status_code(object status) except -1
+cdef char *room_for(Shared shared, fw_conn *c, size_t n) except NULL
 cdef int put_status(Shared shared, fw_conn *c, str status) except -1
 cdef int put_fields(Shared shared, fw_conn *c, list headers, HeadFacts *facts) except -1
 cdef int put_missing(Shared shared, fw_conn *c, const HeadFacts *facts) except -1

@@ -12,6 +12,7 @@ from cpython.exc cimport PyErr_CheckSignals
 from cpython.list cimport PyList_GET_ITEM, PyList_GET_SIZE
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF
+from libc.errno cimport ENOMEM
 from libc.stdint cimport int64_t
 from libc.string cimport memcpy
 
@@ -23,7 +24,7 @@ from fastwsgi._core.csrc cimport (
 from fastwsgi._core.ending cimport Ending
 from fastwsgi._core.environ cimport request_line
 from fastwsgi._core.filewrapper cimport FileWrapper
-from fastwsgi._core.head cimport HeadFacts, put_fields, put_missing, put_status, status_code
+from fastwsgi._core.head cimport HeadFacts, put_fields, put_missing, put_status, room_for, status_code
 from fastwsgi._core.shared cimport Shared
 
 import logging
@@ -288,25 +289,29 @@ cdef class Response:
             total = self.declared - self.sent
         mark = native.here(self.conn)
         try:
-            if total > 0 and not self.bodiless:
-                self.put_part_of_file(wrapper, fd, position, total)
-            self.complete()
+            if total <= 0 or self.bodiless or self.put_part_of_file(wrapper, fd, position, total):
+                self.complete()
+                return 1
         except BaseException:
-            native.rollback(self.shared.thread, self.conn, mark)  # the file will be closed, its descriptor be another's
+            native.rollback(self.shared.thread, self.conn, mark)
             raise
-        return 1
+        native.rollback(self.shared.thread, self.conn, mark)
+        return 0
 
     cdef int put_part_of_file(self, FileWrapper wrapper, int fd, int64_t position, int64_t n) except -1:
+        """0 if there is no descriptor left for the queue to have one of its own."""
+        cdef int rc
         if self.chunked:
             self.put_chunk_size(<size_t>n)
         Py_INCREF(wrapper)
-        if native.file(self.shared.thread, self.conn, fd, position, <size_t>n, <void *>wrapper) != FW_OK:
+        rc = native.file(self.shared.thread, self.conn, fd, position, <size_t>n, <void *>wrapper)
+        if rc != FW_OK:
             Py_DECREF(wrapper)
-            raise MemoryError("no memory for the response")
+            return check_memory(rc if rc == -ENOMEM else FW_OK)
         self.sent += n
         if self.chunked:
             check_memory(native.copy(self.shared.thread, self.conn, b"\r\n", 2))
-        return 0
+        return 1
 
     cdef Outcome pump(self) except *:
         """Asks for blocks; each is on its way before the next one is asked for."""
@@ -385,22 +390,16 @@ cdef class Response:
         return 0
 
     cdef int put_chunk_size(self, size_t n) except -1:
-        cdef char *start = native.reserve(self.shared.thread, self.conn, CHUNK_ROOM)
-        cdef char *to
-        if start == NULL:
-            raise MemoryError("no memory for the response")
-        to = text(start + native.hexadecimal(start, n), b"\r\n", 2)
+        cdef char *start = room_for(self.shared, self.conn, CHUNK_ROOM)
+        cdef char *to = text(start + native.hexadecimal(start, n), b"\r\n", 2)
         native.commit(self.conn, to - start)
         return 0
 
     cdef int put_chunk(self, object block, size_t n) except -1:
         """One chunk (RFC 9112 7.1)."""
         cdef size_t inside = n if n < COPY_BELOW else 0
-        cdef char *start = native.reserve(self.shared.thread, self.conn, inside + CHUNK_ROOM)
-        cdef char *to
-        if start == NULL:
-            raise MemoryError("no memory for the response")
-        to = start + native.hexadecimal(start, n)
+        cdef char *start = room_for(self.shared, self.conn, inside + CHUNK_ROOM)
+        cdef char *to = start + native.hexadecimal(start, n)
         to = text(to, b"\r\n", 2)
         if inside:
             to = text(text(to, PyBytes_AS_STRING(block), n), b"\r\n", 2)
