@@ -378,7 +378,7 @@ def test_writes_and_the_file_come_in_order(stored: Callable[[bytes], Path]) -> N
 
 
 class Lent:
-    """An application that keeps the file it returns, as one does that closes what lasts too long."""
+    """An application that keeps what it returns, as one does that closes what lasts too long."""
 
     def __init__(self, path: Path, *headers: tuple[str, str]) -> None:
         self.path = path

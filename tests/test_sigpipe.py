@@ -1,4 +1,4 @@
-"""A write whose reader has gone is an error of that write, whatever the application does to SIGPIPE.
+"""A write whose reader has gone fails by itself, whatever the application does to SIGPIPE.
 
 Rule: the application gives the signal its default effect in the process that serves it, then each
 thing that the server writes to is taken away, and the same process answers afterwards.

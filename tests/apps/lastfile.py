@@ -17,7 +17,7 @@ SOFT, HARD = resource.getrlimit(resource.RLIMIT_NOFILE)
 
 def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
     resource.setrlimit(resource.RLIMIT_NOFILE, (SOFT, HARD))
-    file = Path(os.environ["LAST_FILE"]).open("rb")
+    file = Path(os.environ["LAST_FILE"]).open("rb")  # noqa: SIM115
     resource.setrlimit(resource.RLIMIT_NOFILE, (file.fileno() + 1, HARD))
     write = start_response("200 OK", [("Content-Type", "application/octet-stream")])
     if environ["PATH_INFO"] == "/chunks":

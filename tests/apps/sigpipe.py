@@ -24,7 +24,7 @@ def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[byt
     start_response("200 OK", [("Content-Type", "text/plain")])
     if first == "file":
         stand(int(port), gripping=False)
-        file = tempfile.TemporaryFile()  # noqa: SIM115: the server closes it
+        file = tempfile.TemporaryFile()  # noqa: SIM115
         file.truncate(8 << 20)
         return environ["wsgi.file_wrapper"](file)  # type: ignore[no-any-return]
     environ["wsgi.errors"].write("hello\n")
