@@ -1,8 +1,9 @@
 """What slow clients do to the others: `python -m bench.slow [--servers ...] [--phases ...]`.
 
 A crowd of slow clients hangs on one worker: 5,000 that send one byte a second in the head ("head")
-or in the body ("body") of a request or take one byte a second of a page of 100 KB ("read"), or
-1,000 that read 50 MB of generated response at 10 KB/s ("generated"). Beside them a well-behaved
+or in the body ("body") of a request or take one byte a second of a page of 100 KB ("read"), 1,000
+that read 50 MB of generated response at 10 KB/s ("generated"), or 2,000 that take nothing of it
+("silent"). Beside them a well-behaved
 client asks for hello, first without the crowd, then with it. The figures are the change of its
 latency and the growth of the server's resident memory. The crowd lives in a process of its own; the
 server has one core, the clients another.
@@ -33,6 +34,7 @@ PHASES = {
     "body": (BODY, b"p", 0, 5000),
     "read": (PAGE, b"", 1, 5000),
     "generated": (GENERATED, b"", 10_000, 1000),
+    "silent": (GENERATED, b"", 0, 2000),
 }
 TURNS = 100  #: the crowd is fed in so many parts of a second, for its clients are no chorus
 ASKED, PAUSE = 1000, 0.005  #: requests of the well-behaved client, seconds between two
@@ -71,6 +73,7 @@ def feed(client: socket.socket, fed: bytes, taken: int) -> bool:
     try:
         if fed:
             client.send(fed)
+        if not taken:
             return True
         return client.recv(taken) != b""
     except BlockingIOError:
@@ -120,7 +123,7 @@ def main() -> None:
     parser.add_argument("--servers", default=peers.OURS)
     parser.add_argument("--phases", default=",".join(PHASES))
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--clients", type=int, help="instead of 5,000 (1,000 for generated)")
+    parser.add_argument("--clients", type=int, help="instead of the numbers above")
     parser.add_argument("--crowd", nargs=3, metavar=("PHASE", "PORT", "COUNT"))
     arguments = parser.parse_args()
     if arguments.crowd:

@@ -272,6 +272,10 @@ def judge_crowds(found: dict[str, dict[str, float]]) -> list[Verdict]:
                 Verdict("1,000 readers of 50 MB at 10 KB/s: RSS", total, 400, "MB", note=note)
             )
             continue
+        if phase == "silent":
+            total = None if one is None else round(one["rss_mb"], 1)
+            verdicts.append(Verdict("2,000 that read nothing of a stream: RSS", total, 150, "MB"))
+            continue
         title = f"5,000 slow in {phase}, one thread"
         verdicts.append(Verdict(f"{title}: p99 of the polite rises by", rise, 5.0, "ms", note=note))
         verdicts.append(Verdict(f"{title}: RSS grows by", growth, 60, "MB"))

@@ -12,6 +12,7 @@
 #include "intake.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -74,6 +75,7 @@ static void release(fw_hub *h, fw_conn *c)
 {
     fw_deadline_clear(&c->deadline);
     fw_outq_clear(&c->out, &h->pool);
+    fw_conn_uncount(h, c);
     fw_intake_clear(h, c);
     if (c->polled)
         fw_poller_del(&h->poller, c->fd);
@@ -156,6 +158,7 @@ void fw_conn_close(fw_hub *h, fw_conn *c)
         c->unsent = c->out.bytes;
         c->broken = true;
         fw_outq_clear(&c->out, &h->pool);
+        fw_conn_uncount(h, c);
         call_owner(h, c, FW_TURN_GONE);
         return;
     default: fw_conn_die(h, c);
@@ -186,15 +189,28 @@ int fw_conn_send(fw_conn *c, fw_pool *pool, uint64_t *sent)
     atomic_store_explicit(&c->blocked, true, memory_order_relaxed);
     int rc = fw_outq_flush(&c->out, pool, c->fd);
     *sent += before - c->out.bytes;
-    if (rc == FW_RETRY)
+    if (rc == FW_RETRY) {
+        c->pace.moved += before - c->out.bytes;
         return rc;
+    }
     atomic_store_explicit(&c->blocked, false, memory_order_relaxed);
+    atomic_store_explicit(&c->pace.waits, false, memory_order_relaxed);
     if (fw_unlikely(rc < 0)) {
         c->unsent = c->out.bytes;
         c->broken = true;
         fw_outq_clear(&c->out, pool);
     }
     return rc;
+}
+
+bool fw_conn_has_room(fw_conn *c)
+{
+    struct pollfd p = {.fd = c->fd, .events = POLLOUT};
+    atomic_store_explicit(&c->blocked, true, memory_order_relaxed); /* first, as above */
+    if (poll(&p, 1, 0) == 0)
+        return false;
+    atomic_store_explicit(&c->blocked, false, memory_order_relaxed);
+    return true;
 }
 
 int fw_conn_flush(fw_hub *h, fw_conn *c)
@@ -253,7 +269,7 @@ void fw_conn_settle(fw_hub *h, fw_conn *c)
         after_flush(h, c);
     } else if (rc == FW_RETRY) {
         fw_conn_move(c, FW_STATE_FLUSH);
-        fw_deadline_set(&h->deadlines, &c->deadline, FW_CLASS_WRITE, h->now);
+        fw_conn_await(h, c);
         if (fw_intake_settle(h, c) != FW_OK)
             fw_conn_die(h, c);
         else
@@ -301,16 +317,20 @@ void fw_conn_output_moved(fw_hub *h, fw_conn *c, int rc)
     }
     switch (c->state) {
     case FW_STATE_FLUSH:
-        if (rc == FW_OK)
+        if (rc != FW_OK) {
+            fw_conn_await(h, c);
+        } else {
+            fw_conn_uncount(h, c);
             after_flush(h, c);
-        else
-            fw_deadline_set(&h->deadlines, &c->deadline, FW_CLASS_WRITE, h->now);
+        }
         return;
     case FW_STATE_SUSPENDED:
-        if (c->out.bytes > h->cfg.high_water / 4)
-            fw_deadline_set(&h->deadlines, &c->deadline, FW_CLASS_WRITE, h->now);
-        else
+        if (c->out.bytes > atomic_load_explicit(&h->mark, memory_order_relaxed) / 4) {
+            fw_conn_await(h, c);
+        } else {
+            fw_conn_count(h, c);
             call_owner(h, c, FW_TURN_RESUME);
+        }
         return;
     default: return; /* an interim response while the body arrives */
     }
@@ -337,7 +357,7 @@ static void rest(fw_hub *h, fw_conn *c)
 {
     h->now = fw_deadline_clock();
     fw_conn_move(c, FW_STATE_SUSPENDED);
-    fw_deadline_set(&h->deadlines, &c->deadline, FW_CLASS_WRITE, h->now);
+    fw_conn_await(h, c);
     if (c->broken || fw_intake_settle(h, c) != FW_OK)
         fw_conn_close(h, c);
     else if (fw_conn_arm(h, c) && !atomic_load_explicit(&c->blocked, memory_order_relaxed))
@@ -374,10 +394,13 @@ void fw_conn_finish(fw_hub *h, fw_conn *c, bool keep, bool cut, bool more)
         fw_conn_die(h, c);
         return;
     }
+    if (fw_unlikely(c->counted != 0))
+        fw_conn_uncount(h, c); /* counted anew if it waits again */
     if (!keep) { /* `keep` is what the head said: a stop that began later does not take it back */
         c->closing = true;
         c->lingers = !cut && (!client_closes || c->in != NULL || c->input);
-    } else if (c->in != NULL && h->shares && c->out.bytes < FW_SHARE) {
+    } else if (c->in != NULL && h->shares && c->out.bytes < FW_SHARE &&
+               !atomic_load_explicit(&c->blocked, memory_order_relaxed)) {
         fw_conn_digest(h, c); /* pipelined: the next response may share the send */
         return;
     }

@@ -68,6 +68,17 @@ typedef struct fw_buffer {
 
 #define FW_RECEIVE 32768 /* bytes of the loop's receive buffer */
 
+/* How fast a client takes a queue that has found its socket full: measured from there until it has emptied. */
+typedef struct fw_pace {
+    atomic_bool waits; /* it is being measured */
+    uint32_t since;    /* ms, the low bits: when it began */
+    uint32_t moved_at; /* ... and when the socket took something last (for the write timeout) */
+    uint32_t taken_at; /* ... and when the client did, as far as the looks have seen */
+    int unacked;       /* bytes that were in the socket then, and not taken yet */
+    uint64_t moved;    /* bytes that the socket has taken since */
+    uint64_t taken;    /* ... and the client, at the last look */
+} fw_pace;
+
 typedef struct fw_conn {
     fw_handle handle;
     uint8_t state; /* enum fw_state */
@@ -94,6 +105,8 @@ typedef struct fw_conn {
     fw_request *req; /* from the first byte of a head to the end of its response */
     fw_buffer *in;   /* NULL while nothing unread is here: an idle connection holds no buffer */
     fw_outq out;
+    size_t counted; /* what of hub.queued is ours */
+    fw_pace pace;
     size_t unsent; /* of a broken connection: what was queued then */
     struct fw_owner *owner; /* who pulled it last: a suspended response goes on there */
     void *user; /* the worker's: the suspended response; owned by whoever pulled it last */
@@ -137,6 +150,8 @@ typedef struct fw_hub {
     fw_conn *ready_head, *ready_tail; /* complete requests */
     _Atomic uint32_t nready;          /* ... and their number */
     fw_conn *again;  /* more to read, in a later turn */
+    size_t queued;        /* bytes of memory that queues of waiting connections take (conn.counted) */
+    _Atomic(size_t) mark; /* unsent bytes at which an application is held back now; 0: as soon as its client is late */
     fw_conn *dead;   /* closed since the last safe point */
     fw_conn *buried; /* closed, and only their `peer` waits to be handed back */
     fw_conn conns;   /* sentinel of the list of all */
@@ -176,6 +191,10 @@ fw_conn *fw_conn_pull(fw_hub *h, fw_owner *owner, bool any);
  * `*sent` grows by the bytes.  FW_OK: all sent; FW_RETRY: some remains; -errno: the client is gone, and all that
  * remains is to finish. */
 int fw_conn_send(fw_conn *c, fw_pool *pool, uint64_t *sent);
+
+/* The owner of a BUSY connection with an empty queue asks whether its socket has room. If not, the poller tells when it
+ * has. */
+bool fw_conn_has_room(fw_conn *c);
 
 /* The owner parks the response `user` until the queue has drained (then TURN_RESUME) or the client is gone (then
  * TURN_GONE). */

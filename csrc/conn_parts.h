@@ -21,6 +21,16 @@ void fw_conn_ready(fw_hub *h, fw_conn *c);
 /* Sends what the socket takes; results as fw_outq_flush. */
 int fw_conn_flush(fw_hub *h, fw_conn *c);
 
+/* Notes what memory its queue takes while it waits; and how much others may queue then. */
+void fw_conn_count(fw_hub *h, fw_conn *c);
+void fw_conn_uncount(fw_hub *h, fw_conn *c);
+
+/* It waits for its client from now on, or the client has taken something: the time for that begins anew. */
+void fw_conn_await(fw_hub *h, fw_conn *c);
+
+/* The time has passed that a client has between two bytes, or (FW_CLASS_PACE) between two looks at how fast it is. */
+void fw_conn_look(fw_hub *h, fw_conn *c);
+
 /* Sends what is queued, or waits for the poller to do so; then closes, or goes on with what has been received. */
 void fw_conn_settle(fw_hub *h, fw_conn *c);
 

@@ -342,8 +342,10 @@ void fw_conn_event(fw_hub *h, fw_conn *c, unsigned flags)
         return;
     c->eof |= (flags & FW_EVENT_EOF) != 0;
     c->input |= (flags & FW_EVENT_IN) != 0;
-    if ((flags & FW_EVENT_OUT) && atomic_exchange(&c->blocked, false) && c->state == FW_STATE_BUSY)
+    if ((flags & FW_EVENT_OUT) && atomic_exchange(&c->blocked, false) && c->state == FW_STATE_BUSY) {
         c->owner->writable = h->called = true;
+        atomic_store_explicit(&c->pace.waits, false, memory_order_relaxed); /* for the application, not for its client */
+    }
     if (c->state == FW_STATE_BUSY || c->state == FW_STATE_READY || c->held)
         return;
     if ((flags & FW_EVENT_ERR) && (c->state == FW_STATE_SUSPENDED || c->state == FW_STATE_FLUSH)) {
@@ -351,7 +353,7 @@ void fw_conn_event(fw_hub *h, fw_conn *c, unsigned flags)
         fw_conn_close(h, c);
         return;
     }
-    if ((flags & FW_EVENT_OUT) && c->out.head != NULL)
+    if ((flags & FW_EVENT_OUT) && (c->out.head != NULL || c->state == FW_STATE_SUSPENDED))
         fw_conn_output_moved(h, c, fw_conn_flush(h, c));
     if (c->input && awaits_input(c) && !c->again)
         fw_conn_read(h, c);
@@ -362,7 +364,11 @@ void fw_conn_event(fw_hub *h, fw_conn *c, unsigned flags)
 void fw_conn_expire(fw_hub *h, fw_conn *c)
 {
     const bool receiving = c->state == FW_STATE_HEAD || c->state == FW_STATE_BODY;
-    h->stats.timeouts += receiving || c->state == FW_STATE_FLUSH || c->state == FW_STATE_SUSPENDED;
+    if (c->state == FW_STATE_FLUSH || c->state == FW_STATE_SUSPENDED) {
+        fw_conn_look(h, c);
+        return;
+    }
+    h->stats.timeouts += receiving;
     if (receiving)
         refuse(h, c, 408, "the request took too long to arrive");
     else

@@ -31,6 +31,7 @@ enum fw_class {
     FW_CLASS_KEEPALIVE, /* between two requests */
     FW_CLASS_LINGER,    /* how long a refused peer may go on talking before we hang up */
     FW_CLASS_RETIRE,    /* how long an idle connection of a stopping worker waits for a request on its way */
+    FW_CLASS_PACE,      /* between two looks at how fast a client takes its response (min_rate), instead of WRITE */
     FW_CLASSES
 };
 
@@ -43,9 +44,10 @@ typedef struct fw_config {
     uint64_t limit_body;       /* request body after decoding; 0 = none */
     size_t body_memory;        /* a larger body goes to an unlinked temporary file */
     size_t high_water;         /* unsent response bytes at which an application is held back */
+    size_t response_memory;    /* bytes that all waiting responses may take: high_water sinks for it; 0 = no limit */
     uint32_t max_connections;
     uint32_t max_ready; /* complete requests that may wait for a thread; 0 = as many as there are connections */
-    uint32_t min_rate;  /* bytes/s that a request must arrive with on average; 0 = none */
+    uint32_t min_rate;  /* bytes/s that a request must arrive, and a queued response be taken with, on average; 0 = none */
     uint32_t min_rate_grace_ms; /* ... from this time after its beginning on */
     uint32_t timeouts[FW_CLASSES];
     uint32_t graceful_ms; /* how long a graceful stop may take */

@@ -5,6 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define PACE_MS 1000 /* between two looks at how fast a client takes its response, at most and at least */
+#define PACE_LEAST_MS 50
+
 void fw_config_defaults(fw_config *cfg)
 {
     *cfg = (fw_config){
@@ -14,6 +17,7 @@ void fw_config_defaults(fw_config *cfg)
         .limit_header = 65536,
         .body_memory = 1 << 20,
         .high_water = 256 << 10,
+        .response_memory = 64 << 20,
         .max_connections = 10000,
         .min_rate_grace_ms = 5000,
         .timeouts = {[FW_CLASS_HEADER] = 30000,
@@ -29,11 +33,24 @@ void fw_config_defaults(fw_config *cfg)
     };
 }
 
+/* Often enough for the write timeout, which is judged at the same looks. */
+static uint32_t pace(const fw_config *cfg)
+{
+    uint32_t ms = PACE_MS;
+    if (cfg->min_rate_grace_ms < ms)
+        ms = cfg->min_rate_grace_ms;
+    if (cfg->timeouts[FW_CLASS_WRITE] != 0 && cfg->timeouts[FW_CLASS_WRITE] < ms)
+        ms = cfg->timeouts[FW_CLASS_WRITE];
+    return ms > PACE_LEAST_MS ? ms : PACE_LEAST_MS;
+}
+
 int fw_hub_open(fw_hub *h, const fw_llhttp_api *api, const fw_config *cfg, int events)
 {
     memset(h, 0, sizeof *h);
     h->api = api;
     h->cfg = *cfg;
+    h->cfg.timeouts[FW_CLASS_PACE] = pace(cfg);
+    atomic_init(&h->mark, cfg->high_water);
     h->conns.prev = h->conns.next = &h->conns;
     fw_deadlines_open(&h->deadlines, h->cfg.timeouts);
     h->now = fw_deadline_clock();

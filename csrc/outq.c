@@ -23,6 +23,7 @@
 #define IOV_BATCH 64
 #define FILE_BATCH ((size_t)1 << 30) /* one sendfile call; Linux moves at most 2 GiB - 4096 at once */
 #define POOL_CHUNKS 64
+#define LOOKED_AT 64 /* pieces that are looked at one by one: a list of blocks may be of any length */
 
 enum piece_kind { PIECE_CHUNK, PIECE_REF, PIECE_FILE };
 
@@ -198,6 +199,27 @@ size_t fw_outq_held(const fw_outq *q)
     return q->bytes + (p != NULL && p->kind == PIECE_REF ? p->whole - p->left : 0);
 }
 
+/* Bytes that a piece occupies, more or less. */
+static size_t piece_memory(const fw_piece *p)
+{
+    switch (p->kind) {
+    case PIECE_CHUNK: return sizeof *p + (size_t)(p->at - p->data) + p->left + p->room;
+    case PIECE_REF: return sizeof *p + p->whole;
+    default: return sizeof *p;
+    }
+}
+
+size_t fw_outq_memory(const fw_outq *q)
+{
+    size_t sum = 0, behind = q->bytes;
+    const fw_piece *p = q->head;
+    for (int i = 0; p != NULL && i < LOOKED_AT; p = p->next, i++) {
+        sum += piece_memory(p);
+        behind -= p->left;
+    }
+    return sum + (p != NULL ? behind : 0);
+}
+
 fw_outq_mark fw_outq_here(const fw_outq *q)
 {
     fw_outq_mark m = {q->tail, q->tail != NULL ? q->tail->left : 0};
@@ -227,6 +249,33 @@ void fw_outq_rollback(fw_outq *q, fw_pool *pool, fw_outq_mark mark)
     mark.tail->room += surplus;
     q->bytes -= surplus;
     q->tail = mark.tail;
+}
+
+/* A piece of its own size with what is left of `p`, which is dropped; or `p`. */
+static fw_piece *piece_fit(fw_piece *p, fw_pool *pool)
+{
+    if (p->kind == PIECE_FILE || p->left > piece_memory(p) / 2)
+        return p;
+    fw_piece *fit = piece_new(PIECE_CHUNK, p->left);
+    if (fit == NULL)
+        return p;
+    memcpy(fit->data, p->at, p->left);
+    fit->left = p->left;
+    fit->room = 0;
+    fit->next = p->next;
+    piece_drop(p, pool);
+    return fit;
+}
+
+void fw_outq_compact(fw_outq *q, fw_pool *pool)
+{
+    fw_piece **at = &q->head;
+    for (int i = 0; *at != NULL && i < LOOKED_AT; at = &(*at)->next, i++) {
+        const bool last = *at == q->tail;
+        *at = piece_fit(*at, pool);
+        if (last)
+            q->tail = *at;
+    }
 }
 
 void fw_outq_clear(fw_outq *q, fw_pool *pool)

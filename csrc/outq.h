@@ -32,6 +32,9 @@ typedef struct fw_outq {
 /* Bytes of memory that the queue keeps: a block of which some has been sent is kept whole. */
 size_t fw_outq_held(const fw_outq *q);
 
+/* The same with what its chunks have not been filled with; no more than a guess behind the first few dozen pieces. */
+size_t fw_outq_memory(const fw_outq *q);
+
 /* A place in the queue to return to; see fw_outq_rollback. */
 typedef struct fw_outq_mark {
     fw_piece *tail;
@@ -62,6 +65,10 @@ void fw_outq_rollback(fw_outq *q, fw_pool *pool, fw_outq_mark mark);
 /* Sends what the socket takes.  FW_OK: the queue is empty; FW_RETRY: bytes remain; -errno: the connection is broken
  * (-EIO: a file was shorter than promised). */
 int fw_outq_flush(fw_outq *q, fw_pool *pool, int fd);
+
+/* Puts what is left of half-empty chunks and of half-sent blocks, of the first few dozen pieces, into memory of its size.
+ * What there is no memory for stays as it is. */
+void fw_outq_compact(fw_outq *q, fw_pool *pool);
 
 /* Drops everything. */
 void fw_outq_clear(fw_outq *q, fw_pool *pool);

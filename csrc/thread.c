@@ -169,6 +169,17 @@ int fw_thread_send(fw_thread *t, fw_conn *c)
     return rc;
 }
 
+int fw_thread_pass(fw_thread *t, fw_conn *c, bool more)
+{
+    const size_t mark = atomic_load_explicit(&t->loop->hub.mark, memory_order_relaxed);
+    const int rc = fw_thread_send(t, c);
+    if (rc == FW_RETRY && fw_outq_held(&c->out) < mark)
+        return FW_OK;
+    if (rc == FW_OK && more && fw_unlikely(mark == 0) && !fw_conn_has_room(c))
+        return FW_RETRY;
+    return rc;
+}
+
 /* ---- turns ----------------------------------------------------------------------------------------------------- */
 
 static bool pull(fw_thread *t, fw_conn **out)

@@ -80,6 +80,11 @@ void fw_thread_enter(fw_thread *t);
 /* Sends what is queued; results as fw_conn_send. */
 int fw_thread_send(fw_thread *t, fw_conn *c);
 
+/* The same for a streamed block. FW_RETRY: the application is to be held back, because so much is queued, or (`more`: it
+ * is to be asked for another block) because memory is short (fw_hub.mark is 0) and the socket is full. To be called
+ * between the gates. */
+int fw_thread_pass(fw_thread *t, fw_conn *c, bool more);
+
 /* Leaves what is queued to the standby, which sends it within about a millisecond. FW_OK, or -EPIPE: the client is
  * gone. */
 int fw_thread_gather(fw_thread *t, fw_conn *c);
@@ -121,7 +126,8 @@ static inline size_t fw_thread_unsent(fw_thread *t, const fw_conn *c)
  * the gate, as above. */
 static inline bool fw_thread_gathers(fw_thread *t, const fw_conn *c)
 {
-    return t->loop->crew.running && fw_thread_queued(t, c) < FW_GATHER;
+    return t->loop->crew.running && fw_thread_queued(t, c) < FW_GATHER &&
+           fw_likely(atomic_load_explicit(&t->loop->hub.mark, memory_order_relaxed) >= FW_GATHER);
 }
 
 /* Parks the response `user`: fw_conn_suspend. */

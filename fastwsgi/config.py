@@ -210,14 +210,22 @@ _TABLE = (
         "($TMPDIR). Worker memory can grow by this much per connection",
         metavar="BYTES", core=True),
     Setting(
+        "response_memory", "limits", ("--response-memory",), 64 << 20, values.size,
+        "bytes that the responses of a worker may have waiting for their clients, more or less: as "
+        "their sum grows from a quarter to a half of this, each application is held back earlier, "
+        "in the end after each block. 0 for no limit: 256 KiB for each connection",
+        metavar="BYTES", core=True),
+    Setting(
         "min_rate", "limits", ("--min-rate",), 0, values.whole(0, 1_000_000_000),
         "bytes per second that a request head or body must arrive with on average, once it has "
-        "taken --min-rate-grace; a slower one is answered 408. 0 for none: the timeouts alone "
+        "taken --min-rate-grace, and that a client must take of a response that waits for it; a "
+        "slower request is answered 408, a slower response cut off. 0 for none: the timeouts alone "
         "decide, and a byte now and then satisfies those",
         metavar="BYTES", core=True),
     Setting(
         "min_rate_grace", "limits", ("--min-rate-grace",), 5.0, values.seconds,
-        "how long a request head or body may take before --min-rate is asked of it",
+        "how long a request head or body may take, or a response wait for its client, before "
+        "--min-rate is asked of it",
         metavar="SECONDS", core=True),
     Setting(
         "overload", "limits", ("--overload",), "wait", values.choice("wait", "503"),

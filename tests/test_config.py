@@ -158,6 +158,7 @@ def test_defaults_are_those_promised() -> None:
         "limit_request_line": 8190, "limit_request_fields": 100,
         "limit_request_field_size": 8190, "limit_request_header": 65536,
         "limit_request_body": 0, "body_memory": 1 << 20, "overload": "wait",
+        "response_memory": 64 << 20,
         "header_map": "drop", "script_name": "", "sendfile": True}
 
 

@@ -171,6 +171,45 @@ def test_is_closed_where_it_began_when_nobody_reads_it(place: str, threads: int)
         assert body.stayed_where_it_began(), body.seen
 
 
+def test_is_closed_where_it_began_when_it_is_read_too_slowly(place: str, threads: int) -> None:
+    app = Streaming()
+    with (
+        serve(app, bind=place, threads=threads, write_timeout=LATER, min_rate=1_000_000_000,
+              min_rate_grace=SOON) as server,
+        ExitStack() as stack,
+    ):
+        clients = readers(stack, server.address)
+        for body in app.bodies.values():
+            assert body.closed.wait(TIMEOUT)
+        assert fetch(server.address, "/context").body == b"nobody's"
+        for client in clients.values():
+            with suppress(ConnectionResetError):
+                client.rest()
+    for body in app.bodies.values():
+        assert body.closes == 1
+        assert body.left
+        assert body.stayed_where_it_began(), body.seen
+
+
+def test_goes_on_however_little_memory_there_is(place: str, threads: int) -> None:
+    """Each block waits for the last one; who reads is not held up by who does not."""
+    app = Streaming()
+    with (
+        serve(app, bind=place, threads=threads, response_memory=1) as server,
+        ExitStack() as stack,
+    ):
+        clients = readers(stack, server.address)
+        left = {name: app.bodies[name].left for name in clients}
+        name, client = clients.popitem()
+        assert b"".join(client.chunks()) == name.encode().ljust(BLOCK, b".") * BLOCKS
+        assert all(app.bodies[other].left == left[other] > 0 for other in clients)
+        for name, client in clients.items():
+            assert b"".join(client.chunks()) == name.encode().ljust(BLOCK, b".") * BLOCKS
+    for body in app.bodies.values():
+        assert body.closes == 1
+        assert body.stayed_where_it_began(), body.seen
+
+
 def test_is_closed_where_it_began_when_the_server_stops(place: str, threads: int) -> None:
     """Past graceful_timeout nobody waits for readers that do not read."""
     app = Streaming()

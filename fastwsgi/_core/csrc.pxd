@@ -88,11 +88,12 @@ cdef extern from "fw.h" nogil:
         uint64_t limit_body
         size_t body_memory
         size_t high_water
+        size_t response_memory
         uint32_t max_connections
         uint32_t max_ready
         uint32_t min_rate
         uint32_t min_rate_grace_ms
-        uint32_t timeouts[6]
+        uint32_t timeouts[7]
         uint32_t graceful_ms
         uint32_t beat_ms
         fw_header_map header_map
@@ -319,6 +320,7 @@ cdef extern from "thread.h" nogil:
     void fw_thread_finish(fw_thread *, fw_conn *, bint keep, bint cut)
     void fw_thread_enter(fw_thread *)
     int fw_thread_send(fw_thread *, fw_conn *)
+    int fw_thread_pass(fw_thread *, fw_conn *, bint more)
     size_t fw_thread_queued(fw_thread *, const fw_conn *)
     size_t fw_thread_unsent(fw_thread *, const fw_conn *)
     bint fw_thread_gathers(fw_thread *, const fw_conn *)

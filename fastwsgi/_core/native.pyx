@@ -157,16 +157,14 @@ cdef int send(fw_thread *t, fw_conn *c) noexcept:
     return rc
 
 
-cdef int pass_on(fw_thread *t, fw_conn *c) noexcept:
+cdef int pass_on(fw_thread *t, fw_conn *c, bint more) noexcept:
     # A small block waits for the standby, which costs no system call and needs no release of the lock.
     cdef int rc
     if csrc.fw_thread_gathers(t, c):
         return csrc.fw_thread_gather(t, c)
     with nogil:
         csrc.fw_thread_open_gate(t)
-        rc = csrc.fw_thread_send(t, c)
-        if rc == FW_RETRY and csrc.fw_outq_held(&c.out) < t.loop.hub.cfg.high_water:
-            rc = FW_OK
+        rc = csrc.fw_thread_pass(t, c, more)
         csrc.fw_thread_close_gate(t)
     return rc
 

@@ -106,7 +106,7 @@ cdef class Response:
         if PyBytes_GET_SIZE(data) == 0:
             return
         self.put_block(data)
-        rc = native.pass_on(self.shared.thread, self.conn)
+        rc = native.pass_on(self.shared.thread, self.conn, True)
         if rc == FW_RETRY:
             rc = native.wait(self.shared.thread, self.conn)
             while rc == FW_RETRY:
@@ -336,7 +336,7 @@ cdef class Response:
             if self.bodiless:
                 self.exhausted = True
                 break
-            rc = native.pass_on(self.shared.thread, self.conn)
+            rc = native.pass_on(self.shared.thread, self.conn, True)
             if rc == FW_RETRY:
                 return PARKED
             if rc < 0:
@@ -350,7 +350,10 @@ cdef class Response:
         cdef int rc
         if self.closer is not None:
             if native.queued(self.shared.thread, self.conn):
-                rc = (native.send if self.iterator is None else native.pass_on)(self.shared.thread, self.conn)
+                if self.iterator is None:
+                    rc = native.send(self.shared.thread, self.conn)
+                else:
+                    rc = native.pass_on(self.shared.thread, self.conn, False)
                 if rc == FW_RETRY:
                     return PARKED
                 if rc < 0:

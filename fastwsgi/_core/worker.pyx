@@ -78,6 +78,8 @@ cdef int configure(fw_config *cfg, object settings) except -1:
             cfg.limit_body = value
         elif name == "body_memory":
             cfg.body_memory = value
+        elif name == "response_memory":
+            cfg.response_memory = value
         elif name == "worker_connections":
             cfg.max_connections = bounded(value, 1 << 30)
         elif name == "header_timeout":

@@ -43,7 +43,6 @@ void app_file(stage *s, fw_conn *c)
 
 void app_stream(stage *s, fw_conn *c)
 {
-    fw_hub *h = &s->loop->hub;
     app_state *a = s->data;
     if (c->turn == FW_TURN_REQUEST) {
         a->blocks = 0;
@@ -61,12 +60,12 @@ void app_stream(stage *s, fw_conn *c)
             return;
         }
         a->blocks++;
-        int rc = fw_thread_send(s->thread, c);
-        if (rc == FW_RETRY && c->out.bytes > h->cfg.high_water) {
+        int rc = fw_thread_pass(s->thread, c, a->blocks < APP_BLOCKS);
+        if (rc == FW_RETRY) {
             fw_thread_suspend(s->thread, c, &a->token);
             return;
         }
-        if (rc < 0 && rc != FW_RETRY) {
+        if (rc < 0) {
             break_off(s, c);
             return;
         }

@@ -1,0 +1,238 @@
+/* test_conn_wait.c - what responses cost that wait for their clients: memory, and how slow a client may be. */
+#include "apps.h"
+#include "faults.h"
+#include "harness.h"
+#include "stage.h"
+
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define GET "GET /x HTTP/1.1\r\nHost: h\r\n\r\n"
+#define SECONDS 60 /* that are tried at most */
+
+static char got[4 << 20];
+
+static fw_config config(void)
+{
+    fw_config cfg = defaults();
+    cfg.high_water = 2 * APP_BLOCK;
+    return cfg;
+}
+
+static void wait_ms(stage *s, unsigned ms)
+{
+    clock_advance(ms);
+    stage_run(s);
+    stage_run(s);
+}
+
+/* ---- time ------------------------------------------------------------------------------------------------------ */
+
+/* Takes so many bytes each second; returns the seconds until the server has ended the connection, or SECONDS. */
+static unsigned seconds_for(stage *s, int client, size_t each)
+{
+    for (unsigned i = 0; i < SECONDS; i++) {
+        if (s->loop->hub.stats.connections == 0)
+            return i;
+        for (size_t n = 0; n < each;) {
+            const ssize_t r = hear(client, got, each - n);
+            if (r <= 0)
+                break;
+            n += (size_t)r;
+        }
+        wait_ms(s, 1000);
+    }
+    return SECONDS;
+}
+
+static void a_client_that_takes_too_little_is_given_up(void)
+{
+    for (int streamed = 0; streamed < 2; streamed++) {
+        for (size_t each = 0; each <= 100; each += 50) {
+            fw_config cfg = config();
+            cfg.min_rate = 1000;
+            cfg.timeouts[FW_CLASS_WRITE] = SECONDS * 2000;
+            stage s;
+            fw_conn *c;
+            app_state a = {0};
+            trying("%zu bytes a second, streamed %d", each, streamed);
+            stage_open(&s, &cfg);
+            s.app = streamed ? app_stream : app_large;
+            s.data = &a;
+            const int client = stage_pair(&s, true, &c);
+            SAY(client, GET);
+            stage_run(&s);
+            CHECK_INT(c->state, streamed ? FW_STATE_SUSPENDED : FW_STATE_FLUSH);
+            const unsigned seconds = seconds_for(&s, client, each);
+            CHECK(seconds > cfg.min_rate_grace_ms / 1000 && seconds < SECONDS);
+            CHECK_INT(s.loop->hub.stats.timeouts, 1);
+            CHECK_INT(s.gone, streamed);
+            CHECK_INT(a.owned, 0);
+            close(client);
+            stage_close(&s);
+        }
+    }
+}
+
+static void a_client_that_takes_enough_is_served(void)
+{
+    fw_config cfg = config();
+    cfg.min_rate = 1000;
+    stage s;
+    fw_conn *c;
+    app_state a = {0};
+    stage_open(&s, &cfg);
+    s.app = app_stream;
+    s.data = &a;
+    const int client = stage_pair(&s, true, &c);
+    SAY(client, GET);
+    stage_run(&s);
+    CHECK_INT(seconds_for(&s, client, APP_LARGE / 40), SECONDS);
+    CHECK_INT(a.blocks, APP_BLOCKS);
+    CHECK_INT(c->state, FW_STATE_IDLE);
+    CHECK_INT(s.loop->hub.stats.timeouts, 0);
+    close(client);
+    stage_close(&s);
+}
+
+static void without_a_rate_a_byte_now_and_then_is_enough(void)
+{
+    const fw_config cfg = config();
+    stage s;
+    fw_conn *c;
+    app_state a = {0};
+    stage_open(&s, &cfg);
+    s.app = app_large;
+    s.data = &a;
+    const int client = stage_pair(&s, true, &c);
+    SAY(client, GET);
+    stage_run(&s);
+    for (int i = 0; i < 4; i++) { /* it takes what is there, just in time */
+        wait_ms(&s, cfg.timeouts[FW_CLASS_WRITE] - 1);
+        CHECK_INT(c->state, FW_STATE_FLUSH);
+        CHECK(hear(client, got, 8192) > 0);
+        while (hear(client, got, 1024) > 0 && c->out.bytes > APP_LARGE / 8)
+            ;
+        stage_run(&s);
+        if (c->state != FW_STATE_FLUSH)
+            break;
+    }
+    CHECK_INT(s.loop->hub.stats.timeouts, 0);
+    close(client);
+    stage_run(&s);
+    stage_close(&s);
+}
+
+/* ---- memory ---------------------------------------------------------------------------------------------------- */
+
+enum end { READ, LEFT, TIMED_OUT, ABANDONED, QUICK_STOP, ENDS };
+
+static void what_waits_is_counted_until_it_has_ended(void)
+{
+    static const stage_app APPS[] = {app_large, app_stream};
+    for (size_t app = 0; app < COUNT(APPS); app++) {
+        for (int end = 0; end < ENDS; end++) {
+            const fw_config cfg = config();
+            stage s;
+            fw_conn *c;
+            app_state a = {0};
+            trying("application %zu, end %d", app, end);
+            stage_open(&s, &cfg);
+            const fw_hub *h = &s.loop->hub;
+            s.app = APPS[app];
+            s.data = &a;
+            const int client = stage_pair(&s, true, &c);
+            SAY(client, GET);
+            stage_run(&s);
+            CHECK(h->queued >= c->out.bytes && c->out.bytes > 0);
+            switch (end) {
+            case READ: stage_hear(&s, client, got, sizeof got, 1, NULL); break;
+            case LEFT: close(client); break;
+            case TIMED_OUT: clock_advance(cfg.timeouts[FW_CLASS_WRITE]); break;
+            case ABANDONED: stage_abandon(&s); break;
+            default: fw_loop_stop(s.loop, FW_STOP_QUICK);
+            }
+            stage_run(&s);
+            stage_run(&s);
+            CHECK_INT(h->queued, 0);
+            CHECK_INT(h->mark, cfg.high_water);
+            if (end != LEFT)
+                close(client);
+            stage_close(&s);
+        }
+    }
+}
+
+/* The first takes nothing of a response that is as large as all may have queued; the second is held back for it. */
+static void a_response_is_held_back_earlier_when_others_have_queued_much(void)
+{
+    fw_config cfg = config();
+    cfg.response_memory = APP_LARGE;
+    stage s;
+    fw_conn *first, *second;
+    app_state large = {0}, stream = {0};
+    stage_open(&s, &cfg);
+    s.app = app_large;
+    s.data = &large;
+    const int hog = stage_pair(&s, true, &first);
+    SAY(hog, GET);
+    stage_run(&s);
+    CHECK_INT(first->state, FW_STATE_FLUSH);
+    CHECK_INT(s.loop->hub.mark, 0);
+
+    s.app = app_stream;
+    s.data = &stream;
+    const int reader = stage_pair(&s, true, &second);
+    SAY(reader, GET);
+    stage_run(&s);
+    CHECK_INT(second->state, FW_STATE_SUSPENDED);
+    CHECK(stream.blocks <= 2 && second->out.bytes <= APP_BLOCK);
+    const size_t n = stage_hear(&s, reader, got, sizeof got, 1, NULL); /* it reads, and is served to the end */
+    CHECK_INT(responses_in(got, n), 1);
+    CHECK_INT(stream.blocks, APP_BLOCKS);
+    CHECK_INT(second->state, FW_STATE_IDLE);
+    CHECK_INT(first->state, FW_STATE_FLUSH);
+
+    s.data = &large;
+    close(hog);
+    stage_run(&s);
+    stage_run(&s);
+    CHECK_INT(s.loop->hub.queued, 0);
+    CHECK_INT(s.loop->hub.mark, cfg.high_water);
+    close(reader);
+    stage_close(&s);
+}
+
+static void without_a_limit_nobody_is_held_back_for_others(void)
+{
+    fw_config cfg = config();
+    cfg.response_memory = 0;
+    stage s;
+    fw_conn *c;
+    app_state a = {0};
+    stage_open(&s, &cfg);
+    s.app = app_large;
+    s.data = &a;
+    const int client = stage_pair(&s, true, &c);
+    SAY(client, GET);
+    stage_run(&s);
+    CHECK(s.loop->hub.queued > 0);
+    CHECK_INT(s.loop->hub.mark, cfg.high_water);
+    close(client);
+    stage_run(&s);
+    stage_run(&s);
+    stage_close(&s);
+}
+
+int main(int argc, char **argv)
+{
+    static const test TESTS[] = {
+        T(a_client_that_takes_too_little_is_given_up),
+        T(a_client_that_takes_enough_is_served),
+        T(without_a_rate_a_byte_now_and_then_is_enough),
+        T(what_waits_is_counted_until_it_has_ended),
+        T(a_response_is_held_back_earlier_when_others_have_queued_much),
+        T(without_a_limit_nobody_is_held_back_for_others),
+    };
+    return RUN_TESTS(TESTS);
+}
