@@ -171,5 +171,6 @@ def test_c_knows_no_python() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(SOURCES))
-def test_no_file_grows_past_500_lines(name: str) -> None:
-    assert len(SOURCES[name].read_text(encoding="utf-8").splitlines()) <= 500
+def test_a_file_past_500_lines_says_why_in_its_first_comment(name: str) -> None:
+    lines = SOURCES[name].read_text(encoding="utf-8").splitlines()
+    assert len(lines) <= 500 or "more than 500 lines" in " ".join(lines[:20])

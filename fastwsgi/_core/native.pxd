@@ -54,7 +54,8 @@ cdef uint64_t clock_us() noexcept
 cdef size_t queued(fw_thread *t, const fw_conn *c) noexcept
 cdef size_t unsent(fw_thread *t, const fw_conn *c) noexcept
 cdef int send(fw_thread *t, fw_conn *c) noexcept     # drops the lock
-cdef int pass_on(fw_thread *t, fw_conn *c, bint more) noexcept  # drops the lock if it sends; FW_RETRY: past the high-water mark
+# drops the lock if it sends; FW_RETRY: the application is to be held back
+cdef int pass_on(fw_thread *t, fw_conn *c, bint more) noexcept
 cdef int wait(fw_thread *t, fw_conn *c) noexcept     # drops the lock
 cdef void suspend(fw_thread *t, fw_conn *c, void *user) noexcept  # drops the lock
 # drops the lock unless a turn is to be had without waiting

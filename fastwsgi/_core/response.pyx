@@ -4,6 +4,8 @@
 # abandon are the worker's. The head is validated and serialised in one pass, straight from the str objects; nothing of
 # an invalid head is ever queued. Everything here holds the interpreter lock, except inside native.send, pass_on, wait.
 #
+# It has more than 500 lines because one response is one machine, whose states are not to be looked for in two files.
+#
 # Ownership: between begin and end the connection is this thread's. Large blocks and files are queued by reference:
 # the queue then owns one reference to the object and gives it back through the pool's list of spent owners.
 
