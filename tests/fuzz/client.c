@@ -1,4 +1,4 @@
-/* client.c - the strict client of fuzz_conn.c. */
+/* client.c - the strict client. */
 #include "client.h"
 
 #include <sys/socket.h>
@@ -7,8 +7,9 @@
 void client_open(client *c, int fd, bool tcp)
 {
     c->fd = fd;
+    c->judge_head = NULL;
     c->tcp = tcp;
-    c->shut = c->ended = c->final = c->plain = false;
+    c->shut = c->ended = c->reset = c->final = c->plain = false;
     c->queued = c->nhead = 0;
     c->left = c->at = 0;
     c->seq = 0;
@@ -46,13 +47,12 @@ void client_send(client *c, size_t most)
     memmove(c->queue, c->queue + n, c->queued);
 }
 
-static bool begins(const client *c, const char *text)
+bool client_begins(const client *c, const char *text)
 {
     return c->nhead >= strlen(text) && memcmp(c->head, text, strlen(text)) == 0;
 }
 
-/* The number behind the only field line of this name; `none` if there is no such field. */
-static uint64_t number(const client *c, const char *field, uint64_t none)
+uint64_t client_number(const client *c, const char *field, uint64_t none)
 {
     char line[64];
     snprintf(line, sizeof line, "\r\n%s: ", field);
@@ -65,27 +65,32 @@ static uint64_t number(const client *c, const char *field, uint64_t none)
     return strtoull(at, NULL, 10);
 }
 
-static void head_complete(client *c)
+bool client_closes(const client *c)
 {
     static const char CLOSE[] = "\r\nConnection: close\r\n";
+    return memmem(c->head, c->nhead, CLOSE, sizeof CLOSE - 1) != NULL;
+}
+
+static void head_complete(client *c)
+{
     MUST(!c->final);
-    if (begins(c, "HTTP/1.1 100 ")) {
+    if (client_begins(c, "HTTP/1.1 100 ")) {
         MUST(c->nhead == strlen("HTTP/1.1 100 Continue\r\n\r\n"));
         return;
     }
-    const uint64_t length = number(c, "Content-Length", UINT64_MAX);
-    const uint64_t seq = number(c, "X-Seq", UINT64_MAX);
+    const uint64_t length = client_number(c, "Content-Length", UINT64_MAX);
+    const uint64_t seq = client_number(c, "X-Seq", UINT64_MAX);
     MUST(length != UINT64_MAX);
     c->left = length;
     c->at = 0;
     if (seq != UINT64_MAX) {
-        MUST(begins(c, "HTTP/1.1 200 OK\r\n"));
+        MUST(client_begins(c, "HTTP/1.1 200 OK\r\n"));
         MUST(seq == c->seq++);
         c->plain = false;
         return;
     }
-    MUST(begins(c, "HTTP/1.1 4") || begins(c, "HTTP/1.1 5"));
-    MUST(memmem(c->head, c->nhead, CLOSE, sizeof CLOSE - 1) != NULL);
+    MUST(client_begins(c, "HTTP/1.1 4") || client_begins(c, "HTTP/1.1 5"));
+    MUST(client_closes(c));
     c->final = c->plain = true;
 }
 
@@ -106,7 +111,10 @@ static void judge(client *c, const char *bytes, size_t n)
         c->head[c->nhead++] = *bytes++;
         n--;
         if (c->nhead >= 4 && memcmp(c->head + c->nhead - 4, "\r\n\r\n", 4) == 0) {
-            head_complete(c);
+            if (c->judge_head != NULL)
+                c->judge_head(c);
+            else
+                head_complete(c);
             c->nhead = 0;
         }
     }
@@ -121,6 +129,7 @@ void client_hear(client *c, size_t most)
             return;
         if (n <= 0) {
             c->ended = true;
+            c->reset = n < 0;
             return;
         }
         judge(c, bytes, (size_t)n);

@@ -13,9 +13,11 @@
 
 typedef struct client {
     int fd; /* or -1 */
+    void (*judge_head)(struct client *c); /* what a complete head announces; NULL: as above */
     bool tcp;
     bool shut;  /* has said all it will say */
     bool ended; /* has seen the end of what the server says */
+    bool reset; /* ... which was an error */
     bool final; /* has seen a refusal */
     bool plain; /* the body at hand is not the application's */
     char queue[CLIENT_QUEUE]; /* to be sent */
@@ -36,6 +38,12 @@ void client_queue(client *c, const char *bytes, size_t n);
 
 /* Sends at most `most` of the bytes queued, as far as the socket takes them. */
 void client_send(client *c, size_t most);
+
+/* The head at hand: whether it begins with this, and the number behind the only field line of this name, `none` if there
+ * is no such field. */
+bool client_begins(const client *c, const char *text);
+uint64_t client_number(const client *c, const char *field, uint64_t none);
+bool client_closes(const client *c);
 
 /* Receives at most `most` bytes and judges them. */
 void client_hear(client *c, size_t most);

@@ -10,13 +10,13 @@
  * - the loop never spins.
  */
 #include "client.h"
+#include "events.h"
 #include "faults.h"
 #include "loop.h"
 #include "worker.h"
 
 #include <fcntl.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #define CLIENTS 4
@@ -37,60 +37,13 @@ typedef struct world {
 
 static world all; /* one at a time; too large for the stack */
 
-/* ---- sockets --------------------------------------------------------------------------------------------------- */
-
-typedef union address {
-    struct sockaddr any;
-    struct sockaddr_un local;
-    struct sockaddr_in v4;
-} address;
-
-static int listen_on(int family, address *a, socklen_t len)
-{
-    const int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    MUST(fd >= 0 && bind(fd, &a->any, len) == 0 && listen(fd, 16) == 0);
-    return fd;
-}
-
-/* Bound once and for all runs. */
-static void listeners(world *s)
-{
-    static int local = -1, tcp = -1;
-    if (local < 0) {
-        address a = {.local = {.sun_family = AF_UNIX}};
-        local = listen_on(AF_UNIX, &a, sizeof a.local.sun_family); /* the system names it */
-        a = (address){.v4 = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)}};
-        tcp = listen_on(AF_INET, &a, sizeof a.v4);
-    }
-    s->unix_listener = local;
-    s->tcp_listener = tcp;
-}
-
-/* What a run has left in the backlog. */
-static void empty_backlog(int listener)
-{
-    for (int fd; (fd = accept(listener, NULL, NULL)) >= 0;)
-        close(fd);
-}
-
 static void connect_client(world *s, client *c, unsigned how)
 {
     client_close(c, true);
     const bool tcp = (how & 7) == 7;
-    address a;
-    socklen_t len = sizeof a;
-    const int fd = socket(tcp ? AF_INET : AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    MUST(fd >= 0 && getsockname(tcp ? s->tcp_listener : s->unix_listener, &a.any, &len) == 0);
-    int size = 4096; /* the system makes at least this of it */
-    if (how & 8)
-        setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof size);
-    if (how & 16)
-        setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
-    if (connect(fd, &a.any, len) < 0 && errno != EINPROGRESS) {
-        close(fd); /* the backlog is full */
-        return;
-    }
-    client_open(c, fd, tcp);
+    const int fd = events_connect(tcp ? s->tcp_listener : s->unix_listener, tcp, (how & 8) != 0, (how & 16) != 0);
+    if (fd >= 0)
+        client_open(c, fd, tcp);
 }
 
 /* ---- the loop -------------------------------------------------------------------------------------------------- */
@@ -175,26 +128,6 @@ static void flood(void *data)
     (void)n;
 }
 
-static void fail_something(tape *t)
-{
-    static const int ERRORS[] = {ENOMEM, EINTR, EAGAIN, ECONNRESET, EPIPE, ENOSPC, EMFILE, EIO};
-    const enum fault what = (enum fault)(tape_byte(t) % FAULT_COUNT);
-    if (what == FAULT_EPOLL_CTL)
-        return; /* a listener that cannot be taken out of the poller is nothing a system does */
-    const unsigned how = tape_byte(t), times = how >> 3 & 3;
-    const bool moves_bytes = what == FAULT_SEND || what == FAULT_SENDMSG || what == FAULT_SENDFILE ||
-                             what == FAULT_WRITE || what == FAULT_PREAD;
-    int error = ERRORS[how & 7];
-    if (what == FAULT_MEMORY)
-        error = ENOMEM;
-    else if (error == EAGAIN)
-        error = EPIPE; /* an edge that has been reported and is not there is not the kernel's way */
-    if (how & 0x80 && moves_bytes) /* nor is a short read of a socket that holds more */
-        fault_short(what, how >> 5 & 3, FOR_EVER, 1 + tape_byte(t));
-    else
-        fault_fail(what, tape_byte(t), 1 + times, error);
-}
-
 enum action {
     SEND_RAW, SEND_CANNED, SEND_SOME, HEAR, RUN, CONNECT, SHUT, CLOSE, RESET, PASS, FLOOD, FAIL_CALL, WAKE, STOP, ACTIONS
 };
@@ -236,7 +169,7 @@ static void act(world *s, unsigned byte)
     case RESET: client_close(c, true); return;
     case PASS: clock_advance(MS[tape_byte(t) & 7]); return;
     case FLOOD: s->flood = c; s->floods = 1 + (tape_byte(t) & 63); return;
-    case FAIL_CALL: fail_something(t); return;
+    case FAIL_CALL: events_fail_call(t); return;
     case WAKE: fw_loop_wake(s->w.loop); return;
     case STOP: fw_loop_stop(s->w.loop, (byte & 0x40) != 0 ? FW_STOP_QUICK : FW_STOP_GRACEFUL); return;
     default: run(s);
@@ -308,7 +241,7 @@ static void stop(world *s, enum fw_stop how)
 
 static void begin(world *s, unsigned choice)
 {
-    listeners(s);
+    events_listen(&s->unix_listener, &s->tcp_listener);
     faults_clear();
     clock_reset();
     s->cfg = limits(choice);
@@ -332,7 +265,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     world *s = &all;
     s->script = (tape){.at = data + 2, .end = data + size};
     parser();
-    listeners(s);
+    events_listen(&s->unix_listener, &s->tcp_listener);
     worker_prepare();
     const long blocks = blocks_in_use();
     const int lowest = fcntl(s->unix_listener, F_DUPFD_CLOEXEC, 0);
@@ -355,8 +288,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         client_close(&s->clients[i], true);
     }
     faults_clear();
-    empty_backlog(s->unix_listener);
-    empty_backlog(s->tcp_listener);
+    events_empty_backlog(s->unix_listener);
+    events_empty_backlog(s->tcp_listener);
     MUST(blocks_in_use() == blocks);
     const int again = fcntl(s->unix_listener, F_DUPFD_CLOEXEC, 0);
     close(again);

@@ -1,10 +1,11 @@
 """Writes the seed corpora of the fuzz targets, made of the data in tests/conformance.
 
-Usage: python tests/fuzz/seeds.py DIRECTORY: request, chunks, conn and response become folders in
-it. The last is not made of the data: its inputs are mere dice, and what it wants is enough of them.
+Usage: python tests/fuzz/seeds.py DIRECTORY: request, chunks, conn, turns and response become folders
+in it. The last two are not made of the data: turns has courses of events under every setting; the
+inputs of response are mere dice, and what it wants is enough of them.
 
-The bytes that stand in front of a request, and the script that fuzz_conn.c plays, are told in the
-targets; what is written here has to agree with them.
+The bytes that stand in front of a request, and the scripts that fuzz_conn.c and fuzz_turns.c play,
+are told in the targets; what is written here has to agree with them.
 """
 
 from __future__ import annotations
@@ -93,12 +94,37 @@ COURSES = (
 )  # fmt: skip
 
 
+# Actions of fuzz_turns.c; a client's number stands in the bits above.
+T_ASK, T_LATER, T_SOME, T_HEAR, T_RUN, T_FEW, T_STANDBY, T_PASS, T_CONNECT = range(9)
+T_SHUT, T_FAIL, T_LEAVE, T_STOP, T_MANY = range(9, 14)
+GET_ASKED, HEAD_ASKED, POST_ASKED, _, HEALTH_ASKED, HEALTH_HEAD, HEALTH_POST = range(7)
+
+TURNS = (
+    # Each kind of request, alone and pipelined, and all of them at once.
+    *(bytes([T_ASK, kind, T_RUN, 0, 0, T_HEAR, ALL]) for kind in range(16)),
+    *(bytes([T_LATER, kind] * 5 + [T_SOME, ALL, T_RUN, 0, 0, T_HEAR, ALL]) for kind in range(16)),
+    *(bytes([T_MANY, kind | pipelined, T_RUN, 0, 0, 0, 0]) for kind in range(16) for pipelined in (0, 192)),
+    bytes(byte for kind in range(13) for byte in (T_LATER, kind)) + bytes([T_SOME, ALL, T_SOME, ALL, T_RUN]),
+    # Responses that are held, while the standby comes by.
+    bytes([T_MANY, 0, T_FEW, 0, 0, T_STANDBY, 16, T_FEW, 4, 0, T_STANDBY, 64, T_RUN]),
+    bytes([T_MANY, 64, T_FEW, 4, 0, T_STANDBY, 80, T_MANY, 1, 0x15, T_STANDBY, 33, T_RUN, 0, 0]),
+    # The queue fills while a worker waits inside the application.
+    bytes([T_ASK, 0, T_RUN, 0x9E, 2, 2, 2, T_MANY, 2, T_MANY, 4, T_MANY, 9, T_HEAR, ALL, T_RUN, 0, 0]),
+    # Requests arrive slowly, in pieces.
+    *(bytes([T_LATER, kind] + [T_SOME, 3, T_RUN, T_PASS, step] * 9) for kind in (0, 2, 3, 12) for step in (1, 4, 7)),
+    # A client shuts its side, others leave, the server stops.
+    bytes([T_LATER, 0, T_LATER, 2, T_SOME, ALL, T_SHUT, T_RUN, 0, 0, T_HEAR, ALL, T_RUN]),
+    bytes([T_MANY, 2, T_FEW, 0, T_LEAVE, 0x5B, T_RUN, 0, 0, T_RUN]),
+    bytes([T_MANY, 4, 0xCC, 0, T_MANY, 4, T_RUN, 0, 0, T_MANY, 0, T_RUN]),
+)  # fmt: skip
+
+
 def main(place: Path) -> None:
-    """Write all four corpora below `place`."""
-    folders = [place / name for name in ("request", "chunks", "conn", "response")]
+    """Write all corpora below `place`."""
+    folders = [place / name for name in ("request", "chunks", "conn", "turns", "response")]
     for folder in folders:
         folder.mkdir(parents=True, exist_ok=True)
-    request, chunks, conn, response = folders
+    request, chunks, conn, turns, response = folders
     dice = random.Random(1)
     for number in range(400):
         keep(response, dice.randbytes(20 + number))
@@ -118,6 +144,10 @@ def main(place: Path) -> None:
             keep(conn, bytes([0, number % 4]) + script(case, NOW) + last)
             if number % 3 == 0:
                 keep(conn, bytes([number & 0x33, 0]) + script(case, LATER) + last)
+    for number, actions in enumerate(TURNS):
+        for first in (0x00, 0x07, 0x0B, 0x31, 0x8B):
+            second = dice.randrange(256)
+            keep(turns, bytes([first, second, 3 | number % 8 << 3]) + actions)
     for choice, end, actions in COURSES:
         keep(conn, bytes([choice, end]) + actions)
 

@@ -1,4 +1,4 @@
-/* worker.c - the stub worker of fuzz_conn.c. */
+/* worker.c - the stub worker. */
 #include "worker.h"
 #include "client.h"
 #include "crew.h"
@@ -142,16 +142,27 @@ static void finish(worker *w, fw_conn *c, bool keep, bool cut)
     w->held = c;
     w->keep = keep;
     w->cut = cut;
+    w->cuts += cut;
 }
 
-static bool put_head(worker *w, fw_conn *c, uint64_t length)
+/* Which request the response answers, and whether it is the last one. */
+static void describe(const fw_conn *c, const token *t, char *to, size_t room)
+{
+    const fw_request *r = c->req;
+    snprintf(to, room, "X-Request: %.*s\r\n%s", (int)r->target.len, fw_request_at(r, r->target),
+             t->closes ? "Connection: close\r\n" : "");
+}
+
+static bool put_head(worker *w, fw_conn *c, const token *t)
 {
     token *peer = c->peer;
-    char head[128];
+    char head[256], more[128] = "";
     if (peer == NULL)
         return false;
-    const int n = snprintf(head, sizeof head, "HTTP/1.1 200 OK\r\nX-Seq: %u\r\nContent-Length: %llu\r\n\r\n", peer->seq,
-                           (unsigned long long)length);
+    if (w->strict)
+        describe(c, t, more, sizeof more);
+    const int n = snprintf(head, sizeof head, "HTTP/1.1 200 OK\r\nX-Seq: %u\r\n%sContent-Length: %llu\r\n\r\n", peer->seq,
+                           more, (unsigned long long)(t->blocks * t->block + t->cut));
     if (fw_outq_copy(&c->out, &w->thread->pool, head, (size_t)n) != FW_OK)
         return false;
     peer->seq++;
@@ -219,7 +230,14 @@ static void stream(worker *w, fw_conn *c, token *t)
             return;
         }
     }
-    finish(w, c, !t->cut && c->req->keep_alive, t->cut);
+    finish(w, c, !t->cut && !t->closes && c->req->keep_alive, t->cut);
+}
+
+/* The queue is the owner's alone again, as at the beginning of fw_thread_wait. */
+static void end_gathering(fw_thread *t)
+{
+    atomic_store(&t->gathering, NULL);
+    fw_thread_pend(t, false);
 }
 
 /* As fw_thread_wait, with nobody else there: the loop is led from here until it would sleep. */
@@ -227,6 +245,7 @@ static int wait_for_client(worker *w, fw_conn *c)
 {
     fw_loop *l = w->loop;
     int rc = FW_LOOP_ON;
+    end_gathering(w->thread);
     fw_loop_lock(l);
     if (!c->broken) {
         fw_lead_give_up(l, w->thread);
@@ -266,7 +285,7 @@ static void write_out(worker *w, fw_conn *c, token *t)
             return;
         }
     }
-    finish(w, c, !t->cut && !c->broken && c->req->keep_alive, t->cut || c->broken);
+    finish(w, c, !t->cut && !t->closes && !c->broken && c->req->keep_alive, t->cut || c->broken);
 }
 
 static void respond(worker *w, fw_conn *c)
@@ -281,11 +300,15 @@ static void respond(worker *w, fw_conn *c)
     t->blocks = (how >> 2 & 7) == 7 ? BLOCKS : how >> 2 & 7;
     t->block = SIZES[how >> 5];
     /* A response that breaks off has promised more than it sends. */
-    t->cut = (how & 3) == 3;
-    if (!put_head(w, c, t->blocks * t->block + t->cut)) {
+    t->cut = (how & 3) == 3 && !w->calm;
+    if (w->strict)
+        t->closes = !c->req->keep_alive || w->loop->hub.stopping || (tape_byte(w->script) & 7) == 7;
+    if (!put_head(w, c, t)) {
         finish(w, c, false, true);
         return;
     }
+    if (w->strict && c->req->method.len == 4 && memcmp(fw_request_at(c->req, c->req->method), "HEAD", 4) == 0)
+        t->blocks = t->cut = 0;
     switch (how & 3) {
     case 0:
         for (; t->blocks > 0; t->blocks--, t->at += t->block)
@@ -293,7 +316,7 @@ static void respond(worker *w, fw_conn *c)
                 finish(w, c, false, true);
                 return;
             }
-        finish(w, c, (tape_byte(w->script) & 1) == 0 && c->req->keep_alive, false);
+        finish(w, c, !t->closes && (w->strict || (tape_byte(w->script) & 1) == 0) && c->req->keep_alive, false);
         return;
     case 1: stream(w, c, t); return;
     case 2: write_out(w, c, t); return;
@@ -334,7 +357,8 @@ void worker_open(worker *w, tape *script, const fw_config *cfg)
 {
     w->script = script;
     w->cfg = cfg;
-    w->used = w->out = w->depth = 0;
+    w->used = w->out = w->depth = w->cuts = 0;
+    w->strict = w->calm = false;
     w->held = NULL;
     MUST(fw_loop_open(&w->loop, parser(), cfg) == FW_OK);
     MUST((w->thread = fw_thread_open(w->loop)) != NULL);

@@ -23,6 +23,7 @@ typedef struct token {
     size_t block;    /* of this many bytes each, */
     uint64_t at;     /* the next one from here on */
     bool cut;        /* it ends before its time */
+    bool closes;     /* its head says that the connection ends with it */
 } token;
 
 typedef struct worker {
@@ -34,6 +35,9 @@ typedef struct worker {
     unsigned used, out;
     fw_conn *held; /* to be finished by the next call of worker_next */
     bool keep, cut;
+    bool strict;   /* responses name their request and say if they are the last; those to HEAD have no body, */
+    bool calm;     /* and none breaks off by itself */
+    unsigned cuts; /* responses that broke off all the same */
     bool (*meanwhile)(void *data); /* while it waits inside the application; false: it gives up */
     void *data;
     unsigned depth;
