@@ -3,16 +3,21 @@
  * For each scene, each call and each error: the first such call fails, then the second, and so on until the scene has
  * no such call left.  The connection at hand may be lost; nothing else may: what it received is right as far as it
  * goes, another connection is served, new ones are taken, and no memory, descriptor or owner is left behind.
+ *
+ * It has more than 500 lines because every scene is swept in the same ways, and a scene is no subject of its own.
  */
+#include "access.h"
 #include "apps.h"
 #include "faults.h"
 #include "harness.h"
 
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #define HOST "Host: h\r\n"
+#define HEALTH "/health"
 #define GET "GET /x HTTP/1.1\r\n" HOST "\r\n"
 #define CALLS_AT_MOST 3000 /* of one kind in one scene */
 #define CALLS_BESIDE 40    /* ... where the standby calls, too, for as long as it runs */
@@ -47,7 +52,7 @@ static void check_body(const char *body, size_t n, size_t length)
     if (length == APP_LARGE)
         CHECK(memcmp(body, app_bytes, n) == 0);
     else
-        CHECK(begins(body, n, "GET /") || begins(body, n, "POST /"));
+        CHECK(begins(body, n, "GET /") || begins(body, n, "POST /") || begins(body, n, "ok\n"));
     CHECK(n < length || length == APP_LARGE || body[n - 1] == '\n');
 }
 
@@ -281,6 +286,94 @@ static void a_reader_that_leaves(stage *s)
     s->app = stage_answer;
 }
 
+/* Two ask at once; there is room for one. */
+static void a_full_queue(stage *s)
+{
+    static const char POST[] = "POST /x HTTP/1.1\r\n" HOST "Content-Length: 3\r\n\r\nabc";
+    int clients[2];
+    s->loop->hub.cfg.max_ready = 1;
+    s->loop->hub.cfg.overload_refuse = true;
+    for (size_t i = 0; i < COUNT(clients); i++)
+        if ((clients[i] = visitor(s, false)) >= 0)
+            sendto(clients[i], POST, sizeof POST - 1, MSG_NOSIGNAL, NULL, 0);
+    stage_run(s);
+    for (size_t i = 0; i < COUNT(clients); i++) {
+        if (clients[i] < 0)
+            continue;
+        heard = 0;
+        listen_to(s, clients[i]);
+        close(clients[i]);
+    }
+    stage_run(s);
+    s->loop->hub.cfg.max_ready = 0;
+}
+
+static void health_answers(stage *s)
+{
+    static const char *const TEXTS[] = {
+        "GET " HEALTH " HTTP/1.1\r\n" HOST "\r\n" GET "GET " HEALTH " HTTP/1.1\r\n" HOST "\r\n",
+        "HEAD " HEALTH " HTTP/1.0\r\n\r\n",
+    };
+    say_and_listen(s, false, TEXTS, COUNT(TEXTS));
+}
+
+static void log_and_answer(stage *s, fw_conn *c)
+{
+    fw_access *a = s->loop->hub.cfg.access;
+    if (a != NULL) {
+        const fw_entry e = {.req = c->req, .client = fw_conn_address(c), .status = 200, .reason = {"OK", 2}};
+        fw_access_put(a, &e);
+    }
+    stage_answer(s, c);
+}
+
+static void logged_requests(stage *s)
+{
+    static const fw_log_piece PIECES[] = {{.atom = FW_ATOM_LINE}, {.atom = FW_ATOM_FIELD, .len = 4, .text = "host"}};
+    static const char *const TEXTS[] = {
+        GET, GET, GET, "POST /" HOST, "GET /y HTTP/1.1\r\n" HOST "\r\n", "GET / HTTP/1.1\r\n\r\n"};
+    fw_access *a = NULL;
+    const int fd = memfd_create("log", MFD_CLOEXEC);
+    if (fw_access_open(&a, fd, PIECES, COUNT(PIECES), false, (fw_text){NULL, 0}) == FW_OK) {
+        s->loop->hub.cfg.access = a;
+        s->app = log_and_answer;
+        say_and_listen(s, false, TEXTS, COUNT(TEXTS));
+        fw_batch_flush(&a->batch);
+        s->app = stage_answer;
+        s->loop->hub.cfg.access = NULL;
+        fw_access_free(a);
+    }
+    close(fd);
+}
+
+/* Responses wait for each other while there is another request to run. */
+static void held_responses(stage *s)
+{
+    int clients[4], rc;
+    fw_conn *c, *done = NULL;
+    bool cut = false;
+    for (size_t i = 0; i < COUNT(clients); i++)
+        if ((clients[i] = visitor(s, false)) >= 0)
+            sendto(clients[i], GET, strlen(GET), MSG_NOSIGNAL, NULL, 0);
+    atomic_store(&s->loop->hub.held_most, FW_HELD);
+    while ((rc = fw_thread_next(s->thread, done, !cut, cut, true, &c)) == FW_NEXT_TURN) {
+        done = c;
+        cut = !stage_head(s, c, 0);
+    }
+    if (rc == FW_RETRY)
+        CHECK_INT(s->loop->hub.nheld, 0);
+    stage_run(s);
+    atomic_store(&s->loop->hub.held_most, 0);
+    for (size_t i = 0; i < COUNT(clients); i++) {
+        if (clients[i] < 0)
+            continue;
+        heard = 0;
+        listen_to(s, clients[i]);
+        close(clients[i]);
+    }
+    stage_run(s);
+}
+
 /* ---- the sweep ------------------------------------------------------------------------------------------------- */
 
 static const struct {
@@ -323,6 +416,7 @@ static bool once(void (*scene)(stage *), enum fault fault, unsigned k, unsigned 
 {
     fw_config cfg = defaults();
     cfg.body_memory = 1000;
+    cfg.health = HEALTH;
     cfg.high_water = 2 * APP_BLOCK;
     memset(cfg.timeouts, 0, sizeof cfg.timeouts);
     cfg.timeouts[FW_CLASS_HEADER] = cfg.timeouts[FW_CLASS_LINGER] = 60000;
@@ -392,6 +486,10 @@ SCENE(files)
 SCENE(streams)
 SCENE(waiting_writes)
 SCENE(a_reader_that_leaves)
+SCENE(a_full_queue)
+SCENE(health_answers)
+SCENE(logged_requests)
+SCENE(held_responses)
 
 #define BOTH(name) T(any_call_may_fail_with_##name), T(calls_may_go_on_failing_with_##name)
 
@@ -411,6 +509,10 @@ int main(int argc, char **argv)
         BOTH(streams),
         BOTH(waiting_writes),
         BOTH(a_reader_that_leaves),
+        BOTH(a_full_queue),
+        BOTH(health_answers),
+        BOTH(logged_requests),
+        BOTH(held_responses),
     };
     return RUN_TESTS(TESTS);
 }

@@ -1,8 +1,8 @@
 """Writes the seed corpora of the fuzz targets, made of the data in tests/conformance.
 
-Usage: python tests/fuzz/seeds.py DIRECTORY: request, chunks, conn, turns and response become folders
-in it. The last two are not made of the data: turns has courses of events under every setting; the
-inputs of response are mere dice, and what it wants is enough of them.
+Usage: python tests/fuzz/seeds.py DIRECTORY: request, chunks, conn, turns and response become
+folders in it. The last two are not made of the data: turns has courses of events under every
+setting; the inputs of response are mere dice, and what it wants is enough of them.
 
 The bytes that stand in front of a request, and the scripts that fuzz_conn.c and fuzz_turns.c play,
 are told in the targets; what is written here has to agree with them.
@@ -103,15 +103,19 @@ TURNS = (
     # Each kind of request, alone and pipelined, and all of them at once.
     *(bytes([T_ASK, kind, T_RUN, 0, 0, T_HEAR, ALL]) for kind in range(16)),
     *(bytes([T_LATER, kind] * 5 + [T_SOME, ALL, T_RUN, 0, 0, T_HEAR, ALL]) for kind in range(16)),
-    *(bytes([T_MANY, kind | pipelined, T_RUN, 0, 0, 0, 0]) for kind in range(16) for pipelined in (0, 192)),
-    bytes(byte for kind in range(13) for byte in (T_LATER, kind)) + bytes([T_SOME, ALL, T_SOME, ALL, T_RUN]),
+    *(bytes([T_MANY, kind | pipelined, T_RUN, 0, 0, 0, 0])
+      for kind in range(16) for pipelined in (0, 192)),
+    bytes(byte for kind in range(13) for byte in (T_LATER, kind))
+    + bytes([T_SOME, ALL, T_SOME, ALL, T_RUN]),
     # Responses that are held, while the standby comes by.
     bytes([T_MANY, 0, T_FEW, 0, 0, T_STANDBY, 16, T_FEW, 4, 0, T_STANDBY, 64, T_RUN]),
     bytes([T_MANY, 64, T_FEW, 4, 0, T_STANDBY, 80, T_MANY, 1, 0x15, T_STANDBY, 33, T_RUN, 0, 0]),
     # The queue fills while a worker waits inside the application.
-    bytes([T_ASK, 0, T_RUN, 0x9E, 2, 2, 2, T_MANY, 2, T_MANY, 4, T_MANY, 9, T_HEAR, ALL, T_RUN, 0, 0]),
+    bytes([T_ASK, 0, T_RUN, 0x9E, 2, 2, 2, T_MANY, 2, T_MANY, 4, T_MANY, 9, T_HEAR, ALL,
+           T_RUN, 0, 0]),
     # Requests arrive slowly, in pieces.
-    *(bytes([T_LATER, kind] + [T_SOME, 3, T_RUN, T_PASS, step] * 9) for kind in (0, 2, 3, 12) for step in (1, 4, 7)),
+    *(bytes([T_LATER, kind] + [T_SOME, 3, T_RUN, T_PASS, step] * 9)
+      for kind in (0, 2, 3, 12) for step in (1, 4, 7)),
     # A client shuts its side, others leave, the server stops.
     bytes([T_LATER, 0, T_LATER, 2, T_SOME, ALL, T_SHUT, T_RUN, 0, 0, T_HEAR, ALL, T_RUN]),
     bytes([T_MANY, 2, T_FEW, 0, T_LEAVE, 0x5B, T_RUN, 0, 0, T_RUN]),
