@@ -9,6 +9,7 @@ arrives is right as far as it goes, and the server, the same process, serves on 
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
 import socket
 from collections.abc import Iterator
@@ -166,6 +167,152 @@ def test_only_the_connection_at_hand_is_lost(
             check_all(client, 1)
         assert server.terminate() == 0
     assert "ended unexpectedly" not in server.output()
+
+
+def closing(sent: bytes) -> bytes:
+    """The same request, the last on its connection."""
+    return sent.replace(b"\r\n", b"\r\nConnection: close\r\n", 1)
+
+
+def fields(count: int) -> tuple[str, ...]:
+    return tuple(f"X-Field-{number}: value {number}" for number in range(count))
+
+
+def upload(size: int) -> bytes:
+    body = pattern(size)
+    pieces = [body[at : at + 7001] for at in range(0, len(body), 7001)]
+    return request("/echo", "Transfer-Encoding: chunked", method="PUT") + chunked(*pieces)
+
+
+#: What a client asks, and the body of the right answer (None: a refusal is the right one).
+REQUESTS: dict[str, tuple[bytes, bytes | None]] = {
+    "plain": (request("/list/10"), pattern(10)),
+    "fields": (request("/list/11", *fields(14)), pattern(11)),
+    "many-fields": (request("/list/12", *fields(60)), pattern(12)),
+    "posted": (
+        request("/echo", method="POST", body=pattern(900)),
+        proof("POST", "/echo", pattern(900)),
+    ),
+    "to-a-file": (
+        request("/echo", method="POST", body=pattern(70_000)),
+        proof("POST", "/echo", pattern(70_000)),
+    ),
+    "chunked": (upload(9000), proof("PUT", "/echo", pattern(9000))),
+    "chunked-to-a-file": (upload(120_000), proof("PUT", "/echo", pattern(120_000))),
+    "large": (request("/list/900000"), pattern(900_000)),
+    "streamed": (request("/blocks/300000"), pattern(300_000)),
+    "written": (request("/write/300000"), pattern(300_000)),
+    "file": (request("/file/300000"), pattern(300_000)),
+    "refused": (b"GET / nonsense\r\n\r\n", None),
+    "without-host": (b"GET / HTTP/1.1\r\n\r\n", None),
+}
+MOST_ALLOCATIONS = 600
+STARVED = 400  #: allocations of the interpreter, more than the server needs for any of these
+UNHARMED = 30  #: right answers in a row behind which no allocation is to be expected
+LOGGED = ("--access-logfile", os.devnull, "--access-logformat", "%(r)s %({x-y}e)s %({x-z}o)s")
+
+
+def is_right(sent: bytes, expected: bytes | None, answer: bytes) -> bool:
+    """Whether the answer is the right one; what there is of it is no wrong one."""
+    if expected is not None:
+        return check_as_far_as_it_came(answer, expected)
+    assert not answer or answer.startswith((b"HTTP/1.1 400 ", b"HTTP/1.1 503 ")), answer
+    return answer.startswith(b"HTTP/1.1 400 ")
+
+
+@pytest.mark.skipif("asan" in os.environ.get("LD_PRELOAD", ""), reason="needs a hold on memory")
+@pytest.mark.parametrize("options", [(), ("--access-logfile", os.devnull)], ids=["", "logged"])
+def test_any_allocation_of_the_core_may_fail(
+    tmp_path: Path, shims: dict[bool, Path], options: tuple[str, ...]
+) -> None:
+    injected = Injected(tmp_path, shims, "malloc=ENOMEM/0")
+    with testing.spawn(*options, *COMMAND, env=injected.environ, cwd=TESTS) as server:
+        address = (server.host, server.port)
+        failed = 0
+        for name, (sent, expected) in REQUESTS.items():
+            last = closing(sent) if expected is not None else sent
+            for number in range(1, MOST_ALLOCATIONS):
+                injected.arm(number)
+                right = is_right(last, expected, answer_to(address, last))
+                met = not injected.armed()
+                injected.arm(0)
+                assert is_right(last, expected, answer_to(address, last)), (name, number)
+                if not met:
+                    assert right, (name, number)
+                    break
+                failed += 1
+            else:
+                pytest.fail(f"{name}: no end of allocations")
+        assert failed > len(REQUESTS)
+        with Client(address) as client:
+            check_all(client, 1)
+        assert server.terminate() == 0
+    assert "ended unexpectedly" not in server.output()
+
+
+needs_shortage = pytest.mark.skipif(
+    importlib.util.find_spec("_testcapi") is None, reason="needs an interpreter with _testcapi"
+)
+
+
+def starved(options: tuple[str, ...]) -> contextlib.AbstractContextManager[testing.Process]:
+    return testing.spawn(*options, *COMMAND[:-1], "apps.starved:app", cwd=TESTS)
+
+
+def check_sated(address: tuple[str, int]) -> None:
+    """Memory is there again; what was left of the shortage may take the first request."""
+    answers = [answer_to(address, closing(request("/sated"))) for _ in range(2)]
+    assert answers[1].endswith(b"sated"), answers
+
+
+def check_survived(server: testing.Process) -> None:
+    assert server.terminate() == 0
+    output = server.output()
+    assert "ended unexpectedly" not in output
+    assert "the worker failed" not in output
+
+
+@needs_shortage
+@pytest.mark.parametrize("options", [(), LOGGED], ids=["", "logged"])
+def test_any_allocation_of_the_interpreter_before_the_application_may_fail(
+    options: tuple[str, ...]
+) -> None:
+    with starved(options) as server:
+        address = (server.host, server.port)
+        for name, (sent, expected) in REQUESTS.items():
+            last = closing(sent) if expected is not None else sent
+            right = 0
+            for number in range(STARVED):
+                answer_to(address, closing(request(f"/starve/{number}")))
+                right = right + 1 if is_right(last, expected, answer_to(address, last)) else 0
+                check_sated(address)
+                assert is_right(last, expected, answer_to(address, last)), (name, number)
+                if right == UNHARMED:
+                    break
+            assert right == UNHARMED, name
+        check_survived(server)
+
+
+@needs_shortage
+@pytest.mark.parametrize("options", [(), LOGGED], ids=["", "logged"])
+def test_any_allocation_of_the_interpreter_behind_the_application_may_fail(
+    options: tuple[str, ...]
+) -> None:
+    with starved(options) as server:
+        address = (server.host, server.port)
+        for name, (sent, expected) in REQUESTS.items():
+            if expected is None:
+                continue
+            right = 0
+            for number in range(STARVED):
+                late = closing(sent.replace(b"\r\n", f"\r\nX-Starve: {number}\r\n".encode(), 1))
+                right = right + 1 if is_right(sent, expected, answer_to(address, late)) else 0
+                check_sated(address)
+                assert is_right(sent, expected, answer_to(address, closing(sent))), (name, number)
+                if right == UNHARMED:
+                    break
+            assert right == UNHARMED, name
+        check_survived(server)
 
 
 @pytest.mark.skipif("asan" in os.environ.get("LD_PRELOAD", ""), reason="needs a hold on memory")

@@ -101,16 +101,21 @@ cdef class AccessLog:
 
     cdef int put_with(self, Response r, const fw_conn *c, uint64_t us) except -1:
         cdef fw_text texts[GIVEN]
-        cdef list held = []
-        cdef object value
-        cdef int i = 0
-        for kind, name in self.given:
-            value = self.tell(r, kind, name)
-            held.append(value)
-            texts[i].at = NULL if value is None else PyBytes_AS_STRING(value)
-            texts[i].len = 0 if value is None else <size_t>PyBytes_GET_SIZE(value)
-            i += 1
+        cdef list held
+        cdef int i
+        for i in range(GIVEN):
+            texts[i].at = NULL
+            texts[i].len = 0
+        try:
+            held = [self.tell(r, kind, name) for kind, name in self.given]
+        except MemoryError:  # a line without them
+            held = None
         r.environ = None
+        if held is not None:
+            for i, value in enumerate(held):
+                if value is not None:
+                    texts[i].at = PyBytes_AS_STRING(value)
+                    texts[i].len = <size_t>PyBytes_GET_SIZE(value)
         return put_line(self.log, r, c, us, texts)
 
     cdef object tell(self, Response r, str kind, str name):

@@ -7,6 +7,9 @@
 # conn.peer (a tuple, one reference until the connection is buried), memo users, owners in the output queue. All come
 # back through a turn or native.spent and are dropped here, with the interpreter lock held. What is said of "this
 # thread" below is never touched by another one: each application thread has a Puller of its own.
+#
+# A MemoryError ends the request at hand, never this thread: what has to be allocated for a turn has a way out without
+# it.
 
 from cpython.contextvars cimport PyContext_Copy, PyContext_Enter, PyContext_Exit
 from cpython.exc cimport PyErr_CheckSignals
@@ -104,6 +107,8 @@ cdef class Puller:
         self.shared.inside = True
         if c.turn == FW_TURN_REQUEST:
             r = self.take_response(c)
+            if r is None:
+                return self.turn_away(c)
             if self.access is not None:
                 self.access.begin(r)
             outcome = self.serve(r, c)
@@ -115,11 +120,17 @@ cdef class Puller:
             else:
                 outcome = r.resume()
         self.shared.leave()
-        if outcome == PARKED:
-            self.park(r, c)
+        if outcome == PARKED and self.park(r, c):
             return None
         self.end_request(r, c)
         return r
+
+    cdef Response turn_away(self, fw_conn *c):
+        """There is no memory to answer with: the connection closes. None."""
+        self.shared.leave()
+        self.shared.report(logging.ERROR, "No memory for a response: its connection is closed", None)
+        native.finish(self.shared.thread, c, False, True)
+        return None
 
     cdef Outcome serve(self, Response r, fw_conn *c):
         cdef Input body = self.no_body
@@ -127,12 +138,15 @@ cdef class Puller:
         if c.broken:
             r.abandon()
             return DONE
-        if c.req.framing != FW_FRAMING_NONE:
-            body = input_over(&c.req.body)
         try:
+            if self.stale:
+                self.refresh()
+            if c.req.framing != FW_FRAMING_NONE:
+                body = input_over(&c.req.body)
             environ = self.environs.build(c, body)
         except MemoryError as error:
             r.fail(error)
+            body.body = NULL
             return DONE
         if self.access is not None and self.access.wants_environ:
             r.environ = environ
@@ -152,15 +166,28 @@ cdef class Puller:
             self.access.put(r, c)
         r.end()
         if not self.pristine or PyObject_Size(self.context) != 0:  # what it has set is not for the next request
-            self.enter(PyContext_Copy(self.base_context))
+            try:
+                self.refresh()
+            except MemoryError:
+                self.stale = True
+        return 0
+
+    cdef int refresh(self) except -1:
+        """A context of which no application has seen anything."""
+        self.enter(PyContext_Copy(self.base_context))
+        self.stale = False
         return 0
 
     # ---- responses at rest ----
 
     cdef Response take_response(self, fw_conn *c):
+        """None: there is no memory for one."""
         cdef Response r = self.spare
         if r is None:
-            r = Response.__new__(Response, self.shared)
+            try:
+                r = Response.__new__(Response, self.shared)
+            except MemoryError:
+                return None
         else:
             self.spare = None
         r.begin(c)
@@ -171,13 +198,21 @@ cdef class Puller:
             self.spare = r
         return None
 
-    cdef int park(self, Response r, fw_conn *c) except -1:
-        """The response waits for its client in the context it ran in; this thread goes on in a fresh one."""
+    cdef bint park(self, Response r, fw_conn *c) except -1:
+        """The response waits for its client in the context it ran in; this thread goes on in a fresh one. False: there
+        was no memory for that, and the response has ended."""
+        cdef object fresh
+        try:
+            fresh = PyContext_Copy(self.base_context)
+        except MemoryError as error:
+            r.fail(error)
+            self.shared.leave()
+            return False
         r.context = self.context
-        self.enter(PyContext_Copy(self.base_context))
+        self.enter(fresh)
         Py_INCREF(r)
         native.suspend(self.shared.thread, c, <void *>r)
-        return 0
+        return True
 
     cdef Response unpark(self, fw_conn *c):
         cdef Response r = <Response>c.user
@@ -203,9 +238,15 @@ cdef class Puller:
 
     cdef int look_around(self) except -1:
         """A signal has come, or the core has something to say."""
-        cdef unsigned notices
         PyErr_CheckSignals()
-        notices = native.loop_notices(self.shared.thread.loop)
+        try:
+            self.pass_on_notices()
+        except MemoryError:  # it is told at the next one
+            pass
+        return 0
+
+    cdef int pass_on_notices(self) except -1:
+        cdef unsigned notices = native.loop_notices(self.shared.thread.loop)
         if notices & FW_NOTICE_DESCRIPTORS:
             self.shared.report(logging.ERROR, "Out of file descriptors or socket memory: accepting is paused until"
                                " connections close; raise the limit (ulimit -n) or lower worker_connections", None)

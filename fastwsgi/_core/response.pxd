@@ -70,4 +70,5 @@ cdef class Response:
     cdef int compose(self, int64_t length) except -1
     cdef int frame(self, int64_t own_length, int64_t length, bint closes) except -1
     cdef void close_iterable(self)
+    cdef int tell(self, int level, str what, object error) except -1
     cdef str subject(self)

@@ -170,10 +170,10 @@ cdef class Response:
         self.shared.leave()
         if timeout:
             self.shared.app_errors += 1
-            self.shared.report(WARNING, f"Ended by its timeout: {self.subject()}", None)
+            self.tell(WARNING, "Ended by its timeout: ", None)
         elif not self.gone:
             self.shared.app_errors += 1
-            self.shared.report(ERROR, f"Error in the application handling {self.subject()}", error)
+            self.tell(ERROR, "Error in the application handling ", error)
         self.keep = False
         self.cut = True
         if not self.head_sent and not self.gone:
@@ -495,7 +495,15 @@ cdef class Response:
             closer()
         except BaseException as error:
             self.shared.app_errors += 1
-            self.shared.report(ERROR, f"Error in close() of the response to {self.subject()}", error)
+            self.tell(ERROR, "Error in close() of the response to ", error)
+
+    cdef int tell(self, int level, str what, object error) except -1:
+        """Reports *what* of this request; raises nothing for want of memory, as nobody is left who could answer."""
+        try:
+            self.shared.report(level, what + self.subject(), error)
+        except MemoryError:
+            self.shared.report(level, what, error)
+        return 0
 
     cdef str subject(self):
         try:

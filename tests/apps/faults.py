@@ -67,7 +67,19 @@ class Injected:
         """From now on no call is touched."""
         self.stop_file.touch()
 
+    def arm(self, number: int) -> None:
+        """Let the call of this number from now on fail that falls under the first rule, whose
+        period is 0; 0: none."""
+        with self.counts.open("r+b") as file:
+            file.seek(8 * RULES)
+            file.write(struct.pack("Q", number))
+
+    def armed(self) -> bool:
+        """Whether that call has not come yet."""
+        (left,) = struct.unpack("Q", self.counts.read_bytes()[8 * RULES : 8 * RULES + 8])
+        return bool(left)
+
     def unused(self) -> list[str]:
         """The rules that no call fell under."""
-        counts = struct.unpack(f"{RULES}Q", self.counts.read_bytes())
+        counts = struct.unpack(f"{RULES}Q", self.counts.read_bytes()[: 8 * RULES])
         return [rule for rule, count in zip(self.schedule, counts, strict=False) if count == 0]

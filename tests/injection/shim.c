@@ -5,7 +5,8 @@
  * place of an error lets the call never return, LOST lets it do nothing and say that all is well. Only calls
  * made by the core's own module are counted, so the interpreter and the application never notice. INJECT_START, if it
  * is there, names a file before whose existence no call counts; INJECT_STOP one whose existence ends all injection;
- * INJECT_COUNTS a file of one 64-bit counter for each rule.
+ * INJECT_COUNTS a file of one 64-bit counter for each rule. Behind these stands a number for each rule of period 0:
+ * whoever writes n there makes the n-th call from then on fail, and no other.
  *
  * An edge-triggered poller tells of each edge once. A real EAGAIN, or a short read, is followed by an edge when things
  * change; after one of ours the registration is renewed, which makes the poller look again.
@@ -45,7 +46,7 @@ typedef struct rule {
 static rule rules[RULES];
 static unsigned nrules;
 static const char *start_file, *stop_file;
-static _Atomic uint64_t *counts;
+static _Atomic uint64_t *counts, *armed;
 static struct {
     int poller;
     struct epoll_event event;
@@ -79,15 +80,16 @@ __attribute__((constructor)) static void read_schedule(void)
     if (text == NULL || file == NULL)
         return;
     int fd = open(file, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    if (fd < 0 || ftruncate(fd, RULES * sizeof *counts) < 0)
+    if (fd < 0 || ftruncate(fd, 2 * RULES * sizeof *counts) < 0)
         _exit(99);
-    counts = mmap(NULL, RULES * sizeof *counts, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    counts = mmap(NULL, 2 * RULES * sizeof *counts, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    armed = counts + RULES;
     close(fd);
     while (*text != '\0' && nrules < RULES) {
         char what[24];
         int used = 0;
         rule *r = &rules[nrules];
-        if (sscanf(text, "%23[^=]=%23[^/]/%u%n", r->call, what, &r->period, &used) != 3 || r->period == 0)
+        if (sscanf(text, "%23[^=]=%23[^/]/%u%n", r->call, what, &r->period, &used) != 3)
             _exit(98);
         r->error = error_named(what);
         r->most = r->error == 0 ? strtoul(what, NULL, 10) : 0;
@@ -115,6 +117,15 @@ static bool exists(const char *path)
     return path != NULL && syscall(SYS_faccessat, AT_FDCWD, path, F_OK) == 0;
 }
 
+/* The call that was waited for. */
+static bool is_due(unsigned i)
+{
+    uint64_t left = armed[i];
+    while (left != 0 && !atomic_compare_exchange_weak(&armed[i], &left, left - 1))
+        ;
+    return left == 1;
+}
+
 /* The rule that this call falls under, or NULL. */
 static const rule *meets(const char *call, void *return_address)
 {
@@ -127,7 +138,7 @@ static const rule *meets(const char *call, void *return_address)
         if (!asked && (!from_core(return_address) || (start_file != NULL && !exists(start_file))))
             return NULL;
         asked = true;
-        if (++r->calls % r->period != 0 || met != NULL)
+        if (r->period == 0 ? !is_due(i) : ++r->calls % r->period != 0 || met != NULL)
             continue;
         if (exists(stop_file))
             return NULL;
