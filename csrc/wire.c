@@ -138,7 +138,10 @@ enum fw_own fw_wire_own(const char *name, size_t n)
     case 2: return fw_name_same(name, "te", n) ? FW_OWN_HOP : FW_OWN_NONE;
     case 4: return fw_name_same(name, "date", n) ? FW_OWN_DATE : FW_OWN_NONE;
     case 6: return fw_name_same(name, "server", n) ? FW_OWN_SERVER : FW_OWN_NONE;
-    case 7: return fw_name_same(name, "trailer", n) || fw_name_same(name, "upgrade", n) ? FW_OWN_HOP : FW_OWN_NONE;
+    case 7:
+        if (fw_name_same(name, "upgrade", n))
+            return FW_OWN_UPGRADE;
+        return fw_name_same(name, "trailer", n) ? FW_OWN_HOP : FW_OWN_NONE;
     case 8: return fw_name_same(name, "trailers", n) ? FW_OWN_HOP : FW_OWN_NONE;
     case 10:
         if (fw_name_same(name, "connection", n))
@@ -147,7 +150,7 @@ enum fw_own fw_wire_own(const char *name, size_t n)
     case 14: return fw_name_same(name, "content-length", n) ? FW_OWN_CONTENT_LENGTH : FW_OWN_NONE;
     case 16: return fw_name_same(name, "proxy-connection", n) ? FW_OWN_HOP : FW_OWN_NONE;
     case 17: return fw_name_same(name, "transfer-encoding", n) ? FW_OWN_HOP : FW_OWN_NONE;
-    case 18: return fw_name_same(name, "proxy-authenticate", n) ? FW_OWN_HOP : FW_OWN_NONE;
+    case 18: return fw_name_same(name, "proxy-authenticate", n) ? FW_OWN_CHALLENGE : FW_OWN_NONE;
     case 19: return fw_name_same(name, "proxy-authorization", n) ? FW_OWN_HOP : FW_OWN_NONE;
     default: return FW_OWN_NONE;
     }

@@ -47,6 +47,8 @@ enum fw_own {
     FW_OWN_SERVER,
     FW_OWN_CONTENT_LENGTH,
     FW_OWN_CONNECTION,
+    FW_OWN_CHALLENGE, /* Proxy-Authenticate: a 407 must have it (RFC 9110 15.5.8); else as FW_OWN_HOP */
+    FW_OWN_UPGRADE,   /* Upgrade: a 426 must have it (RFC 9110 15.5.22); else as FW_OWN_HOP */
     FW_OWN_HOP /* hop-by-hop: the server's business (RFC 9110 7.6.1, PEP 3333 "Other HTTP Features") */
 };
 enum fw_own fw_wire_own(const char *name, size_t n);

@@ -185,7 +185,7 @@ class Body:
 
     __slots__ = (
         "_close", "_closed", "_ended", "_environ", "_exchange", "_iterator", "_made", "_result",
-        "_said",
+        "_said", "_unstarted",
     )
 
     def __init__(self, exchange: Exchange, result: Any, environ: Any) -> None:
@@ -195,7 +195,7 @@ class Body:
         self._iterator: Any = None
         self._made = 0
         self._said: int | None = None
-        self._ended = self._closed = False
+        self._ended = self._closed = self._unstarted = False
         self._close = getattr(result, "close", None)
         if self._close is not None and not callable(self._close):
             exchange.report("close-not-callable", None, found=self._close)
@@ -233,8 +233,8 @@ class Body:
             exchange.untrapped(self._where)
         if self._made == 1:
             exchange.judge_environ(self._environ)
-            if not exchange.started:
-                exchange.report("start-missing", self._where(), what="yielded its first block")
+        if not exchange.started and not (type(block) is bytes and not block):
+            self._say_unstarted("yielded its first block")
         if type(block) is bytes:
             size = len(block)
         else:
@@ -253,11 +253,17 @@ class Body:
             exchange.untrapped(self._where)
         if self._made == 0:
             exchange.judge_environ(self._environ)
-            if not exchange.started:
-                exchange.report("start-missing", self._where(), what="ended")
+        if not exchange.started:
+            self._say_unstarted("ended")
         if self._said is not None and self._said != self._made:
             exchange.report("length-inaccurate", self._where(), said=self._said, made=self._made)
         exchange.finish(self._where)
+
+    def _say_unstarted(self, what: str) -> None:
+        """Report, once, that there is a body but no head; empty blocks may come before it."""
+        if not self._unstarted:
+            self._unstarted = True
+            self._exchange.report("start-missing", self._where(), what=what)
 
     @entrance
     def close(self) -> None:

@@ -14,14 +14,14 @@ from fastwsgi.masking import name_of, value_of
 Fault = tuple[str, dict[str, object]]
 """The name of a rule, and what its text needs."""
 
-PLAIN, HOP, LENGTH, TYPE, STATUS = range(5)
+PLAIN, HOP, LENGTH, TYPE, STATUS, CHALLENGE, UPGRADE = range(7)
 
 SPECIAL = {
     "connection": HOP,
     "content-length": LENGTH,
     "content-type": TYPE,
     "keep-alive": HOP,
-    "proxy-authenticate": HOP,
+    "proxy-authenticate": CHALLENGE,
     "proxy-authorization": HOP,
     "proxy-connection": HOP,
     "status": STATUS,
@@ -29,8 +29,11 @@ SPECIAL = {
     "trailer": HOP,
     "trailers": HOP,
     "transfer-encoding": HOP,
-    "upgrade": HOP,
+    "upgrade": UPGRADE,
 }
+
+REQUIRED = {CHALLENGE: 407, UPGRADE: 426}
+"""Hop-by-hop fields that a response of one status must have (RFC 9110 15.5.8, 15.5.22)."""
 
 # A tab in a value is one too: PEP 3333 forbids "any control characters", RFC 9110 5.5 allows it.
 _control = re.compile(r"[\x00-\x1f\x7f]").search
@@ -91,8 +94,9 @@ def judge(status: object, headers: object) -> Head:
                 length = int(value)
             else:
                 faults.append(("content-length-form", {"found": value_of(name, value)}))
-        elif kind == HOP:
-            faults.append(("hop-by-hop", {"name": name, "found": value_of(name, value)}))
+        elif kind == HOP or kind in REQUIRED:
+            if REQUIRED.get(kind) != code:
+                faults.append(("hop-by-hop", {"name": name, "found": value_of(name, value)}))
         else:
             faults.append(("header-status", {}))
     if lengths > 1:

@@ -368,6 +368,35 @@ def test_an_application_that_never_starts_its_response_is_a_500() -> None:
 # -- hop-by-hop fields: RFC 9110 7.6.1 ---------------------------------------------------------
 
 
+REQUIRED = [("407 Proxy Authentication Required", "Proxy-Authenticate", 'Basic realm="a"'),
+            ("426 Upgrade Required", "Upgrade", "HTTP/2.0, TLS/1.2")]
+
+
+@pytest.mark.parametrize(("status", "name", "value"), REQUIRED)
+def test_keeps_the_hop_by_hop_field_that_a_status_must_have(
+    status: str, name: str, value: str,
+) -> None:
+    """RFC 9110 15.5.8 and 15.5.22; in any other response it is dropped as before."""
+
+    def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        right = environ["PATH_INFO"] == "/right"
+        start_response(status if right else "401 Unauthorized", [*TEXT, (name, value), ("X", "y")])
+        return [b"no"]
+
+    with serve(app, strict_wsgi=True) as server, Client(server.address) as client:
+        for _ in range(2):
+            response = client.fetch("/right")
+            assert response.status == int(status[:3])
+            assert response.get(name) == value
+            assert response.get("X") == "y"
+            assert response.get("Connection") == ("upgrade" if name == "Upgrade" else None)
+        assert server.log == []
+        response = client.fetch("/wrong")
+        assert response.get(name) is None
+        assert response.get("Connection") is None
+        assert any(name in line and "hop-by-hop" in line for line in server.log)
+
+
 def test_drops_hop_by_hop_fields_and_says_so_once() -> None:
     fields = [
         ("Connection", "keep-alive"),

@@ -368,6 +368,66 @@ def test_exc_info_none_is_no_exc_info() -> None:
         assert client.fetch().body == b"fine"
 
 
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_empty_blocks_may_come_before_start_response(method: str) -> None:
+    """PEP 3333 wants them of middleware that waits for more of its application."""
+
+    def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterator[bytes]:
+        yield b""
+        yield b""
+        start_response("201 Created", TEXT)
+        yield b""
+        yield b"late"
+
+    with serve(app) as server, Client(server.address) as client:
+        for _ in range(2):
+            response = client.fetch("/", method=method)
+            assert response.status == 201
+            assert response.body == (b"late" if method == "GET" else b"")
+        assert server.log == []
+
+
+@pytest.mark.parametrize("blocks", [[b"", b"early"], [b"", b""], [b"early"], []])
+def test_a_body_without_start_response_is_a_500(blocks: list[bytes]) -> None:
+    def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        if environ["PATH_INFO"] == "/list":
+            return blocks
+        return iter(blocks)
+
+    with serve(app) as server:
+        for path in ("/list", "/stream"):
+            with Client(server.address) as client:
+                response = client.fetch(path)
+            assert response.status == 500
+            assert b"early" not in response.body
+        assert "\n".join(server.log).count("AssertionError: the application did not") == 2
+
+
+@pytest.mark.parametrize("blocks", [[b"", b"body"], [b"", b"", b"body", b""]])
+def test_a_list_may_begin_with_empty_blocks(blocks: list[bytes]) -> None:
+    def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        start_response("200 OK", TEXT)
+        return blocks
+
+    with serve(app) as server, Client(server.address) as client:
+        response = client.fetch()
+        assert (response.body, response.get("Content-Length")) == (b"body", "4")
+
+
+def test_an_empty_write_sends_no_head() -> None:
+    def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        write = start_response("200 OK", TEXT)
+        write(b"")
+        try:
+            raise ValueError
+        except ValueError:
+            start_response("202 Accepted", TEXT, sys.exc_info())
+        return [b"accepted"]
+
+    with serve(app) as server, Client(server.address) as client:
+        assert client.fetch().status == 202
+
+
 # -- an exception on the way -------------------------------------------------------------------
 
 

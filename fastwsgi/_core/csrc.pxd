@@ -214,6 +214,8 @@ cdef extern from "wire.h" nogil:
         FW_OWN_SERVER
         FW_OWN_CONTENT_LENGTH
         FW_OWN_CONNECTION
+        FW_OWN_CHALLENGE
+        FW_OWN_UPGRADE
         FW_OWN_HOP
     const char *fw_date_line(fw_date *)
     size_t fw_wire_decimal(char *, uint64_t)

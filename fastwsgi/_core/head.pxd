@@ -11,10 +11,11 @@ cdef struct HeadFacts:
     bint has_date
     bint has_server
     bint closes       # the application asked for Connection: close
+    bint upgrades     # ... for another protocol, in a 426
 
 
 cdef int status_code(object status) except -1
 cdef char *room_for(Shared shared, fw_conn *c, size_t n) except NULL
 cdef int put_status(Shared shared, fw_conn *c, str status) except -1
-cdef int put_fields(Shared shared, fw_conn *c, list headers, HeadFacts *facts) except -1
+cdef int put_fields(Shared shared, fw_conn *c, int code, list headers, HeadFacts *facts) except -1
 cdef int put_missing(Shared shared, fw_conn *c, const HeadFacts *facts) except -1

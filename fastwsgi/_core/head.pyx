@@ -10,8 +10,8 @@ from libc.string cimport memcpy
 
 from fastwsgi._core cimport native
 from fastwsgi._core.csrc cimport (
-    FW_DATE_LEN, FW_FAULT_NAME, FW_FAULT_VALUE, FW_OWN_CONNECTION, FW_OWN_CONTENT_LENGTH, FW_OWN_DATE, FW_OWN_NONE,
-    FW_OWN_SERVER, fw_conn, fw_field_fault, fw_own,
+    FW_DATE_LEN, FW_FAULT_NAME, FW_FAULT_VALUE, FW_OWN_CHALLENGE, FW_OWN_CONNECTION, FW_OWN_CONTENT_LENGTH, FW_OWN_DATE,
+    FW_OWN_NONE, FW_OWN_SERVER, FW_OWN_UPGRADE, fw_conn, fw_field_fault, fw_own,
 )
 from fastwsgi._core.shared cimport Shared
 
@@ -35,7 +35,7 @@ cdef extern from "Python.h":
 
 cdef enum:
     HEAD_ROOM = 1024     # reserved at a time
-    MISSING_ROOM = 64    # Server and Date lines
+    MISSING_ROOM = 96    # Server, Date and Connection lines
 
 
 cdef bint is_latin1(object s) except -1:
@@ -142,7 +142,7 @@ cdef int put_status(Shared shared, fw_conn *c, str status) except -1:
 
 
 cdef int put_missing(Shared shared, fw_conn *c, const HeadFacts *facts) except -1:
-    """Server and Date, where the application has not set them (RFC 9110 6.6.1, 10.2.4)."""
+    """Server and Date, where the application has not set them (RFC 9110 6.6.1, 10.2.4); what an Upgrade goes with."""
     cdef size_t n = 0
     cdef char *to = room_for(shared, c, MISSING_ROOM)
     if not facts.has_server:
@@ -151,12 +151,18 @@ cdef int put_missing(Shared shared, fw_conn *c, const HeadFacts *facts) except -
     if not facts.has_date:
         memcpy(to + n, native.date_line(shared.thread), FW_DATE_LEN)
         n += FW_DATE_LEN
+    if facts.upgrades:  # RFC 9110 7.8: whoever sends Upgrade names it in Connection
+        memcpy(to + n, b"Connection: upgrade\r\n", 21)
+        n += 21
     native.commit(c, n)
     return 0
 
 
-cdef int put_fields(Shared shared, fw_conn *c, list headers, HeadFacts *facts) except -1:
-    """Validates and queues the application's header fields, except those that are the server's business."""
+cdef int put_fields(Shared shared, fw_conn *c, int code, list headers, HeadFacts *facts) except -1:
+    """Validates and queues the application's header fields, except those that are the server's business.
+
+    Two hop-by-hop fields are the application's in the one response that must have them, whose status is *code*.
+    """
     cdef Py_ssize_t i
     cdef object item, name, value
     cdef size_t nn, nv, used = 0, room = 0
@@ -166,7 +172,7 @@ cdef int put_fields(Shared shared, fw_conn *c, list headers, HeadFacts *facts) e
     cdef fw_own own
     cdef fw_field_fault fault
     facts.length = -1
-    facts.has_date = facts.has_server = facts.closes = False
+    facts.has_date = facts.has_server = facts.closes = facts.upgrades = False
     for i in range(PyList_GET_SIZE(headers)):
         if i >= PyList_GET_SIZE(headers):
             break  # the report of a warning has run code that shortened the list
@@ -205,6 +211,9 @@ cdef int put_fields(Shared shared, fw_conn *c, list headers, HeadFacts *facts) e
             facts.length = content_length(value)
         elif own == FW_OWN_CONNECTION and native.lists(pv, nv, b"close"):
             facts.closes = True
+        elif (own == FW_OWN_CHALLENGE and code == 407) or (own == FW_OWN_UPGRADE and code == 426):
+            used += nn + nv + 4
+            facts.upgrades |= own == FW_OWN_UPGRADE
         else:
             shared.warn_hop(name)
     if used:

@@ -331,8 +331,7 @@ cdef class Response:
             Py_DECREF(block)
             if not PyBytes_Check(block):
                 raise not_bytes(block)
-            self.check_started()
-            if PyBytes_GET_SIZE(block) == 0:
+            if PyBytes_GET_SIZE(block) == 0:  # also before start_response (PEP 3333, middleware that waits for more)
                 continue
             self.put_block(block)
             if self.bodiless:
@@ -447,7 +446,7 @@ cdef class Response:
     cdef int compose(self, int64_t length) except -1:
         cdef HeadFacts facts
         put_status(self.shared, self.conn, self.status)
-        put_fields(self.shared, self.conn, self.headers, &facts)
+        put_fields(self.shared, self.conn, self.code, self.headers, &facts)
         put_missing(self.shared, self.conn, &facts)
         return self.frame(facts.length, length, facts.closes)
 

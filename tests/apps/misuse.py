@@ -157,6 +157,14 @@ def yields_before_starting(environ: Environ, start_response: Start) -> Iterator[
 
 
 @misuse("start-missing")
+def ends_without_starting_behind_empty_blocks(
+    environ: Environ, start_response: Start,
+) -> Iterator[bytes]:
+    yield b""
+    yield b""
+
+
+@misuse("start-missing")
 def ends_without_starting(environ: Environ, start_response: Start) -> Iterator[bytes]:
     yield from ()
 
