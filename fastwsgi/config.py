@@ -242,7 +242,7 @@ _TABLE = (
     Setting(
         "script_name", "proxy", ("--script-name",), "", values.mount,
         "path the application is mounted under: becomes SCRIPT_NAME and is removed from the "
-        "front of PATH_INFO",
+        "front of PATH_INFO; a request for any other path is answered 404",
         metavar="PATH", core=True),
 
     Setting(

@@ -54,7 +54,7 @@ class Line:
         self.address = address
         self.client: Client | None = None
 
-    def exchange(self, *requests: Valid) -> dict[str, str]:
+    def exchange(self, *requests: Valid, script_name: str = "") -> dict[str, str]:
         """Send requests at once, read their responses; the variables of the connection."""
         if self.client is None:
             self.client = Client(self.address)
@@ -62,10 +62,14 @@ class Line:
         host, port = client.socket.getsockname()
         client.send(b"".join(request.data for request in requests))
         for request in requests:
+            outside = expect(request.data, script_name=script_name).outside
+            text = outside and not request.line.strip().startswith(b"HEAD ")
             response = client.response("HEAD")
             while response.status == 100:
                 response = client.response("HEAD")
-            assert response.status == 200, response
+            if text:
+                client.exactly(int(response.get("Content-Length") or 0))
+            assert response.status == (404 if outside else 200), response
             assert response.closes == request.closes
         if requests[-1].closes:
             assert client.ended()
@@ -105,6 +109,17 @@ def compare(saw: tuple[dict[str, Any], bytes], wanted: Seen, connection: dict[st
         assert not key.isupper() or type(value) is str
 
 
+def compare_inside(
+    witness: Witness, requests: list[Valid], options: dict[str, str], connection: dict[str, str],
+) -> None:
+    """The same for each request that is for the application; of the others it has seen none."""
+    for request in requests:
+        wanted = expect(request.data, **options)
+        if not wanted.outside:
+            compare(witness.take(), wanted, connection)
+    assert witness.saw == []
+
+
 # ---- the twin itself ----
 
 TWIN = {
@@ -132,7 +147,7 @@ TWIN = {
     ),
     "beside the mount": (
         b"GET /apple HTTP/1.1\r\nHost: h\r\n\r\n",
-        {"PATH_INFO": "/apple", "SCRIPT_NAME": "/app"},
+        {"PATH_INFO": "/apple", "SCRIPT_NAME": ""},
         b"",
     ),
     "fields": (
@@ -196,8 +211,8 @@ def test_a_valid_request_gives_the_environ_that_the_twin_says(
     witness, line, options = way
     if options["header_map"] == "refuse":
         request = without_underscores(request)
-    connection = line.exchange(request)
-    compare(witness.take(), expect(request.data, **options), connection)
+    connection = line.exchange(request, script_name=options["script_name"])
+    compare_inside(witness, [request], options, connection)
 
 
 def without_underscores(request: Valid) -> Valid:
@@ -217,9 +232,8 @@ def test_pipelined_requests_give_the_environs_that_the_twin_says(
     requests = [first, second, last]
     if options["header_map"] == "refuse":
         requests = [without_underscores(request) for request in requests]
-    connection = line.exchange(*requests)
-    for request in requests:
-        compare(witness.take(), expect(request.data, **options), connection)
+    connection = line.exchange(*requests, script_name=options["script_name"])
+    compare_inside(witness, requests, options, connection)
 
 
 # ---- many requests with equal heads ----

@@ -40,15 +40,19 @@ cdef class EnvironBuilder:
     cdef dict build(self, fw_conn *c, object body_input)
     cdef Last last
     cdef bint reuse        # false: every environ is built from the base alone
+    cdef bint mounted      # there is a script_name, so a request may be for something else
     cdef unsigned misfits  # requests in a row that the last one did not fit
 
     cdef dict build_anew(self, fw_conn *c, tuple peer)
     cdef dict build_alike(self, fw_conn *c, tuple peer)
     cdef dict recall(self, fw_conn *c, tuple peer)
     cdef int remember(self, fw_request *r, dict environ, tuple peer) except -1
+    cdef bint is_outside(self, dict environ) noexcept
+    cdef str below_mount(self, dict environ, str path, bint asterisk)
     cdef int set_target(self, dict environ, const fw_request *r) except -1
     cdef int set_fields(self, dict environ, const fw_request *r) except -1
     cdef str method(self, const fw_request *r)
 
 
 cdef str request_line(const fw_request *r)
+cdef str request_path(const fw_request *r)

@@ -64,11 +64,13 @@ cdef str REMOTE_PORT = "REMOTE_PORT"
 cdef str CONTENT_LENGTH = "CONTENT_LENGTH"
 cdef str HTTP_HOST = "HTTP_HOST"
 cdef str INPUT = "wsgi.input"
+cdef str SCRIPT_NAME = "SCRIPT_NAME"
 cdef str HTTP_1_0 = "HTTP/1.0"
 cdef str HTTP_1_1 = "HTTP/1.1"
 cdef str EMPTY = ""
 cdef str ASTERISK = "*"
 cdef str SLASH = "/"
+cdef str OUTSIDE = "outside of script_name"  # this very object as PATH_INFO: the request is not for the application
 
 cdef enum:
     UNQUOTE_ON_STACK = 1024
@@ -150,6 +152,11 @@ cdef str request_line(const fw_request *r):
     return f"{text_at(r, r.method)} {text_at(r, r.target)}"
 
 
+cdef str request_path(const fw_request *r):
+    """Method and path as they came, without the query, cut to what a log line may hold."""
+    return f"{text_at(r, r.method)} {latin1(fw_request_at(r, r.path), min(r.path.len, 200))}"
+
+
 cdef inline bint same_text(object text, const char *s, size_t n) noexcept:
     return PyUnicode_GET_LENGTH(text) == <Py_ssize_t>n and memcmp(PyUnicode_DATA(text), s, n) == 0
 
@@ -217,6 +224,7 @@ cdef class EnvironBuilder:
         self.script_name = script_name
         self.last = Last.__new__(Last)
         self.reuse = reuse
+        self.mounted = script_name != ""
         self.keys = known_keys()
         self.methods = [None] * FW_METHODS
 
@@ -316,7 +324,6 @@ cdef class EnvironBuilder:
     cdef int set_target(self, dict environ, const fw_request *r) except -1:
         cdef str raw = text_at(r, r.target)
         cdef str path
-        cdef str prefix = self.script_name
         PyDict_SetItem(environ, RAW_URI, raw)
         PyDict_SetItem(environ, REQUEST_URI, raw)
         PyDict_SetItem(environ, QUERY_STRING, text_at(r, r.query) if r.query.len else EMPTY)
@@ -328,10 +335,24 @@ cdef class EnvironBuilder:
             path = raw
         else:
             path = unquoted(fw_request_at(r, r.path), r.path.len)
-        if prefix is not EMPTY and (path == prefix or path.startswith(prefix + SLASH)):
-            path = path[len(prefix):]
+        if self.mounted:
+            path = self.below_mount(environ, path, r.asterisk)
         PyDict_SetItem(environ, PATH_INFO, path)
         return 0
+
+    cdef str below_mount(self, dict environ, str path, bint asterisk):
+        """PATH_INFO below script_name, or OUTSIDE; ``*`` is the server as a whole, and below nothing (RFC 9110 9.3.7)."""
+        cdef str prefix = self.script_name
+        PyDict_SetItem(environ, SCRIPT_NAME, EMPTY if asterisk else prefix)
+        if asterisk:
+            return path
+        if path == prefix or path.startswith(prefix + SLASH):
+            return path[len(prefix):]
+        return OUTSIDE
+
+    cdef bint is_outside(self, dict environ) noexcept:
+        """The request is for a path that is not below script_name. To be asked before the application has the environ."""
+        return PyDict_GetItem(environ, PATH_INFO) == <PyObject *>OUTSIDE
 
     cdef int set_fields(self, dict environ, const fw_request *r) except -1:
         cdef uint32_t i

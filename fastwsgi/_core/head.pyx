@@ -1,9 +1,11 @@
-# head.pyx - status line and header fields, validated and serialised in one pass straight from the str objects.
+# head.pyx - status line and header fields, validated and serialised in one pass straight from the str objects; chunks.
 #
 # Everything is written behind a mark that the caller has set in the output queue: on any error here the caller rolls
 # back, so nothing of an invalid head is ever sent.
 
+from cpython.bytes cimport PyBytes_AS_STRING
 from cpython.list cimport PyList_GET_ITEM, PyList_GET_SIZE
+from cpython.ref cimport Py_DECREF, Py_INCREF
 from cpython.tuple cimport PyTuple_Check, PyTuple_GET_ITEM, PyTuple_GET_SIZE
 from libc.stdint cimport INT64_MAX, int64_t
 from libc.string cimport memcpy
@@ -11,7 +13,7 @@ from libc.string cimport memcpy
 from fastwsgi._core cimport native
 from fastwsgi._core.csrc cimport (
     FW_DATE_LEN, FW_FAULT_NAME, FW_FAULT_VALUE, FW_OWN_CHALLENGE, FW_OWN_CONNECTION, FW_OWN_CONTENT_LENGTH, FW_OWN_DATE,
-    FW_OWN_NONE, FW_OWN_SERVER, FW_OWN_UPGRADE, fw_conn, fw_field_fault, fw_own,
+    FW_OK, FW_OWN_NONE, FW_OWN_SERVER, FW_OWN_UPGRADE, fw_conn, fw_field_fault, fw_own,
 )
 from fastwsgi._core.shared cimport Shared
 
@@ -35,6 +37,7 @@ cdef extern from "Python.h":
 
 cdef enum:
     HEAD_ROOM = 1024     # reserved at a time
+    CHUNK_ROOM = 20      # size line and closing CRLF of a chunk
     MISSING_ROOM = 96    # Server, Date and Connection lines
 
 
@@ -218,4 +221,39 @@ cdef int put_fields(Shared shared, fw_conn *c, int code, list headers, HeadFacts
             shared.warn_hop(name)
     if used:
         native.commit(c, used)
+    return 0
+
+
+# ---- chunks (RFC 9112 7.1) ----
+
+cdef inline char *size_line(char *to, size_t n) noexcept:
+    to += native.hexadecimal(to, n)
+    memcpy(to, b"\r\n", 2)
+    return to + 2
+
+
+cdef int put_chunk_size(Shared shared, fw_conn *c, size_t n) except -1:
+    """The size line; what follows is the caller's."""
+    cdef char *start = room_for(shared, c, CHUNK_ROOM)
+    native.commit(c, size_line(start, n) - start)
+    return 0
+
+
+cdef int put_chunk(Shared shared, fw_conn *c, object block, size_t n) except -1:
+    """The first *n* bytes of *block*, a bytes object."""
+    cdef size_t inside = n if n < COPY_BELOW else 0
+    cdef char *start = room_for(shared, c, inside + CHUNK_ROOM)
+    cdef char *to = size_line(start, n)
+    if inside:
+        memcpy(to, PyBytes_AS_STRING(block), n)
+        memcpy(to + n, b"\r\n", 2)
+        native.commit(c, to + n + 2 - start)
+        return 0
+    native.commit(c, to - start)
+    Py_INCREF(block)  # the queue's reference
+    if native.ref(shared.thread, c, PyBytes_AS_STRING(block), n, <void *>block) != FW_OK:
+        Py_DECREF(block)
+        raise MemoryError("no memory for the response")
+    if native.copy(shared.thread, c, b"\r\n", 2) != FW_OK:
+        raise MemoryError("no memory for the response")
     return 0

@@ -22,7 +22,7 @@ from fastwsgi._core.csrc cimport (
     FW_FRAMING_NONE, FW_NEXT_DONE, FW_NEXT_TURN, FW_NEXT_WAKE, FW_NOTICE_ACCESS, FW_NOTICE_CONNECTIONS,
     FW_NOTICE_DESCRIPTORS, FW_STOP_QUICK, FW_TURN_GONE, FW_TURN_REQUEST, fw_conn, fw_thread,
 )
-from fastwsgi._core.environ cimport EnvironBuilder
+from fastwsgi._core.environ cimport EnvironBuilder, request_path
 from fastwsgi._core.input cimport Input, input_over
 from fastwsgi._core.response cimport DONE, PARKED, Outcome, Response
 from fastwsgi._core.shared cimport Shared
@@ -148,6 +148,10 @@ cdef class Puller:
             r.fail(error)
             body.body = NULL
             return DONE
+        if self.environs.mounted and self.environs.is_outside(environ):
+            self.shared.warn_outside(request_path(c.req), self.environs.script_name)
+            body.body = NULL
+            return r.decline()
         if self.access is not None and self.access.wants_environ:
             r.environ = environ
         outcome = r.run(self.application, environ)

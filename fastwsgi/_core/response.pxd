@@ -48,6 +48,8 @@ cdef class Response:
     cdef Outcome resume(self)
     cdef void abandon(self)
     cdef void fail(self, object error)
+    cdef int answer(self, str status, int code, bytes body) except -1
+    cdef Outcome decline(self)
     cdef bint reusable(self) noexcept
 
     cdef int take(self, object result) except -1
@@ -63,8 +65,6 @@ cdef class Response:
     cdef Outcome wind_up(self) except *
     cdef int check_started(self) except -1
     cdef int put(self, object block) except -1
-    cdef int put_chunk_size(self, size_t n) except -1
-    cdef int put_chunk(self, object block, size_t n) except -1
     cdef int complete(self) except -1
     cdef int head(self, int64_t length) except -1
     cdef int compose(self, int64_t length) except -1

@@ -26,7 +26,9 @@ from fastwsgi._core.csrc cimport (
 from fastwsgi._core.ending cimport Ending
 from fastwsgi._core.environ cimport request_line
 from fastwsgi._core.filewrapper cimport FileWrapper
-from fastwsgi._core.head cimport HeadFacts, put_fields, put_missing, put_status, room_for, status_code
+from fastwsgi._core.head cimport (
+    COPY_BELOW, HeadFacts, put_chunk, put_chunk_size, put_fields, put_missing, put_status, room_for, status_code,
+)
 from fastwsgi._core.shared cimport Shared
 
 import logging
@@ -36,9 +38,7 @@ cdef extern from "Python.h":
     Py_ssize_t Py_REFCNT(PyObject *)
 
 cdef enum:
-    COPY_BELOW = 8192      # larger blocks are queued by reference
-    FRAME_ROOM = 160       # length and Connection lines
-    CHUNK_ROOM = 20        # size line and closing CRLF of a chunk
+    FRAME_ROOM = 160  # length and Connection lines
 
 cdef int ERROR = logging.ERROR
 cdef int WARNING = logging.WARNING
@@ -178,16 +178,31 @@ cdef class Response:
         self.cut = True
         if not self.head_sent and not self.gone:
             try:
-                self.status = "503 Service Unavailable" if timeout else "500 Internal Server Error"
-                self.code = 503 if timeout else 500
-                self.headers = [("Content-Type", "text/plain; charset=utf-8")]
-                self.put_all((b"Service Unavailable\n" if timeout else b"Internal Server Error\n",))
+                if timeout:
+                    self.answer("503 Service Unavailable", 503, b"Service Unavailable\n")
+                else:
+                    self.answer("500 Internal Server Error", 500, b"Internal Server Error\n")
                 self.cut = False
             except BaseException:  # no memory for the apology either: the connection closes
                 self.keep = False
                 self.cut = True
         self.shared.inside = True  # its close() may be interrupted as well
         self.close_iterable()
+
+    cdef int answer(self, str status, int code, bytes body) except -1:
+        """A whole response of the server's own."""
+        self.status = status
+        self.code = code
+        self.headers = [("Content-Type", "text/plain; charset=utf-8")]
+        return self.put_all((body,))
+
+    cdef Outcome decline(self):
+        """The request is not for the application, which is mounted below another path: nothing of it is run."""
+        try:
+            self.answer("404 Not Found", 404, b"nothing is mounted at this path\n")
+        except BaseException as error:
+            self.fail(error)
+        return DONE
 
     # ---- iteration ----
 
@@ -304,7 +319,7 @@ cdef class Response:
         """0 if there is no descriptor left for the queue to have one of its own."""
         cdef int rc
         if self.chunked:
-            self.put_chunk_size(<size_t>n)
+            put_chunk_size(self.shared, self.conn, <size_t>n)
         Py_INCREF(wrapper)
         rc = native.file(self.shared.thread, self.conn, fd, position, <size_t>n, <void *>wrapper)
         if rc != FW_OK:
@@ -384,7 +399,7 @@ cdef class Response:
                 return 0
         self.sent += <int64_t>n
         if self.chunked:
-            return self.put_chunk(block, n)
+            return put_chunk(self.shared, self.conn, block, n)
         if n < COPY_BELOW:
             return check_memory(native.copy(self.shared.thread, self.conn, PyBytes_AS_STRING(block), n))
         Py_INCREF(block)
@@ -392,29 +407,6 @@ cdef class Response:
             Py_DECREF(block)
             raise MemoryError("no memory for the response")
         return 0
-
-    cdef int put_chunk_size(self, size_t n) except -1:
-        cdef char *start = room_for(self.shared, self.conn, CHUNK_ROOM)
-        cdef char *to = text(start + native.hexadecimal(start, n), b"\r\n", 2)
-        native.commit(self.conn, to - start)
-        return 0
-
-    cdef int put_chunk(self, object block, size_t n) except -1:
-        """One chunk (RFC 9112 7.1)."""
-        cdef size_t inside = n if n < COPY_BELOW else 0
-        cdef char *start = room_for(self.shared, self.conn, inside + CHUNK_ROOM)
-        cdef char *to = start + native.hexadecimal(start, n)
-        to = text(to, b"\r\n", 2)
-        if inside:
-            to = text(text(to, PyBytes_AS_STRING(block), n), b"\r\n", 2)
-        native.commit(self.conn, to - start)
-        if inside:
-            return 0
-        Py_INCREF(block)
-        if native.ref(self.shared.thread, self.conn, PyBytes_AS_STRING(block), n, <void *>block) != FW_OK:
-            Py_DECREF(block)
-            raise MemoryError("no memory for the response")
-        return check_memory(native.copy(self.shared.thread, self.conn, b"\r\n", 2))
 
     cdef int complete(self) except -1:
         """The body is over: the last chunk, or the check of the promised length."""

@@ -12,7 +12,7 @@ cdef class Shared:
     cdef object shown     # makes a request line one for the log, or None
     cdef bint keepalive   # connections may live on at all
     cdef bint sendfile
-    cdef set warned       # hop-by-hop names that the log has heard of; the same set in all threads
+    cdef set warned       # what the log has heard of: hop-by-hop names, "/"; the same set in all threads
     cdef object interrupt  # what a signal handler raised inside the log, or None
     cdef unsigned long long app_errors
     cdef object timeout_error    # raised in the application when its time is up; None: never
@@ -24,3 +24,4 @@ cdef class Shared:
     cdef int leave(self) except -1
     cdef int report(self, int level, str message, object error) except -1
     cdef int warn_hop(self, object name) except -1
+    cdef int warn_outside(self, str request, str script_name) except -1

@@ -42,3 +42,11 @@ cdef class Shared:
         self.warned.add(lower)
         return self.report(WARNING, f"The application set the hop-by-hop header {name}, which is the server's to set"
                            " (PEP 3333): it is dropped", None)
+
+    cdef int warn_outside(self, str request, str script_name) except -1:
+        """Says of the first such request only that it was not for the application: who sends them chooses how many."""
+        if "/" in self.warned:  # which is no name of a header
+            return 0
+        self.warned.add("/")
+        return self.report(WARNING, f"{request} is outside of script_name {script_name} and was answered 404; further"
+                           " such requests are not logged here", None)

@@ -24,6 +24,8 @@ class Seen:
     size: int
     """Bytes of the request on the wire."""
     fields: list[tuple[bytes, bytes]] = field(default_factory=list)
+    outside: bool = False
+    """It is for nothing below script_name: the server answers 404 by itself."""
 
 
 def unquote(path: bytes) -> bytes:
@@ -95,11 +97,12 @@ def expect(data: bytes, *, header_map: str = "drop", script_name: str = "") -> S
     fields = read_fields(rest)
     authority, path, query = split_target(method, target)
     decoded = text(unquote(path))
-    mounted = bool(script_name) and (decoded + "/").startswith(script_name + "/")
+    asterisk = decoded == "*"  # the server as a whole: no path, so below no other
+    mounted = not asterisk and (decoded + "/").startswith(script_name + "/")
     variables = {
         "REQUEST_METHOD": text(method),
         "SERVER_PROTOCOL": text(version),
-        "SCRIPT_NAME": script_name,
+        "SCRIPT_NAME": script_name if mounted else "",
         "PATH_INFO": decoded[len(script_name) :] if mounted else decoded,
         "QUERY_STRING": text(query),
         "RAW_URI": text(target),
@@ -122,4 +125,5 @@ def expect(data: bytes, *, header_map: str = "drop", script_name: str = "") -> S
     else:
         taken = int(names.get(b"content-length", b"0"))
         body = data[head : head + taken]
-    return Seen(variables, body, head + taken, fields)
+    outside = not mounted and not asterisk
+    return Seen(variables, body, head + taken, fields, outside)
