@@ -14,6 +14,7 @@
 from cpython.contextvars cimport PyContext_Copy, PyContext_Enter, PyContext_Exit
 from cpython.exc cimport PyErr_CheckSignals
 from cpython.object cimport PyObject_Size
+from cpython.pythread cimport PyThread_get_thread_ident
 from cpython.ref cimport Py_DECREF, Py_INCREF
 
 from fastwsgi._core cimport native
@@ -29,7 +30,6 @@ from fastwsgi._core.shared cimport Shared
 
 import logging
 import os
-import threading
 
 
 cdef class Puller:
@@ -50,7 +50,7 @@ cdef class Puller:
         Every request begins in a copy of *base_context*.
         """
         native.thread_attach(self.shared.thread)
-        self.shared.ident = <unsigned long>threading.get_ident()
+        self.shared.ident = <unsigned long>PyThread_get_thread_ident()  # not what a patched threading says
         self.base_context = base_context
         self.pristine = PyObject_Size(base_context) == 0
         self.context = PyContext_Copy(base_context)
@@ -212,6 +212,7 @@ cdef class Puller:
             r.fail(error)
             self.shared.leave()
             return False
+        r.runner = 0
         r.context = self.context
         self.enter(fresh)
         Py_INCREF(r)

@@ -17,6 +17,7 @@ cdef enum Outcome:
 cdef class Response:
     cdef Shared shared
     cdef fw_conn *conn        # NULL outside of a request: the callables are dead then
+    cdef unsigned long runner  # ident of the thread whose calls of the next two are heard now; 0: nobody's
     cdef object start         # bound start_response, made once
     cdef object writer        # bound write
     cdef object context       # contextvars.Context while parked
@@ -63,6 +64,7 @@ cdef class Response:
     cdef int put_part_of_file(self, FileWrapper wrapper, int fd, int64_t position, int64_t n) except -1
     cdef Outcome pump(self) except *
     cdef Outcome wind_up(self) except *
+    cdef int refuse_call(self, str name) except -1
     cdef int check_started(self) except -1
     cdef int put(self, object block) except -1
     cdef int complete(self) except -1

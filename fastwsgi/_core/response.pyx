@@ -13,6 +13,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_Check, PyBytes_GET_SIZE
 from cpython.exc cimport PyErr_CheckSignals
 from cpython.list cimport PyList_GET_ITEM, PyList_GET_SIZE
 from cpython.object cimport PyObject
+from cpython.pythread cimport PyThread_get_thread_ident
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.errno cimport ENOMEM
 from libc.stdint cimport int64_t
@@ -76,8 +77,8 @@ cdef class Response:
         *status* is ``"DDD reason"``, *headers* a list of (name, value) str pairs. With *exc_info* the call replaces an
         earlier one, or raises that exception if the head is already on its way (PEP 3333).
         """
-        if self.conn is NULL:
-            raise RuntimeError("start_response called after the response has ended")
+        if self.runner != <unsigned long>PyThread_get_thread_ident():
+            self.refuse_call("start_response")
         if exc_info is not None:
             try:
                 if self.head_sent:
@@ -100,8 +101,8 @@ cdef class Response:
     def write(self, data, /):
         """Send *data* (bytes) at once: the imperative interface of PEP 3333, for applications that need it."""
         cdef int rc
-        if self.conn is NULL:
-            raise RuntimeError("write called after the response has ended")
+        if self.runner != <unsigned long>PyThread_get_thread_ident():
+            self.refuse_call("write")
         if not PyBytes_Check(data):
             raise TypeError(f"write() takes bytes, not {type(data).__name__}")
         self.wrote = True
@@ -122,6 +123,7 @@ cdef class Response:
 
     cdef void begin(self, fw_conn *c) noexcept:
         self.conn = c
+        self.runner = self.shared.ident
         self.declared = -1
         self.sent = 0
         self.code = 0
@@ -130,6 +132,7 @@ cdef class Response:
 
     cdef void end(self) noexcept:
         self.conn = NULL
+        self.runner = 0
         self.status = None
         self.headers = None
         self.iterator = None
@@ -150,6 +153,7 @@ cdef class Response:
             return DONE
 
     cdef Outcome resume(self):
+        self.runner = self.shared.ident
         try:
             if self.exhausted:
                 return self.wind_up()
@@ -379,6 +383,14 @@ cdef class Response:
             self.close_iterable()
         return DONE
 
+    cdef int refuse_call(self, str name) except -1:
+        """Whoever calls is not the thread that runs the request, or there is none: the queue is not for it to touch."""
+        if self.conn is NULL or self.exhausted or self.cut:
+            raise RuntimeError(f"{name} called after the response has ended")
+        if self.runner == 0:
+            raise RuntimeError(f"{name} called while the response waits for its client")
+        raise RuntimeError(f"{name} called in another thread than the one that runs the request")
+
     cdef int check_started(self) except -1:
         if self.status is None:
             raise AssertionError("the application did not call start_response before its first block (PEP 3333)")
@@ -478,6 +490,7 @@ cdef class Response:
     cdef void close_iterable(self):
         """Calls close() of the iterable, once, whatever happened before."""
         cdef object closer = self.closer
+        self.runner = 0  # the response is over: nothing may be queued behind its end
         self.closer = None
         self.iterator = None
         if closer is None:
