@@ -93,9 +93,6 @@ dist-test: $(VENV)/bin/python ## build, install and start the package on every P
 	$(call need,test)
 	FASTWSGI_EVERY_PYTHON=1 python -m pytest tests/test_packaging.py $(ARGS)
 
-strict-apps: build ## run ten applications from PyPI under --strict-wsgi; ARGS=--write brings docs/strict.md into step
-	python scripts/strict_apps $(ARGS)
-
 strict-apps: build ## run applications from PyPI under --strict-wsgi; ARGS=--write renews the table in docs/strict.md
 	python scripts/strict_apps $(ARGS)
 

@@ -104,7 +104,8 @@ def test_both_are_over_with_the_response(threads: int) -> None:
         for _ in range(10):
             assert (response := client.fetch()).status == 200
             assert response.body == b"fine"
-        came += [elsewhere(lambda: kept[0][0](b"late")), elsewhere(lambda: kept[0][1]("200 OK", []))]
+        came.append(elsewhere(lambda: kept[0][0](b"late")))
+        came.append(elsewhere(lambda: kept[0][1]("200 OK", [])))
     came += [elsewhere(lambda: kept[0][0](b"late")), elsewhere(lambda: kept[0][1]("200 OK", []))]
     assert len(came) == 40
     assert {refusal(error) for error in came} == {
@@ -131,10 +132,12 @@ def test_nothing_is_written_behind_the_end_by_close() -> None:
                 except BaseException as error:
                     came.append(error)
 
-    with serve(lambda environ, start_response: Body(start_response)) as server:
-        with Client(server.address) as client:
-            client.send(request() * 3)
-            assert [client.response().body for _ in range(3)] == [b"whole"] * 3
+    with (
+        serve(lambda environ, start_response: Body(start_response)) as server,
+        Client(server.address) as client,
+    ):
+        client.send(request() * 3)
+        assert [client.response().body for _ in range(3)] == [b"whole"] * 3
     assert [refusal(error) for error in came] == [
         "write called after the response has ended",
         "start_response called after the response has ended"] * 3
@@ -161,14 +164,17 @@ def test_the_write_of_a_suspended_response_is_not_for_another_request_of_its_thr
         suspended.set()
         return [b"fine"]
 
-    with serve(app) as server:
-        with Client(server.address, receive_buffer=4096) as slow, Client(server.address) as other:
-            slow.send(request("/large"))
-            head = slow.head()
-            assert head.status == 200
-            assert other.fetch().body == b"fine"
-            assert suspended.is_set()
-            assert b"".join(slow.chunks()) == block * 400
+    with (
+        serve(app) as server,
+        Client(server.address, receive_buffer=4096) as slow,
+        Client(server.address) as other,
+    ):
+        slow.send(request("/large"))
+        head = slow.head()
+        assert head.status == 200
+        assert other.fetch().body == b"fine"
+        assert suspended.is_set()
+        assert b"".join(slow.chunks()) == block * 400
     assert {refusal(error) for error in came} == {
         "write called while the response waits for its client"}
     assert len(came) == 4
@@ -223,11 +229,13 @@ def test_the_body_is_read_from_any_thread_and_is_empty_after_the_end(
         start_response("200 OK", TEXT)
         return [b"".join(read)]
 
-    with serve(app, threads=threads, body_memory=1000) as server:
-        with Client(server.address) as client:
-            for _ in range(3):
-                assert client.fetch("/", method="POST", body=body).body == body
-            for stream in kept:
-                assert stream.read() == stream.readline() == b""
-                assert stream.readlines() == list(stream) == []
-                assert elsewhere(stream.read) is None
+    with (
+        serve(app, threads=threads, body_memory=1000) as server,
+        Client(server.address) as client,
+    ):
+        for _ in range(3):
+            assert client.fetch("/", method="POST", body=body).body == body
+        for stream in kept:
+            assert stream.read() == stream.readline() == b""
+            assert stream.readlines() == list(stream) == []
+            assert elsewhere(stream.read) is None

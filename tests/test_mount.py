@@ -61,25 +61,29 @@ def test_the_server_as_a_whole_is_below_no_path() -> None:
 
 
 def test_a_body_outside_is_passed_over() -> None:
-    with serve(app, script_name="/pre", body_memory=100) as server:
-        with Client(server.address) as client:
-            for size in (10, 1000):
-                client.send(request("/other", method="POST", body=b"x" * size) + request("/pre"))
-                assert client.response().status == 404
-                assert client.response().body == b"('/pre', '')"
-            client.send(request("/other", "Connection: close"))
-            response = client.response()
-            assert response.status == 404
-            assert response.closes
-            assert client.ended()
+    with (
+        serve(app, script_name="/pre", body_memory=100) as server,
+        Client(server.address) as client,
+    ):
+        for size in (10, 1000):
+            client.send(request("/other", method="POST", body=b"x" * size) + request("/pre"))
+            assert client.response().status == 404
+            assert client.response().body == b"('/pre', '')"
+        client.send(request("/other", "Connection: close"))
+        response = client.response()
+        assert response.status == 404
+        assert response.closes
+        assert client.ended()
 
 
 @pytest.mark.parametrize("threads", [1, 4])
 def test_the_log_hears_of_the_first_one_only(threads: int) -> None:
-    with serve(app, script_name="/pre", threads=threads) as server:
-        with Client(server.address) as client:
-            for number in range(20):
-                assert client.fetch(f"/other/{number}?token=secret").status == 404
+    with (
+        serve(app, script_name="/pre", threads=threads) as server,
+        Client(server.address) as client,
+    ):
+        for number in range(20):
+            assert client.fetch(f"/other/{number}?token=secret").status == 404
         lines = [line for line in server.log if "script_name" in line]
         assert len(lines) == len(server.log) == 1
         assert "WARNING" in lines[0]
@@ -88,29 +92,35 @@ def test_the_log_hears_of_the_first_one_only(threads: int) -> None:
 
 
 def test_a_long_path_is_cut_in_the_log() -> None:
-    with serve(app, script_name="/pre") as server:
-        with Client(server.address) as client:
-            assert client.fetch("/" + "o" * 5000).status == 404
+    with (
+        serve(app, script_name="/pre") as server,
+        Client(server.address) as client,
+    ):
+        assert client.fetch("/" + "o" * 5000).status == 404
         assert len("".join(server.log)) < 500
 
 
 def test_the_access_log_has_every_one(tmp_path: Path) -> None:
     path = tmp_path / "access.log"
     pattern = "%(s)s %(B)s %(U)s %({PATH_INFO}e)s"
-    with serve(app, script_name="/pre", accesslog=str(path), access_log_format=pattern) as server:
-        with Client(server.address) as client:
-            size = len(client.fetch("/other").body)
-            client.fetch("/pre/x")
-            client.fetch("/other", method="HEAD")
+    with (
+        serve(app, script_name="/pre", accesslog=str(path), access_log_format=pattern) as server,
+        Client(server.address) as client,
+    ):
+        size = len(client.fetch("/other").body)
+        client.fetch("/pre/x")
+        client.fetch("/other", method="HEAD")
     assert path.read_text().splitlines() == [
         f"404 {size} /other -", "200 14 /x /x", "404 0 /other -"]
 
 
 def test_the_health_path_is_where_it_is() -> None:
-    with serve(app, script_name="/pre", health_path="/health") as server:
-        with Client(server.address) as client:
-            assert client.fetch("/health").status == 200
-            assert client.fetch("/pre/health").body == b"('/pre', '/health')"
+    with (
+        serve(app, script_name="/pre", health_path="/health") as server,
+        Client(server.address) as client,
+    ):
+        assert client.fetch("/health").status == 200
+        assert client.fetch("/pre/health").body == b"('/pre', '/health')"
         assert server.log == []
 
 
@@ -125,10 +135,12 @@ def test_hooks_hear_nothing_of_it(project: Callable[..., Path]) -> None:
             start_response("200 OK", [("Content-Type", "text/plain")])
             return [b"fine"]
         """})
-    with spawn("-c", "conf.py", "--script-name", "/pre", "app:app", cwd=where) as server:
-        with Client(server.address) as client:
-            assert client.fetch("/other").status == 404
-            assert client.fetch("/pre/x").status == 200
+    with (
+        spawn("-c", "conf.py", "--script-name", "/pre", "app:app", cwd=where) as server,
+        Client(server.address) as client,
+    ):
+        assert client.fetch("/other").status == 404
+        assert client.fetch("/pre/x").status == 200
         server.wait_for("after /pre/x")
         assert "before /other" not in server.output()
         assert "after /other" not in server.output()

@@ -341,7 +341,7 @@ cdef class EnvironBuilder:
         return 0
 
     cdef str below_mount(self, dict environ, str path, bint asterisk):
-        """PATH_INFO below script_name, or OUTSIDE; ``*`` is the server as a whole, and below nothing (RFC 9110 9.3.7)."""
+        """PATH_INFO below script_name, or OUTSIDE; ``*`` is the server as a whole, below nothing (RFC 9110 9.3.7)."""
         cdef str prefix = self.script_name
         PyDict_SetItem(environ, SCRIPT_NAME, EMPTY if asterisk else prefix)
         if asterisk:
@@ -351,7 +351,7 @@ cdef class EnvironBuilder:
         return OUTSIDE
 
     cdef bint is_outside(self, dict environ) noexcept:
-        """The request is for a path that is not below script_name. To be asked before the application has the environ."""
+        """The request is for a path that is not below script_name. To be asked before the application is run."""
         return PyDict_GetItem(environ, PATH_INFO) == <PyObject *>OUTSIDE
 
     cdef int set_fields(self, dict environ, const fw_request *r) except -1:

@@ -28,7 +28,7 @@ from fastwsgi._core.ending cimport Ending
 from fastwsgi._core.environ cimport request_line
 from fastwsgi._core.filewrapper cimport FileWrapper
 from fastwsgi._core.head cimport (
-    COPY_BELOW, HeadFacts, put_chunk, put_chunk_size, put_fields, put_missing, put_status, room_for, status_code,
+    COPY_BELOW, HeadFacts, put_chunk, put_chunk_size, put_fields, put_missing, put_status, status_code,
 )
 from fastwsgi._core.shared cimport Shared
 

@@ -365,3 +365,8 @@ CONFIGS: Final[Mapping[str, tuple[str, Mapping[str, object]]]] = {
         {"header_timeout": 0.3, "body_timeout": 0.3, "keepalive": 0.3},
     ),
 }
+
+
+def mount(case: Case) -> str:
+    """The path below which the application of a case answers."""
+    return str(CONFIGS[case.config][1].get("script_name", ""))

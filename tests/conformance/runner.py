@@ -58,10 +58,11 @@ def arrange(case: Case, way: str) -> tuple[list[model.Step], list[str], tuple[Ou
     if way == "p":
         steps = [Await(step.replies + 1) if isinstance(step, Await) else step for step in steps]
         first = steps[0]
+        good = GOOD.replace(b"/good", model.mount(case).encode() + b"/good")
         if isinstance(first, bytes):
-            steps[0] = GOOD + first
+            steps[0] = good + first
         else:
-            steps.insert(0, GOOD)
+            steps.insert(0, good)
         return steps, ["GET", *methods], tuple(GOOD_OUTCOME + one for one in case.contract)
     if way == "t":
         once = case.raw
@@ -118,7 +119,7 @@ def play(
                 channel.open_gate()
             else:
                 link.abort()
-        _finish(link, story, wanted)
+        _finish(link, story, wanted, model.mount(case))
         if story.end == "hang":
             # When the connection goes, an application that waits in read() goes on.
             story.saw = channel.requests()
@@ -131,7 +132,7 @@ def play(
     story.saw = [request for request in seen if _is_of(request, link.port)]
     if story.end not in ("keep", "close"):
         # Let a server that was left in the middle finish what it holds.
-        answers(address, 0.5)
+        answers(address, 0.5, model.mount(case))
     if story.detail.endswith("held back"):
         story.end = "held"
     return story
@@ -144,14 +145,14 @@ def _is_of(seen: Mapping[str, object], port: str) -> bool:
     return not port or str(seen.get("REMOTE_PORT") or port) == port
 
 
-def answers(address: Address, patience: float) -> bool:
-    """Whether a good request on a new connection is answered."""
+def answers(address: Address, patience: float, mount: str) -> bool:
+    """Whether a good request on a new connection is answered by the application at this path."""
     try:
         link = Link(address, (), patience)
     except OSError:
         return False
     try:
-        return _mark(link)
+        return _mark(link, mount)
     finally:
         link.close()
 
@@ -160,7 +161,7 @@ def _closes(outcome: Outcome) -> int:
     return sum(saw["closed"] for saw in outcome.saw if isinstance(saw.get("closed"), int))
 
 
-def _finish(link: Link, story: Story, wanted: list[Outcome]) -> None:
+def _finish(link: Link, story: Story, wanted: list[Outcome], mount: str) -> None:
     most = max(len(outcome.replies) for outcome in wanted)
     parser = link.parser
     while link.state == "open" and len(parser.final) < most:
@@ -176,7 +177,7 @@ def _finish(link: Link, story: Story, wanted: list[Outcome]) -> None:
         link.until_eof()
     marked = False
     if link.state in ("open", "hang") and link.writable:
-        marked = _mark(link)
+        marked = _mark(link, mount)
     story.replies = parser.final[: -1 if marked else None]
     story.interim = len(parser.interim)
     story.announced = bool(story.replies) and story.replies[-1].closes
@@ -191,13 +192,13 @@ def _finish(link: Link, story: Story, wanted: list[Outcome]) -> None:
         story.end = link.state
 
 
-def _mark(link: Link) -> bool:
+def _mark(link: Link, mount: str) -> bool:
     """Whether one more good request is answered on the connection."""
     path = f"/marker/{next(_MARKERS)}"
     known = len(link.parser.final)
     link.state = "open"
     link.parser.methods = []
-    link.send(f"GET {path} HTTP/1.1\r\nHost: marker\r\n\r\n".encode())
+    link.send(f"GET {mount}{path} HTTP/1.1\r\nHost: marker\r\n\r\n".encode())
     while link.state == "open":
         final = link.parser.final
         if len(final) > known and final[-1].complete:
