@@ -2,7 +2,8 @@
  *
  * INJECT holds rules, separated by commas: `call=what/period` lets every period-th call of that name fail with an
  * error (`recv=EINTR/3`), or move at most so many bytes (`recv=1/2`); `store` is a write to a regular file. STUCK in the
- * place of an error lets the call never return, LOST lets it do nothing and say that all is well. Only calls
+ * place of an error lets the call never return, LOST lets it do nothing and say that all is well. `store=200ms/1` lets it
+ * take that long before it succeeds, `store=HOLD/1` until INJECT_STOP is there. Only calls
  * made by the core's own module are counted, so the interpreter and the application never notice. INJECT_START, if it
  * is there, names a file before whose existence no call counts; INJECT_STOP one whose existence ends all injection;
  * INJECT_COUNTS a file of one 64-bit counter for each rule. Behind these stands a number for each rule of period 0:
@@ -39,6 +40,8 @@ typedef struct rule {
     char call[24];
     int error;   /* 0: a short call */
     size_t most; /* bytes of a short call */
+    unsigned delay; /* ms of a slow call */
+    bool hold;
     unsigned period;
     unsigned calls;
 } rule;
@@ -93,7 +96,12 @@ __attribute__((constructor)) static void read_schedule(void)
             _exit(98);
         r->error = error_named(what);
         r->most = r->error == 0 ? strtoul(what, NULL, 10) : 0;
-        if (r->error == 0 && r->most == 0)
+        r->hold = strcmp(what, "HOLD") == 0;
+        if (strstr(what, "ms") != NULL) {
+            r->delay = (unsigned)r->most;
+            r->most = 0;
+        }
+        if (r->error == 0 && r->most == 0 && r->delay == 0 && !r->hold)
             _exit(97);
         nrules++;
         text += used + (text[used] == ',');
@@ -126,7 +134,15 @@ static bool is_due(unsigned i)
     return left == 1;
 }
 
-/* The rule that this call falls under, or NULL. */
+/* Takes the time that the rule says. */
+static void stall(const rule *r)
+{
+    usleep(r->delay * 1000);
+    while (r->hold && !exists(stop_file))
+        usleep(1000);
+}
+
+/* The rule that this call falls under, or NULL: then it goes its way, late perhaps. */
 static const rule *meets(const char *call, void *return_address)
 {
     const rule *met = NULL;
@@ -145,7 +161,10 @@ static const rule *meets(const char *call, void *return_address)
         counts[i]++;
         while (r->error == STUCK)
             pause();
-        met = r;
+        if (r->delay != 0 || r->hold)
+            stall(r);
+        else
+            met = r;
     }
     return met;
 }
