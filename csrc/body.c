@@ -1,15 +1,15 @@
 /* body.c - one request body: memory up to a mark, then an unlinked temporary file. */
 #include "body.h"
+#include "store.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <limits.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #define FIRST_ROOM 4096
+#define LEAST_GATHER 32768
+#define MOST_GATHER (256u * 1024) /* one hand-over for so many bytes costs next to nothing */
 #define LINE_WINDOW 16384
 
 void fw_body_open(fw_body *b)
@@ -21,8 +21,10 @@ void fw_body_open(fw_body *b)
 void fw_body_close(fw_body *b)
 {
     free(b->own);
-    if (b->fd >= 0)
+    if (fw_unlikely(b->fd >= 0))
         close(b->fd);
+    if (fw_unlikely(b->job != NULL))
+        fw_job_disown(b->job);
     fw_body_open(b);
 }
 
@@ -34,111 +36,51 @@ void fw_body_borrow(fw_body *b, const char *data, size_t n)
 
 /* ---- growing --------------------------------------------------------------------------------------------------- */
 
+/* Bytes in memory. */
+static size_t held(const fw_body *b)
+{
+    return (size_t)(b->len - b->stored);
+}
+
 static int reserve(fw_body *b, size_t cap)
 {
     char *own = realloc(b->own, cap);
     if (own == NULL)
         return -ENOMEM;
     b->own = own;
-    b->data = own;
+    b->data = b->fd < 0 ? own : NULL;
     b->cap = cap;
     return FW_OK;
 }
 
 int fw_body_expect(fw_body *b, uint64_t total, const fw_config *cfg)
 {
-    if (total > cfg->body_memory)
-        return FW_OK; /* it will be a file; nothing to reserve */
-    return reserve(b, (size_t)total);
+    b->spills = total > cfg->body_memory;
+    return b->spills ? FW_OK : reserve(b, (size_t)total);
 }
 
-/* An anonymous file in `dir`: O_TMPFILE where the file system has it, else created and unlinked. */
-static int open_temp(const char *dir)
+int fw_body_append(fw_body *b, const char *data, size_t n)
 {
-#ifdef O_TMPFILE
-    int quick = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC | O_EXCL, 0600);
-    if (quick >= 0)
-        return quick;
-    if (errno == ENOSPC || errno == EMFILE || errno == ENFILE)
-        return -errno;
-#endif
-    char path[PATH_MAX];
-    int n = snprintf(path, sizeof path, "%s/fastwsgi-body-XXXXXX", dir);
-    if (n < 0 || (size_t)n >= sizeof path)
-        return -ENAMETOOLONG;
-    int fd = mkstemp(path);
-    if (fd < 0)
-        return -errno;
-    fcntl(fd, F_SETFD, FD_CLOEXEC);
-    unlink(path);
-    return fd;
-}
-
-static int write_all(int fd, const char *data, size_t n)
-{
-    while (n > 0) {
-        ssize_t w = write(fd, data, n);
-        if (w < 0) {
-            if (errno == EINTR)
-                continue;
-            return -errno;
-        }
-        data += w;
-        n -= (size_t)w;
-    }
-    return FW_OK;
-}
-
-static int spill(fw_body *b, const fw_config *cfg)
-{
-    int fd = open_temp(cfg->temp_dir);
-    if (fd < 0)
-        return fd;
-    int rc = write_all(fd, b->data, (size_t)b->len);
-    if (rc != FW_OK) {
-        close(fd);
-        return rc;
-    }
-    free(b->own);
-    b->own = NULL;
-    b->data = NULL;
-    b->cap = 0;
-    b->fd = fd;
-    return FW_OK;
-}
-
-int fw_body_append(fw_body *b, const char *data, size_t n, const fw_config *cfg)
-{
-    if (b->fd < 0 && b->len + n > cfg->body_memory) {
-        int rc = spill(b, cfg);
-        if (rc != FW_OK)
-            return rc;
-    }
-    if (b->fd >= 0) {
-        int rc = write_all(b->fd, data, n);
-        if (rc == FW_OK)
-            b->len += n;
-        return rc;
-    }
-    if (b->len + n > b->cap) {
+    const size_t have = held(b);
+    if (have + n > b->cap) {
         size_t cap = b->cap != 0 ? b->cap * 2 : FIRST_ROOM;
-        while (cap < b->len + n)
+        while (cap < have + n)
             cap *= 2;
         int rc = reserve(b, cap);
         if (rc != FW_OK)
             return rc;
     }
-    memcpy(b->own + b->len, data, n);
+    memcpy(b->own + have, data, n);
     b->len += n;
     return FW_OK;
 }
 
-char *fw_body_room(const fw_body *b, size_t *room)
+char *fw_body_room(fw_body *b, size_t *room, const fw_config *cfg)
 {
-    if (b->own == NULL || b->len >= b->cap)
+    if (held(b) >= b->cap && (!b->spills || reserve(b, fw_body_gather(cfg)) != FW_OK))
         return NULL;
-    *room = b->cap - (size_t)b->len;
-    return b->own + b->len;
+    *room = b->cap - held(b);
+    return b->own + held(b);
 }
 
 void fw_body_grew(fw_body *b, size_t n)
@@ -146,9 +88,62 @@ void fw_body_grew(fw_body *b, size_t n)
     b->len += n;
 }
 
+/* ---- storing --------------------------------------------------------------------------------------------------- */
+
+size_t fw_body_gather(const fw_config *cfg)
+{
+    const size_t n = cfg->body_memory;
+    return n < LEAST_GATHER ? LEAST_GATHER : n > MOST_GATHER ? MOST_GATHER : n;
+}
+
+bool fw_body_due(fw_body *b, bool whole, const fw_config *cfg)
+{
+    if (b->own != NULL && b->len > cfg->body_memory) /* else it is borrowed: it lies in the receive buffer */
+        b->spills = true;
+    if (fw_likely(!b->spills))
+        return false;
+    if (b->len == 0)
+        return !b->probed;
+    return held(b) >= fw_body_gather(cfg) || (whole && held(b) != 0) || (b->fd < 0 && b->len > cfg->body_memory);
+}
+
+fw_job *fw_body_lend(fw_body *b, void *owner, const fw_config *cfg)
+{
+    fw_job *j = fw_job_new(b->fd, cfg->temp_dir);
+    if (j == NULL)
+        return NULL;
+    j->owner = owner;
+    j->data = b->own;
+    j->n = held(b);
+    j->cap = b->cap;
+    j->keep = fw_body_gather(cfg);
+    b->own = NULL;
+    b->data = NULL;
+    b->cap = 0;
+    b->fd = -1;
+    b->job = j;
+    return j;
+}
+
+int fw_body_take_back(fw_body *b)
+{
+    fw_job *j = b->job;
+    const int rc = j->rc;
+    b->fd = j->fd;
+    b->own = j->data;
+    b->cap = j->data != NULL ? j->cap : 0;
+    b->stored += rc == FW_OK ? j->n : 0;
+    b->probed = true;
+    b->job = NULL;
+    j->fd = -1;
+    j->data = NULL;
+    fw_job_free(j);
+    return rc;
+}
+
 /* ---- reading --------------------------------------------------------------------------------------------------- */
 
-static ssize_t read_at(int fd, char *to, size_t n, uint64_t offset)
+ssize_t fw_body_read_file(int fd, char *to, size_t n, uint64_t offset)
 {
     size_t got = 0;
     while (got < n) {
@@ -171,7 +166,7 @@ ssize_t fw_body_read(fw_body *b, char *to, size_t n)
     if (n > left)
         n = (size_t)left;
     if (b->fd >= 0) {
-        ssize_t r = read_at(b->fd, to, n, b->pos);
+        ssize_t r = fw_body_read_file(b->fd, to, n, b->pos);
         if (r < 0)
             return r;
     } else if (n > 0) {
@@ -181,13 +176,13 @@ ssize_t fw_body_read(fw_body *b, char *to, size_t n)
     return (ssize_t)n;
 }
 
-static ssize_t line_in_file(const fw_body *b, size_t max)
+ssize_t fw_body_line_file(int fd, uint64_t offset, size_t max)
 {
     char window[LINE_WINDOW];
     size_t seen = 0;
     while (seen < max) {
         size_t n = max - seen < sizeof window ? max - seen : sizeof window;
-        ssize_t r = read_at(b->fd, window, n, b->pos + seen);
+        ssize_t r = fw_body_read_file(fd, window, n, offset + seen);
         if (r < 0)
             return r;
         const char *lf = memchr(window, '\n', n);
@@ -206,7 +201,7 @@ ssize_t fw_body_line(const fw_body *b, size_t max)
     if (max == 0)
         return 0;
     if (b->fd >= 0)
-        return line_in_file(b, max);
+        return fw_body_line_file(b->fd, b->pos, max);
     const char *from = b->data + b->pos;
     const char *lf = memchr(from, '\n', max);
     return lf != NULL ? lf - from + 1 : (ssize_t)max;

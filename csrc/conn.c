@@ -7,6 +7,9 @@
  *             |                     |    v  |      |
  *           IDLE <----------------  SUSPENDED <-'  |      (any state but BUSY may go to CLOSED)
  *             ^------------------------------------'
+ *
+ * STORE is BODY while a part of the body is being written to its file; it lies between whatever comes before BODY and
+ * whatever follows it.
  */
 #include "conn_parts.h"
 #include "intake.h"
@@ -24,14 +27,16 @@
 
 #define S(x) (1u << FW_STATE_##x)
 static const uint16_t MOVES[FW_STATES] = {
-    [FW_STATE_OPEN] = S(IDLE) | S(HEAD) | S(BODY) | S(READY) | S(FLUSH) | S(LINGER) | S(CLOSED),
-    [FW_STATE_IDLE] = S(IDLE) | S(HEAD) | S(BODY) | S(READY) | S(FLUSH) | S(LINGER) | S(CLOSED),
-    [FW_STATE_HEAD] = S(IDLE) | S(HEAD) | S(BODY) | S(READY) | S(FLUSH) | S(LINGER) | S(CLOSED),
-    [FW_STATE_BODY] = S(IDLE) | S(BODY) | S(READY) | S(FLUSH) | S(LINGER) | S(CLOSED),
+    [FW_STATE_OPEN] = S(IDLE) | S(HEAD) | S(BODY) | S(STORE) | S(READY) | S(FLUSH) | S(LINGER) | S(CLOSED),
+    [FW_STATE_IDLE] = S(IDLE) | S(HEAD) | S(BODY) | S(STORE) | S(READY) | S(FLUSH) | S(LINGER) | S(CLOSED),
+    [FW_STATE_HEAD] = S(IDLE) | S(HEAD) | S(BODY) | S(STORE) | S(READY) | S(FLUSH) | S(LINGER) | S(CLOSED),
+    [FW_STATE_BODY] = S(IDLE) | S(BODY) | S(STORE) | S(READY) | S(FLUSH) | S(LINGER) | S(CLOSED),
+    [FW_STATE_STORE] = S(IDLE) | S(BODY) | S(STORE) | S(READY) | S(FLUSH) | S(LINGER) | S(CLOSED),
     [FW_STATE_READY] = S(BUSY),
-    [FW_STATE_BUSY] = S(IDLE) | S(HEAD) | S(BODY) | S(READY) | S(SUSPENDED) | S(FLUSH) | S(LINGER) | S(CLOSED),
+    [FW_STATE_BUSY] = S(IDLE) | S(HEAD) | S(BODY) | S(STORE) | S(READY) | S(SUSPENDED) | S(FLUSH) | S(LINGER) |
+                      S(CLOSED),
     [FW_STATE_SUSPENDED] = S(READY) | S(BUSY), /* its owner's alone */
-    [FW_STATE_FLUSH] = S(IDLE) | S(HEAD) | S(BODY) | S(READY) | S(FLUSH) | S(LINGER) | S(CLOSED),
+    [FW_STATE_FLUSH] = S(IDLE) | S(HEAD) | S(BODY) | S(STORE) | S(READY) | S(FLUSH) | S(LINGER) | S(CLOSED),
     [FW_STATE_LINGER] = S(CLOSED),
     [FW_STATE_CLOSED] = 0,
 };

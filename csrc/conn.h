@@ -4,6 +4,9 @@
  * Rule 2: it belongs either to the loop or to the one thread that pulled its request (BUSY).  While it is BUSY the loop
  *         does no more than note what has become of its socket: input, blocked, broken.
  * Rule 3: it is freed at the loop's safe point, never inside an event, so a stale event finds a CLOSED connection.
+ * Rule 4: while a part of its body is being written to a file (STORE) only that part and the file are lent, to a job
+ *         (store.h). The loop neither reads nor parses it, no timeout runs, and it may be closed at any time: then the
+ *         job has no owner any more, and whoever does it cleans up.
  *
  * Everything here is called under the loop's lock (loop.h), except what an owner does to a BUSY connection: reading its
  * request, filling its output queue, and fw_conn_send (thread.h says when the standby may do that too).
@@ -27,6 +30,7 @@ enum fw_state {
     FW_STATE_IDLE,      /* between two requests */
     FW_STATE_HEAD,      /* some bytes of a head */
     FW_STATE_BODY,      /* head accepted, body arriving */
+    FW_STATE_STORE,     /* ... and a part of it being written to its file */
     FW_STATE_READY,     /* a complete request (or a wake-up for its response) waits to be pulled */
     FW_STATE_BUSY,      /* pulled: lent to a worker thread */
     FW_STATE_SUSPENDED, /* its response waits until the client has taken what is queued */
@@ -96,6 +100,7 @@ typedef struct fw_conn {
     int fd;
     uint32_t since;  /* ms, the low bits: when the request at hand began to arrive */
     uint32_t got;    /* bytes of it since then */
+    uint32_t lent;   /* ms, the low bits: when it came to STORE */
     uint32_t served; /* requests answered */
     uint8_t memo_hint; /* slot of its last head plus one, 0 = none */
     fw_deadline deadline;
@@ -156,6 +161,9 @@ typedef struct fw_hub {
     fw_conn *buried; /* closed, and only their `peer` waits to be handed back */
     fw_conn conns;   /* sentinel of the list of all */
     fw_stats stats;
+    struct fw_store *store; /* does what waits for a disk, or NULL: then it is done at once */
+    int storage_error;      /* errno of a body that could not be stored, until the loop tells of it */
+    uint64_t work;          /* spent on input: bytes received, and what costs as much as so many (conn_read.c) */
     atomic_bool stopping; /* responses say Connection: close, idle connections leave */
     bool shares; /* pipelined responses may wait for each other, because somebody will see to it that none waits long */
     bool called; /* some owner has been called */
@@ -176,6 +184,9 @@ fw_conn *fw_conn_open(fw_hub *h, int fd, const fw_listener *listener, const stru
 
 /* What the poller reported. */
 void fw_conn_event(fw_hub *h, fw_conn *c, unsigned flags);
+
+/* The job that a connection in STORE has waited for is done. */
+void fw_conn_stored(fw_hub *h, fw_conn *c);
 
 /* Its deadline has passed. */
 void fw_conn_expire(fw_hub *h, fw_conn *c);

@@ -1,17 +1,22 @@
 /* conn_read.c - the input side of a connection: reading, and what the bytes amount to.
  *
  * Reading is edge-triggered: conn->input says that the socket may have bytes, and is cleared by a read that finds it
- * empty. A client that sends without pause is read a few times per turn of the loop, then the others come first.
+ * empty. A client that sends without pause has a share of work per turn of the loop, then the others come first. Work is
+ * counted, not timed: a byte received is one unit, and what a client can make dear counts as the bytes that it costs as much
+ * as (chunks.c).
  */
 #include "access.h"
 #include "conn_parts.h"
 #include "intake.h"
+#include "store.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
-#define READS_PER_TURN 16 /* receives before the others get their turn */
+#define READS_PER_TURN 16    /* receives before the others get their turn */
+#define WORK_PER_TURN 262144 /* ... and units of work */
+#define WORK_ANSWER 4096     /* a request that is answered here */
 #define HEALTHY "HTTP/1.1 200 OK\r\nServer: fastwsgi\r\n%sContent-Type: text/plain; charset=utf-8\r\n" \
                 "Content-Length: 3\r\nCache-Control: no-store\r\n%s\r\n%s"
 
@@ -35,7 +40,8 @@ static void postpone(fw_hub *h, fw_conn *c)
 
 void fw_conn_discard(fw_hub *h, fw_conn *c)
 {
-    for (int i = 0; c->input && i < READS_PER_TURN; i++) {
+    const uint64_t end = h->work + WORK_PER_TURN;
+    for (int i = 0; c->input && i < READS_PER_TURN && h->work < end; i++) {
         ssize_t n = fw_intake_discard(h, c);
         if (n == FW_RETRY)
             break;
@@ -71,7 +77,7 @@ static fw_text received_line(const fw_conn *c)
 static void log_refusal(const fw_hub *h, const fw_conn *c, int status, const char *why, bool head)
 {
     const char *reason = fw_wire_reason(status);
-    const bool receiving = c->state == FW_STATE_HEAD || c->state == FW_STATE_BODY;
+    const bool receiving = c->state == FW_STATE_HEAD || c->state == FW_STATE_BODY || c->state == FW_STATE_STORE;
     const fw_entry e = {
         .req = c->req,
         .line = received_line(c),
@@ -159,6 +165,7 @@ static bool tell_health(fw_hub *h, fw_conn *c)
         return false;
     }
     c->served++;
+    h->work += WORK_ANSWER;
     fw_intake_next(h, c);
     if (c->closing)
         fw_conn_settle(h, c);
@@ -210,8 +217,9 @@ static void become_idle(fw_hub *h, fw_conn *c)
 static void begin_body(fw_hub *h, fw_conn *c)
 {
     static const char CONTINUE[] = "HTTP/1.1 100 Continue\r\n\r\n";
-    const fw_request *r = c->req;
-    if (!r->expects || r->body.len > 0 || r->in_body)
+    fw_request *r = c->req;
+    r->expects = false; /* asked once */
+    if (r->body.len > 0 || r->in_body)
         return;
     if (fw_outq_copy(&c->out, &h->pool, CONTINUE, sizeof CONTINUE - 1) != FW_OK)
         return;
@@ -222,22 +230,85 @@ static void begin_body(fw_hub *h, fw_conn *c)
         fw_conn_die(h, c);
 }
 
+/* ---- bodies that go to files ------------------------------------------------------------------------------------ */
+
+/* The job is done, one way or the other. */
+static void take_back(fw_hub *h, fw_conn *c)
+{
+    const int rc = fw_body_take_back(&c->req->body);
+    if (rc == FW_OK)
+        return;
+    h->storage_error = -rc;
+    fw_request_refuse_storage(c->req, rc);
+}
+
+/* What is due of its body is to be written. True: it has been lent for that, and goes on with fw_conn_stored. */
+static bool lend_body(fw_hub *h, fw_conn *c)
+{
+    fw_job *j = fw_body_lend(&c->req->body, c, &h->cfg);
+    if (j == NULL) {
+        fw_request_refuse_storage(c->req, -ENOMEM);
+        return false;
+    }
+    if (h->store == NULL || !fw_store_put(h->store, j)) {
+        fw_job_run(j);
+        take_back(h, c);
+        return false;
+    }
+    if (c->state != FW_STATE_BODY && c->state != FW_STATE_STORE)
+        start_clock(h, c);
+    c->lent = (uint32_t)h->now;
+    fw_conn_move(c, FW_STATE_STORE);
+    fw_deadline_clear(&c->deadline);
+    if (fw_intake_settle(h, c) != FW_OK)
+        fw_conn_die(h, c);
+    else
+        fw_conn_arm(h, c);
+    return true;
+}
+
+void fw_conn_stored(fw_hub *h, fw_conn *c)
+{
+    h->now = fw_deadline_clock();
+    c->since += (uint32_t)h->now - c->lent; /* the client has not spent that time */
+    take_back(h, c);
+    fw_conn_digest(h, c);
+}
+
+/* ---- what has been received ------------------------------------------------------------------------------------- */
+
+/* Goes through the requests that are here as far as that is possible now. True: with the last of them it is done; else `*what`
+ * is what the rest amounts to, and `*any` whether a response may be queued. */
+static bool go_through(fw_hub *h, fw_conn *c, enum fw_intake *what, bool *any)
+{
+    for (;;) {
+        *what = fw_intake_parse(h, c);
+        if (fw_likely(*what == FW_INTAKE_COMPLETE)) {
+            if (!answered(h, c))
+                return true;
+            *any = true;
+        } else if (*what != FW_INTAKE_STORE || (*any && c->out.head != NULL)) {
+            return false;
+        } else if (lend_body(h, c)) {
+            return true;
+        }
+    }
+}
+
 /* Judges what has been received; moves to the state that it amounts to. */
 void fw_conn_digest(fw_hub *h, fw_conn *c)
 {
     enum fw_intake what;
     bool any = c->state == FW_STATE_BUSY; /* a response may be queued */
-    while ((what = fw_intake_parse(h, c)) == FW_INTAKE_COMPLETE) {
-        if (!answered(h, c))
-            return;
-        any = true;
-    }
+    if (go_through(h, c, &what, &any))
+        return;
     if (any && c->out.head != NULL && what != FW_INTAKE_REFUSED) { /* nothing to share its send with */
         fw_conn_settle(h, c);
         return;
     }
     switch (what) {
-    case FW_INTAKE_COMPLETE: return;
+    case FW_INTAKE_COMPLETE:
+    case FW_INTAKE_STORE: return; /* dealt with above */
     case FW_INTAKE_REFUSED: fw_conn_refuse_request(h, c); return;
     case FW_INTAKE_HEAD:
         if (c->state != FW_STATE_HEAD) {
@@ -246,16 +317,14 @@ void fw_conn_digest(fw_hub *h, fw_conn *c)
             fw_deadline_set(&h->deadlines, &c->deadline, FW_CLASS_HEADER, h->now);
         }
         break;
-    case FW_INTAKE_BODY: {
-        const bool first = c->state != FW_STATE_BODY;
+    case FW_INTAKE_BODY:
+        if (c->state != FW_STATE_BODY && c->state != FW_STATE_STORE)
+            start_clock(h, c);
         fw_conn_move(c, FW_STATE_BODY);
         fw_deadline_set(&h->deadlines, &c->deadline, FW_CLASS_BODY, h->now);
-        if (first) {
-            start_clock(h, c);
+        if (fw_unlikely(c->req->expects))
             begin_body(h, c);
-        }
         break;
-    }
     case FW_INTAKE_EMPTY: become_idle(h, c); break;
     }
     if (!awaits_input(c))
@@ -280,7 +349,8 @@ static void input_ended(fw_hub *h, fw_conn *c, ssize_t n)
 
 void fw_conn_read(fw_hub *h, fw_conn *c)
 {
-    for (int i = 0; i < READS_PER_TURN; i++) {
+    const uint64_t end = h->work + WORK_PER_TURN;
+    for (int i = 0; i < READS_PER_TURN && h->work < end; i++) {
         ssize_t n = fw_intake_receive(h, c);
         if (n == FW_RETRY)
             break;
@@ -348,7 +418,8 @@ void fw_conn_event(fw_hub *h, fw_conn *c, unsigned flags)
     }
     if (c->state == FW_STATE_BUSY || c->state == FW_STATE_READY || c->held)
         return;
-    if ((flags & FW_EVENT_ERR) && (c->state == FW_STATE_SUSPENDED || c->state == FW_STATE_FLUSH)) {
+    if ((flags & FW_EVENT_ERR) &&
+        (c->state == FW_STATE_SUSPENDED || c->state == FW_STATE_FLUSH || c->state == FW_STATE_STORE)) {
         h->stats.broken++;
         fw_conn_close(h, c);
         return;

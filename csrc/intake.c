@@ -1,5 +1,6 @@
 /* intake.c - from received bytes to complete requests. */
 #include "intake.h"
+#include "store.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -119,6 +120,10 @@ static fw_request *request_take(fw_hub *h)
 
 static void request_drop(fw_hub *h, fw_request *r)
 {
+    if (fw_unlikely(r->body.fd >= 0) && h->store != NULL) {
+        fw_store_release(h->store, r->body.fd);
+        r->body.fd = -1;
+    }
     if (h->nrequests == REQUESTS_AT_REST) {
         fw_request_free(r);
         return;
@@ -164,68 +169,82 @@ void fw_intake_close(fw_hub *h)
 
 /* ---- parsing --------------------------------------------------------------------------------------------------- */
 
-static enum fw_intake outcome(enum fw_parse p)
+/* What an accepted request with a body amounts to. */
+static enum fw_intake outcome(fw_hub *h, fw_request *r)
 {
-    return p == FW_PARSE_DONE ? FW_INTAKE_COMPLETE : p == FW_PARSE_REFUSED ? FW_INTAKE_REFUSED : FW_INTAKE_BODY;
+    if (r->status != 0)
+        return FW_INTAKE_REFUSED;
+    if (fw_body_due(&r->body, r->whole, &h->cfg))
+        return FW_INTAKE_STORE;
+    return r->whole ? FW_INTAKE_COMPLETE : FW_INTAKE_BODY;
+}
+
+/* Decodes chunked bytes; true if the body has come to its end, `*used` bytes on. */
+static bool decode(fw_hub *h, fw_request *r, const char *data, size_t n, size_t *used)
+{
+    r->whole = fw_request_chunks(r, data, n, used) == FW_PARSE_DONE;
+    h->work += r->work;
+    r->work = 0;
+    return r->whole;
 }
 
 /* Decodes the chunked bytes at in->pos; what follows the body stays where it is. */
-static enum fw_intake parse_chunks(fw_conn *c)
+static void parse_chunks(fw_hub *h, fw_conn *c)
 {
     fw_buffer *b = c->in;
     const uint32_t from = b->pos;
     size_t used;
-    enum fw_parse p = fw_request_chunks(c->req, b->data + from, b->len - from, &used);
-    b->pos += (uint32_t)used;
-    if (p == FW_PARSE_MORE)
+    if (decode(h, c->req, b->data + from, b->len - from, &used))
+        b->pos += (uint32_t)used;
+    else
         b->len = b->pos = from; /* decoded: the raw bytes are not needed */
-    c->req->whole = p == FW_PARSE_DONE;
-    return outcome(p);
 }
 
-/* Takes the bytes at in->pos that belong to a body of known length. */
-static enum fw_intake parse_length(fw_hub *h, fw_conn *c)
+/* Takes the bytes at in->pos that belong to a body of known length; one that will be a file waits until it is known that it
+ * can be. */
+static void parse_length(fw_hub *h, fw_conn *c)
 {
     fw_buffer *b = c->in;
     fw_request *r = c->req;
-    const uint32_t have = b->len - b->pos;
+    const uint32_t have = b != NULL ? b->len - b->pos : 0;
     if (r->body.len == 0 && have >= r->length) {
         fw_body_borrow(&r->body, b->data + b->pos, (size_t)r->length);
         b->pos += (uint32_t)r->length;
         r->whole = true;
-        return FW_INTAKE_COMPLETE;
+        return;
     }
-    if (r->body.own == NULL && r->body.fd < 0) {
-        int rc = fw_body_expect(&r->body, r->length, &h->cfg);
-        if (rc != FW_OK)
-            return outcome(fw_request_refuse_storage(r, rc));
-    }
+    int rc = FW_OK;
+    if (r->body.own == NULL && !r->body.spills)
+        rc = fw_body_expect(&r->body, r->length, &h->cfg);
+    if (rc == FW_OK && r->body.spills && !r->body.probed)
+        return;
     const uint64_t missing = r->length - r->body.len;
     const uint32_t n = have < missing ? have : (uint32_t)missing;
-    if (n > 0) {
-        int rc = fw_body_append(&r->body, b->data + b->pos, n, &h->cfg);
-        if (rc != FW_OK)
-            return outcome(fw_request_refuse_storage(r, rc));
-        if (n == have)
-            b->len = b->pos; /* stored: the raw bytes are not needed */
-        else
-            b->pos += n;
+    if (rc == FW_OK && n > 0)
+        rc = fw_body_append(&r->body, b->data + b->pos, n);
+    if (rc != FW_OK) {
+        fw_request_refuse_storage(r, rc);
+        return;
     }
+    if (n > 0 && n == have)
+        b->len = b->pos; /* stored: the raw bytes are not needed */
+    else if (n > 0)
+        b->pos += n;
     r->whole = r->body.len == r->length;
-    return r->whole ? FW_INTAKE_COMPLETE : FW_INTAKE_BODY;
 }
 
 static enum fw_intake parse_body(fw_hub *h, fw_conn *c)
 {
-    if (c->req->status != 0)
-        return FW_INTAKE_REFUSED;
-    if (c->req->whole)
-        return FW_INTAKE_COMPLETE;
-    switch (c->req->framing) {
-    case FW_FRAMING_CHUNKED: return c->in->pos < c->in->len ? parse_chunks(c) : FW_INTAKE_BODY;
-    case FW_FRAMING_LENGTH: return parse_length(h, c);
-    default: return FW_INTAKE_COMPLETE;
+    fw_request *r = c->req;
+    if (fw_likely(r->framing == FW_FRAMING_NONE))
+        return r->status != 0 ? FW_INTAKE_REFUSED : FW_INTAKE_COMPLETE;
+    if (r->status == 0 && !r->whole) {
+        if (r->framing == FW_FRAMING_LENGTH)
+            parse_length(h, c);
+        else if (c->in->pos < c->in->len)
+            parse_chunks(h, c);
     }
+    return outcome(h, r);
 }
 
 /* The shortcut for a header block that has been seen before; MORE if it cannot be taken. */
@@ -273,6 +292,7 @@ static ssize_t receive(fw_hub *h, fw_conn *c, char *to, size_t room)
         ssize_t n = recv(c->fd, to, room, 0);
         if (fw_likely(n > 0)) {
             h->stats.bytes_in += (uint64_t)n;
+            h->work += (uint64_t)n;
             if ((size_t)n < room)
                 c->input = c->eof; /* a short read empties the socket; the next edge will tell */
             return n;
@@ -295,9 +315,11 @@ static ssize_t receive_body(fw_hub *h, fw_conn *c)
 {
     fw_request *r = c->req;
     size_t room;
-    char *to = fw_body_room(&r->body, &room);
+    char *to = fw_body_room(&r->body, &room, &h->cfg);
     if (to == NULL)
-        return -ENOBUFS; /* cannot be: fw_body_expect has reserved the whole length */
+        return -ENOMEM;
+    if (r->length - r->body.len < room)
+        room = (size_t)(r->length - r->body.len);
     ssize_t n = receive(h, c, to, room);
     if (n > 0)
         fw_body_grew(&r->body, (size_t)n);
@@ -317,34 +339,16 @@ static int keep_behind(fw_hub *h, fw_conn *c, const char *data, uint32_t n)
     return FW_OK;
 }
 
-/* What has been received goes into the body: stored as it is, or decoded. */
-static int store(fw_hub *h, fw_conn *c, const char *data, size_t n)
-{
-    fw_request *r = c->req;
-    if (r->framing == FW_FRAMING_LENGTH) {
-        int rc = fw_body_append(&r->body, data, n, &h->cfg);
-        if (rc != FW_OK)
-            fw_request_refuse_storage(r, rc);
-        return FW_OK;
-    }
-    size_t used;
-    r->whole = fw_request_chunks(r, data, n, &used) == FW_PARSE_DONE;
-    return used < n ? keep_behind(h, c, data + used, (uint32_t)(n - used)) : FW_OK;
-}
-
-/* Into the loop's receive buffer, and from there into the body. */
-static ssize_t receive_through(fw_hub *h, fw_conn *c)
+/* Into the loop's receive buffer, and decoded from there into the body. */
+static ssize_t receive_chunks(fw_hub *h, fw_conn *c)
 {
     fw_buffer *via = buffer_take(h);
     if (via == NULL)
         return -ENOMEM;
-    const fw_request *r = c->req;
-    size_t room = via->cap;
-    if (r->framing == FW_FRAMING_LENGTH && r->length - r->body.len < room)
-        room = (size_t)(r->length - r->body.len);
-    ssize_t n = receive(h, c, via->data, room);
-    if (n > 0) {
-        int rc = store(h, c, via->data, (size_t)n);
+    ssize_t n = receive(h, c, via->data, via->cap);
+    size_t used;
+    if (n > 0 && decode(h, c->req, via->data, (size_t)n, &used) && used < (size_t)n) {
+        int rc = keep_behind(h, c, via->data + used, (uint32_t)((size_t)n - used));
         if (rc != FW_OK)
             n = rc;
     }
@@ -355,11 +359,8 @@ static ssize_t receive_through(fw_hub *h, fw_conn *c)
 ssize_t fw_intake_receive(fw_hub *h, fw_conn *c)
 {
     const fw_request *r = c->req;
-    if (r != NULL && r->head_len != 0) {
-        if (r->framing == FW_FRAMING_LENGTH && r->length <= h->cfg.body_memory)
-            return receive_body(h, c);
-        return receive_through(h, c);
-    }
+    if (r != NULL && r->head_len != 0)
+        return r->framing == FW_FRAMING_LENGTH ? receive_body(h, c) : receive_chunks(h, c);
     int rc = make_room(h, c);
     if (rc != FW_OK)
         return rc;

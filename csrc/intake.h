@@ -11,6 +11,7 @@ enum fw_intake {
     FW_INTAKE_EMPTY,    /* no bytes of a request are here */
     FW_INTAKE_HEAD,     /* a head is unfinished */
     FW_INTAKE_BODY,     /* the head is accepted, the body unfinished */
+    FW_INTAKE_STORE,    /* ... and due to be written to its file: nothing goes on before */
     FW_INTAKE_COMPLETE, /* a request is complete */
     FW_INTAKE_REFUSED,  /* c->req->status and ->why say it */
 };

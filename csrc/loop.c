@@ -417,13 +417,17 @@ static int safe_point(fw_loop *l)
     return FW_LOOP_ON;
 }
 
-/* Lines are lost when the disk is full, say: an error log hears of it. */
+/* Lines of the access log, or bodies, are lost when the disk is full, say: the error log hears of it. */
 static bool tell_of_loss(fw_loop *l)
 {
-    fw_access *a = l->hub.cfg.access;
-    if (fw_likely(a == NULL || atomic_load_explicit(&a->batch.lost, memory_order_relaxed) == 0))
-        return false;
-    notice(l, FW_NOTICE_ACCESS);
+    const fw_access *a = l->hub.cfg.access;
+    if (fw_unlikely(l->hub.storage_error != 0)) {
+        l->storage_error = l->hub.storage_error;
+        l->hub.storage_error = 0;
+        notice(l, FW_NOTICE_STORAGE);
+    }
+    if (fw_unlikely(a != NULL && atomic_load_explicit(&a->batch.lost, memory_order_relaxed) != 0))
+        notice(l, FW_NOTICE_ACCESS);
     return l->woken;
 }
 

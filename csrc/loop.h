@@ -19,6 +19,7 @@ enum fw_notice {
     FW_NOTICE_DESCRIPTORS = 1, /* out of descriptors or socket memory: accepting is paused */
     FW_NOTICE_CONNECTIONS = 2, /* max_connections reached */
     FW_NOTICE_ACCESS = 4,      /* lines of the access log are lost */
+    FW_NOTICE_STORAGE = 8,     /* a body could not be stored: `storage_error` says why */
 };
 
 enum fw_stop { FW_STOP_NONE, FW_STOP_GRACEFUL, FW_STOP_QUICK };
@@ -79,7 +80,8 @@ typedef struct fw_loop {
     uint64_t retry_at;  /* accept again at this time after running out of descriptors */
     uint64_t polled_at; /* when the last poll returned */
     uint64_t stop_at;   /* end of a graceful stop */
-    uint64_t noticed_at[3];
+    uint64_t noticed_at[5]; /* by the notice's number halved */
+    int storage_error;      /* errno of the last FW_NOTICE_STORAGE */
     unsigned notices;
     fw_board *board;    /* or NULL; borrowed */
     uint64_t counted_at; /* ms: when the counters were copied there, and two of them then */

@@ -20,11 +20,22 @@ enum fw_parse fw_request_refuse(fw_request *r, int status, const char *why)
 
 enum fw_parse fw_request_refuse_storage(fw_request *r, int error)
 {
-    if (error == -ENOSPC || error == -EDQUOT || error == -EFBIG)
-        return fw_request_refuse(r, 507, "no room to store the request body");
-    if (error == -ENOMEM || error == -EMFILE || error == -ENFILE)
-        return fw_request_refuse(r, 503, "no resources to store the request body");
-    return fw_request_refuse(r, 500, "the request body could not be stored");
+    switch (-error) {
+    case ENOSPC:
+    case EDQUOT:
+    case EFBIG: return fw_request_refuse(r, 507, "no room to store the request body");
+    case EACCES: /* no directory that takes a file: a container may have none */
+    case EPERM:
+    case EROFS:
+    case ENOENT:
+    case ENOTDIR:
+    case ELOOP:
+    case ENAMETOOLONG: return fw_request_refuse(r, 507, "no place to store the request body");
+    case ENOMEM:
+    case EMFILE:
+    case ENFILE: return fw_request_refuse(r, 503, "no resources to store the request body");
+    default: return fw_request_refuse(r, 500, "the request body could not be stored");
+    }
 }
 
 /* ---- head callbacks: each returns 0 or FW_HPE_USER after a refusal --------------------------------------------- */
@@ -153,7 +164,7 @@ void fw_request_free(fw_request *r)
 void fw_request_reset(fw_request *r)
 {
     fw_memo_unpin(r);
-    if (r->body.own != NULL || r->body.fd >= 0)
+    if (r->body.own != NULL || r->body.spills) /* without either there is neither a file nor a job */
         fw_body_close(&r->body);
     const size_t from = offsetof(fw_request, nfields);
     memset((char *)r + from, 0, sizeof *r - from);

@@ -51,8 +51,11 @@ typedef struct fw_request {
     uint64_t chunk_size;      /* of the size line at hand, as far as it has been read */
     uint64_t extension_total; /* bytes of all chunk extensions */
     uint32_t extension_bytes; /* ... of this chunk's */
-    uint32_t trailer_bytes, trailer_field;
+    uint32_t trailer_bytes, trailer_field; /* of fields */
+    uint64_t trailer_wire;    /* ... and of all that the trailer section holds */
+    uint32_t work;            /* what chunks have cost since somebody looked, as received bytes that cost as much */
     uint8_t size_state;       /* see chunks.c */
+    uint8_t size_digits;      /* of the size line at hand */
     int status;        /* of the refusal; 0 = none */
     const char *why;   /* static */
     uint8_t method_id; /* llhttp's number */

@@ -2,6 +2,7 @@
 #include "standby.h"
 #include "conn_parts.h"
 #include "crew.h"
+#include "store.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -258,6 +259,7 @@ int fw_standby_start(fw_loop *l)
     int rc = open_condition(&w->wake);
     if (rc != 0)
         return -rc;
+    fw_store_open(l);
     w->quit = false;
     w->running = true;
     l->hub.shares = true;
@@ -268,6 +270,7 @@ int fw_standby_start(fw_loop *l)
     if (rc != 0) {
         w->running = l->hub.shares = false;
         pthread_cond_destroy(&w->wake);
+        fw_store_close(l);
     }
     return -rc;
 }
@@ -292,4 +295,5 @@ void fw_standby_stop(fw_loop *l)
     pthread_join(w->standby, NULL);
     pthread_cond_destroy(&w->wake);
     w->running = l->hub.shares = false;
+    fw_store_close(l);
 }

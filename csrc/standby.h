@@ -38,10 +38,10 @@
 
 #include "thread.h"
 
-/* Starts the standby thread of a loop that has its application threads. FW_OK or -errno. */
+/* Starts the standby thread of a loop that has its application threads, and opens its store. FW_OK or -errno. */
 int fw_standby_start(fw_loop *l);
 
-/* Ends it; no application thread may be inside the loop. */
+/* Ends both; no application thread may be inside the loop. */
 void fw_standby_stop(fw_loop *l);
 
 /* The standby is needed: it wakes up if it rests. Takes the lock. */

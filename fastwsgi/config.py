@@ -207,7 +207,8 @@ _TABLE = (
     Setting(
         "body_memory", "limits", ("--body-memory",), 1 << 20, values.size,
         "bytes of a request body that stay in memory; a larger body goes to a temporary file "
-        "($TMPDIR). Worker memory can grow by this much per connection",
+        "($TMPDIR), and is answered 507 if there is no room for one. Worker memory can grow by "
+        "this much per connection, and by 32 KiB at least while a larger body arrives",
         metavar="BYTES", core=True),
     Setting(
         "response_memory", "limits", ("--response-memory",), 64 << 20, values.size,

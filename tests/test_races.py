@@ -17,7 +17,7 @@ from test_c_units import CC, LINUX, ROOT, Done, build, httptools_module, link, r
 HERE = ROOT / "tests" / "c"
 PROGRAMS = [
     HERE / "race.c", *sorted(HERE.glob("test_thread*.c")), HERE / "test_standby.c",
-    HERE / "test_held.c",
+    HERE / "test_held.c", HERE / "test_store.c",
 ]  # fmt: skip
 
 pytestmark = pytest.mark.skipif(

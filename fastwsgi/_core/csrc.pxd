@@ -134,6 +134,8 @@ cdef extern from "body.h" nogil:
     uint64_t fw_body_left(const fw_body *)
     ssize_t fw_body_read(fw_body *, char *, size_t)
     ssize_t fw_body_line(const fw_body *, size_t)
+    ssize_t fw_body_read_file(int fd, char *, size_t, uint64_t offset)
+    ssize_t fw_body_line_file(int fd, uint64_t offset, size_t)
 
 
 cdef extern from "memo.h" nogil:
@@ -287,6 +289,7 @@ cdef extern from "loop.h" nogil:
         FW_NOTICE_DESCRIPTORS
         FW_NOTICE_CONNECTIONS
         FW_NOTICE_ACCESS
+        FW_NOTICE_STORAGE
     enum fw_stop:
         FW_STOP_GRACEFUL
         FW_STOP_QUICK
@@ -294,6 +297,7 @@ cdef extern from "loop.h" nogil:
         fw_hub hub
         fw_board *board
         int wake_write
+        int storage_error
     int fw_loop_open(fw_loop **, const fw_llhttp_api *, const fw_config *)
     void fw_loop_free(fw_loop *)
     int fw_loop_listen(fw_loop *, int fd, bint tcp)

@@ -29,6 +29,9 @@ cdef size_t unquote(char *to, const char *src, size_t n) noexcept
 # request bodies: reads may touch a file
 cdef ssize_t body_read(fw_body *body, char *to, size_t n) noexcept
 cdef ssize_t body_line(const fw_body *body, size_t limit) noexcept
+cdef ssize_t read_file(int fd, char *to, size_t n, uint64_t offset) noexcept  # drops the lock
+cdef ssize_t line_file(int fd, uint64_t offset, size_t limit) noexcept         # drops the lock
+cdef void close_file(int fd) noexcept                                          # drops the lock
 
 # output queue of a connection that this thread owns; between the gates if it gathers (thread.h)
 cdef char *reserve(fw_thread *t, fw_conn *c, size_t n) noexcept

@@ -5,6 +5,7 @@
 
 from libc.errno cimport ENOENT
 from libc.stdint cimport int64_t, uint32_t, uint64_t
+from posix.unistd cimport close
 
 from fastwsgi._core cimport csrc
 from fastwsgi._core.csrc cimport (
@@ -110,6 +111,25 @@ cdef ssize_t body_read(fw_body *body, char *to, size_t n) noexcept:
 
 cdef ssize_t body_line(const fw_body *body, size_t limit) noexcept:
     return csrc.fw_body_line(body, limit)
+
+
+cdef ssize_t read_file(int fd, char *to, size_t n, uint64_t offset) noexcept:
+    cdef ssize_t rc
+    with nogil:
+        rc = csrc.fw_body_read_file(fd, to, n, offset)
+    return rc
+
+
+cdef ssize_t line_file(int fd, uint64_t offset, size_t limit) noexcept:
+    cdef ssize_t rc
+    with nogil:
+        rc = csrc.fw_body_line_file(fd, offset, limit)
+    return rc
+
+
+cdef void close_file(int fd) noexcept:
+    with nogil:
+        close(fd)
 
 
 cdef char *reserve(fw_thread *t, fw_conn *c, size_t n) noexcept:

@@ -39,4 +39,5 @@ cdef class Puller:
     cdef int release_spent(self) except -1
     cdef int look_around(self) except -1
     cdef int pass_on_notices(self) except -1
+    cdef str storage_complaint(self)
     cdef int wind_up(self) except -1

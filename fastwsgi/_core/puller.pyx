@@ -21,7 +21,7 @@ from fastwsgi._core cimport native
 from fastwsgi._core.access cimport AccessLog
 from fastwsgi._core.csrc cimport (
     FW_FRAMING_NONE, FW_NEXT_DONE, FW_NEXT_TURN, FW_NEXT_WAKE, FW_NOTICE_ACCESS, FW_NOTICE_CONNECTIONS,
-    FW_NOTICE_DESCRIPTORS, FW_STOP_QUICK, FW_TURN_GONE, FW_TURN_REQUEST, fw_conn, fw_thread,
+    FW_NOTICE_DESCRIPTORS, FW_NOTICE_STORAGE, FW_STOP_QUICK, FW_TURN_GONE, FW_TURN_REQUEST, fw_conn, fw_thread,
 )
 from fastwsgi._core.environ cimport EnvironBuilder, request_path
 from fastwsgi._core.input cimport Input, input_over
@@ -156,7 +156,8 @@ cdef class Puller:
             r.environ = environ
         outcome = r.run(self.application, environ)
         if outcome == DONE:
-            body.body = NULL
+            if body.body != NULL:
+                body.detach()
         else:
             r.input = body
         return outcome
@@ -164,7 +165,7 @@ cdef class Puller:
     cdef int end_request(self, Response r, fw_conn *c) except -1:
         """Nothing of the application may reach the connection any more."""
         if r.input is not None:
-            (<Input>r.input).body = NULL
+            (<Input>r.input).detach()
             r.input = None
         if self.access is not None:
             self.access.put(r, c)
@@ -260,7 +261,16 @@ cdef class Puller:
                                " the setting overload says", None)
         if notices & FW_NOTICE_ACCESS:
             self.shared.report(logging.ERROR, self.access.complaint(), None)
+        if notices & FW_NOTICE_STORAGE:
+            self.shared.report(logging.ERROR, self.storage_complaint(), None)
         return 0
+
+    cdef str storage_complaint(self):
+        """Why bodies cannot be stored, and what to do."""
+        cdef bytes folder = self.shared.hub.cfg.temp_dir
+        return (f"A request body larger than body_memory was refused: no temporary file can be written in"
+                f" {os.fsdecode(folder)} ({os.strerror(self.shared.thread.loop.storage_error)}); TMPDIR names the"
+                " directory")
 
     cdef int wind_up(self) except -1:
         """Lets the loop come to its end without running any application: iterables are closed, connections cut."""

@@ -53,7 +53,10 @@ cdef str temporary_folder():
             return first
     import tempfile
 
-    return tempfile.gettempdir()
+    try:
+        return tempfile.gettempdir()
+    except FileNotFoundError:  # none is usable, as in a read-only container: the bodies that need one are refused
+        return os.environ.get("TMPDIR") or os.environ.get("TEMP") or os.environ.get("TMP") or "/tmp"
 
 
 cdef uint32_t bounded(object value, uint64_t most) except? 0:

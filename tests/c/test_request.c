@@ -325,6 +325,8 @@ static void malformed_chunks_are_refused_however_they_arrive(void)
         "1\r\nab\r\n0\r\n\r\n",
         "1\r\na\n0\r\n\r\n",
         "10000000000000000\r\n",
+        "00000000000000001\r\na\r\n0\r\n\r\n", /* 17 digits, whatever they say */
+        "1\r\na\r\n00000000000000000\r\n\r\n",
         "0x1\r\na\r\n0\r\n\r\n",
         "1;\x01\r\na\r\n0\r\n\r\n",
         "\r\n",
@@ -361,6 +363,33 @@ static void limits_on_chunked_bodies_hold(void)
     check_chunks(&cfg, extension, NULL, 400);
     memcpy(extension + 600, "\r\na\r\n1;", 7);
     check_chunks(&cfg, extension, "aa", 0); /* two of them, each within the limit */
+    check_chunks(&cfg, "0000000000000001\r\na\r\n0000000000000000\r\n\r\n", "a", 0);
+}
+
+/* A limit on names and values alone is none: delimiters and white space are bytes too. */
+static void bytes_that_stand_between_parts_are_limited(void)
+{
+    char text[1200];
+    fw_config cfg = defaults();
+    static const char *const FILLS[] = {";", ";=", ";a", ";a=\"\""};
+    for (size_t i = 0; i < COUNT(FILLS); i++) {
+        size_t n = 1;
+        text[0] = '1';
+        while (n < 1100) {
+            memcpy(text + n, FILLS[i], strlen(FILLS[i]));
+            n += strlen(FILLS[i]);
+        }
+        memcpy(text + n, "\r\na\r\n0\r\n\r\n", 11);
+        check_chunks(&cfg, text, NULL, 400);
+    }
+    memset(text, ' ', sizeof text);
+    memcpy(text, "0\r\nA:", 5);
+    memcpy(text + 200, "b\r\n\r\n", 6);
+    check_chunks(&cfg, text, "", 0);
+    cfg.limit_header = 60;
+    cfg.limit_line = 40;
+    cfg.limit_fields = 4;
+    check_chunks(&cfg, text, NULL, 431);
 }
 
 /* ---- failures and reuse ---------------------------------------------------------------------------------------- */
@@ -389,25 +418,27 @@ static void no_memory_is_a_refusal_or_no_request(void)
 static void a_body_that_cannot_be_stored_is_refused(void)
 {
     static const struct {
-        enum fault fault;
         int error, status;
     } CASES[] = {
-        {FAULT_MEMORY, ENOMEM, 503}, {FAULT_OPEN, EMFILE, 503}, {FAULT_OPEN, ENFILE, 503}, {FAULT_OPEN, ENOSPC, 507},
-        {FAULT_WRITE, ENOSPC, 507},  {FAULT_WRITE, EDQUOT, 507}, {FAULT_WRITE, EFBIG, 507}, {FAULT_WRITE, EIO, 500},
+        {ENOMEM, 503}, {EMFILE, 503}, {ENFILE, 503}, {ENOSPC, 507}, {EDQUOT, 507},  {EFBIG, 507}, {EACCES, 507},
+        {EPERM, 507},  {EROFS, 507},  {ENOENT, 507}, {ENOTDIR, 507}, {ELOOP, 507},  {EIO, 500},
     };
     for (size_t i = 0; i < COUNT(CASES); i++) {
-        fw_config cfg = defaults();
-        cfg.body_memory = CASES[i].fault == FAULT_MEMORY ? 1000 : 2;
+        const fw_config cfg = defaults();
         fw_request *r = fw_request_new(parser(), &cfg);
-        size_t used;
-        static const char HEAD[] = CHUNKED;
-        CHECK_INT(fw_request_parse(r, HEAD, sizeof HEAD - 1), FW_PARSE_DONE);
-        fault_fail(CASES[i].fault, 0, 1, CASES[i].error);
-        CHECK_INT(fw_request_chunks(r, "5\r\nhello\r\n", 10, &used), FW_PARSE_REFUSED);
+        CHECK_INT(fw_request_refuse_storage(r, -CASES[i].error), FW_PARSE_REFUSED);
         CHECK_INT(r->status, CASES[i].status);
         fw_request_free(r);
-        faults_clear();
     }
+    const fw_config cfg = defaults();
+    fw_request *r = fw_request_new(parser(), &cfg);
+    size_t used;
+    static const char HEAD[] = CHUNKED;
+    CHECK_INT(fw_request_parse(r, HEAD, sizeof HEAD - 1), FW_PARSE_DONE);
+    fault_fail(FAULT_MEMORY, 0, 1, ENOMEM);
+    CHECK_INT(fw_request_chunks(r, "5\r\nhello\r\n", 10, &used), FW_PARSE_REFUSED);
+    CHECK_INT(r->status, 503);
+    fw_request_free(r);
 }
 
 static void a_request_is_used_again(void)
@@ -457,6 +488,7 @@ int main(int argc, char **argv)
         T(trailers_add_no_field_to_the_request),
         T(malformed_chunks_are_refused_however_they_arrive),
         T(limits_on_chunked_bodies_hold),
+        T(bytes_that_stand_between_parts_are_limited),
         T(no_memory_is_a_refusal_or_no_request),
         T(a_body_that_cannot_be_stored_is_refused),
         T(a_request_is_used_again),

@@ -2,12 +2,13 @@
  *
  * Rule: what the core takes, the reference takes too, to the same bytes and the same end; what the reference takes and
  * the core does not is refused by a limit that the input passes, or by a rule of docs/contract.md.  The body may move
- * to a file at any byte, and its bytes come in pieces.
+ * to a file behind any piece in which its bytes come.
  */
 #include "body.h"
 #include "faults.h"
 #include "fuzz.h"
 #include "request.h"
+#include "spill.h"
 
 #include <strings.h>
 
@@ -25,7 +26,7 @@ typedef struct reference {
     char body[LONGEST];
     size_t len;
     uint64_t promised;  /* the most that sizes seen so far have announced in all */
-    bool huge;          /* a size of more digits than the contract takes */
+    bool huge;          /* a size of more digits than the contract takes, or too large */
     bool odd;           /* some extension is not quite one: taken or refused, the size is the same */
     size_t longest_ext; /* bytes of the longest */
     unsigned trailers;
@@ -153,10 +154,10 @@ static enum verdict trailer_field(reference *r)
 
 static enum verdict size_line(reference *r, uint64_t *size)
 {
-    unsigned digit;
+    unsigned digit, digits = 0;
     *size = 0;
     for (; r->at < r->end && hex(*r->at, &digit); r->at++) {
-        r->huge |= *size >> 56 != 0;
+        r->huge |= ++digits > 16 || *size >> 56 != 0;
         *size = *size << 4 | digit;
         if (r->huge)
             return WRONG;
@@ -312,12 +313,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         free(exact);
         MUST(used <= some && (p == FW_PARSE_DONE || used == some));
         at += used;
+        if (p != FW_PARSE_REFUSED)
+            MUST(spill(&r->body, p == FW_PARSE_DONE, &cfg) == FW_OK);
         MUST(cfg.limit_body == 0 || r->body.len <= cfg.limit_body);
-        MUST(r->body.own == NULL || r->body.len <= cfg.body_memory);
+        MUST(p == FW_PARSE_REFUSED || (r->body.fd >= 0) == (r->body.len > cfg.body_memory));
     }
     compare(r, p, at, &ref, v, n);
     if (p != FW_PARSE_REFUSED) {
-        MUST(r->body.len == ref.len);
+        MUST(r->body.len == ref.len && spill(&r->body, true, &cfg) == FW_OK);
         check_body(&r->body, &ref, data[2]);
     }
     fw_request_free(r);
