@@ -1,7 +1,7 @@
 """Writes the seed corpora of the fuzz targets, made of the data in tests/conformance.
 
-Usage: python tests/fuzz/seeds.py DIRECTORY: request, chunks, conn, turns and response become
-folders in it. The last two are not made of the data: turns has courses of events under every
+Usage: python tests/fuzz/seeds.py DIRECTORY: request, chunks, spill, conn, turns and response
+become folders in it. The last two are not made of the data: turns has courses of events under every
 setting; the inputs of response are mere dice, and what it wants is enough of them.
 
 The bytes that stand in front of a request, and the scripts that fuzz_conn.c and fuzz_turns.c play,
@@ -125,13 +125,16 @@ TURNS = (
 
 def main(place: Path) -> None:
     """Write all corpora below `place`."""
-    folders = [place / name for name in ("request", "chunks", "conn", "turns", "response")]
+    folders = [place / name for name in ("request", "chunks", "spill", "conn", "turns", "response")]
     for folder in folders:
         folder.mkdir(parents=True, exist_ok=True)
-    request, chunks, conn, turns, response = folders
+    request, chunks, spill, conn, turns, response = folders
     dice = random.Random(1)
     for number in range(400):
         keep(response, dice.randbytes(20 + number))
+    for number in range(64):  # a mark, a piece, and every shape of fuzz_spill.c many times over
+        shapes = b"".join(bytes([number + more, more * 37, more, 200]) for more in range(4))
+        keep(spill, bytes([number % 8, number // 8, number, 1]) + shapes)
     for number, case in enumerate(all_cases().values()):
         raw = case.raw[:LONGEST]
         if not raw:
