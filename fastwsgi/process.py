@@ -160,8 +160,13 @@ def handle_signals(
     whatever the application is doing, so that Ctrl-C twice gets out of a request that does not end.
     """
     asked: list[int] = []
+    pid = os.getpid()
 
     def stop(number: int, frame: FrameType | None) -> None:
+        if os.getpid() != pid:  # a child of the application's: the signal means what it always does
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+            return
         worker.stop(graceful=number == signal.SIGTERM and not asked)
         if number == signal.SIGINT and number in asked:
             signal.default_int_handler(number, frame)

@@ -32,7 +32,10 @@ def attend(application: Application, hooks: Hooks, worker: WorkerView) -> Applic
             application, hooks, worker, environ, start_response).answer()
     if "pre_request" in hooks:
         def begun(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
+            pid = os.getpid()
             hooks.call("pre_request", worker, RequestView.of(environ))
+            if os.getpid() != pid:  # the hook has forked: the core ends the child
+                return None
             return application(environ, start_response)
 
         return begun
@@ -109,6 +112,7 @@ class _Exchange:
         self._headers: Any = ()
         self._result: Any = None
         self._file: _File | None = None
+        self._pid = os.getpid()
         self._req = RequestView.of(environ)
         self._resp = ResponseView()
 
@@ -116,11 +120,17 @@ class _Exchange:
         """Call the application."""
         try:
             self._hooks.call("pre_request", self._worker, self._req)
+            if self._in_child():
+                return Ending(None, self._end)
             self._result = self._application(self._environ, self._start)
             return Ending(self._counted(), self._end)
         except BaseException:
             self._end()
             raise
+
+    def _in_child(self) -> bool:
+        """Whether this is a child forked in the request: the core ends it, with no hook."""
+        return os.getpid() != self._pid
 
     def _start(self, *given: Any) -> Callable[[bytes], None]:
         write = self._start_response(*given)
@@ -146,6 +156,8 @@ class _Exchange:
     def _end(self) -> None:
         """Close what the application returned, and call the hook whatever comes of that."""
         resp = self._resp
+        if self._in_child():
+            return
         if self._file is not None:
             resp.sent += self._file.read()
         try:
@@ -153,10 +165,11 @@ class _Exchange:
             if close is not None:
                 close()
         finally:
-            with contextlib.suppress(Exception):  # what is wrong with it is the core's to tell
-                self._describe(resp)
-            self._hooks.attempt(self._worker.log, "post_request", self._worker, self._req,
-                                self._environ, resp)
+            if not self._in_child():
+                with contextlib.suppress(Exception):  # what is wrong with it is the core's to tell
+                    self._describe(resp)
+                self._hooks.attempt(self._worker.log, "post_request", self._worker, self._req,
+                                    self._environ, resp)
 
     def _describe(self, resp: ResponseView) -> None:
         """Fill in what start_response was given; the application may have changed its list."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 import operator
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -38,7 +39,7 @@ class Exchange:
 
     __slots__ = (
         "_write", "application", "began", "excess", "head", "headers", "method", "opened", "phase",
-        "reports", "sent", "snapshot", "start", "started", "target", "trapped",
+        "pid", "reports", "sent", "snapshot", "start", "started", "target", "trapped",
     )
 
     def __init__(
@@ -50,6 +51,7 @@ class Exchange:
         self.method: object = ""
         self.target: object = ""
         self.phase = CALLED
+        self.pid = os.getpid()
         self.started = False
         self.began: Spot | None = None      # the call of start_response that counts
         self.trapped: Place | None = None   # a call that raised although it had exc_info
@@ -62,7 +64,12 @@ class Exchange:
         self._write: Any = None             # the server's, once start_response has returned it
 
     def report(self, rule: str, place: Place | None, **facts: object) -> None:
-        """Report a misuse at ``place``, or where nothing better is known."""
+        """Report a misuse at ``place``, or where nothing better is known.
+
+        Not in a child that the application has forked: that ends, and answers nothing.
+        """
+        if os.getpid() != self.pid:
+            return
         self.reports.add(rule, place or self.nearest(), (self.method, self.target), facts)
 
     def report_call(self, rule: str, **facts: object) -> None:

@@ -62,6 +62,14 @@ cdef extern from "access.h" nogil:
     void fw_access_flush(fw_access *)
 
 
+cdef extern from "process.h" nogil:
+    struct fw_process:
+        uint32_t here
+    int fw_process_open(fw_process **)
+    void fw_process_close(fw_process *)
+    bint fw_process_is_own(const fw_process *)
+
+
 cdef extern from "deadline.h" nogil:
     uint64_t fw_deadline_us()
 

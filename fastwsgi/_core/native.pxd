@@ -8,7 +8,7 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from fastwsgi._core.csrc cimport (
     fw_access, fw_board, fw_board_call, fw_body, fw_config, fw_conn, fw_entry, fw_field_fault, fw_llhttp_api,
-    fw_log_piece, fw_loop, fw_name, fw_outq_mark, fw_own, fw_stats, fw_stop, fw_text, fw_thread,
+    fw_log_piece, fw_loop, fw_name, fw_outq_mark, fw_own, fw_process, fw_stats, fw_stop, fw_text, fw_thread,
 )
 
 cdef const fw_llhttp_api *llhttp_api() noexcept
@@ -51,6 +51,11 @@ cdef void access_put(fw_access *a, const fw_entry *e) noexcept
 cdef void access_flush(fw_access *a) noexcept        # drops the lock
 cdef unsigned long long access_lost(fw_access *a, int *error) noexcept
 cdef uint64_t clock_us() noexcept
+
+# the process
+cdef int process_open(fw_process **out) noexcept
+cdef void process_close(fw_process *p) noexcept
+cdef bint process_is_own(const fw_process *p) noexcept
 
 # connection and loop
 # these two pass the gate: not for those between the gates

@@ -10,7 +10,8 @@ from posix.unistd cimport close
 from fastwsgi._core cimport csrc
 from fastwsgi._core.csrc cimport (
     FW_OK, FW_RETRY, fw_access, fw_board, fw_board_call, fw_body, fw_config, fw_conn, fw_entry, fw_field_fault,
-    fw_llhttp_api, fw_log_piece, fw_loop, fw_name, fw_outq_mark, fw_own, fw_stats, fw_stop, fw_text, fw_thread,
+    fw_llhttp_api, fw_log_piece, fw_loop, fw_name, fw_outq_mark, fw_own, fw_process, fw_stats, fw_stop, fw_text,
+    fw_thread,
 )
 
 import httptools.parser.parser as _parser
@@ -256,6 +257,18 @@ cdef unsigned long long access_lost(fw_access *a, int *error) noexcept:
 
 cdef uint64_t clock_us() noexcept:
     return csrc.fw_deadline_us()
+
+
+cdef int process_open(fw_process **out) noexcept:
+    return csrc.fw_process_open(out)
+
+
+cdef void process_close(fw_process *p) noexcept:
+    csrc.fw_process_close(p)
+
+
+cdef bint process_is_own(const fw_process *p) noexcept:
+    return csrc.fw_process_is_own(p)
 
 
 cdef void config_defaults(fw_config *cfg) noexcept:

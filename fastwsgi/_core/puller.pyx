@@ -26,7 +26,7 @@ from fastwsgi._core.csrc cimport (
 from fastwsgi._core.environ cimport EnvironBuilder, request_path
 from fastwsgi._core.input cimport Input, input_over
 from fastwsgi._core.response cimport DONE, PARKED, Outcome, Response
-from fastwsgi._core.shared cimport Shared
+from fastwsgi._core.shared cimport Shared, end_if_child
 
 import logging
 import os
@@ -57,7 +57,8 @@ cdef class Puller:
         PyContext_Enter(self.context)
         try:
             return self.pull()
-        except BaseException:
+        except BaseException as error:
+            end_if_child(self.shared, error)
             native.loop_stop(self.shared.thread.loop, FW_STOP_QUICK)
             self.wind_up()
             raise
@@ -70,6 +71,7 @@ cdef class Puller:
         cdef Response r = None
         cdef int rc
         while True:
+            end_if_child(self.shared, None)  # whatever of the application has run: finalizers and signal handlers, too
             if c == NULL:
                 rc = native.next_turn(t, NULL, False, False, &self.streak, &c)
             else:

@@ -30,7 +30,7 @@ from fastwsgi._core.filewrapper cimport FileWrapper
 from fastwsgi._core.head cimport (
     COPY_BELOW, HeadFacts, put_chunk, put_chunk_size, put_fields, put_missing, put_status, status_code,
 )
-from fastwsgi._core.shared cimport Shared
+from fastwsgi._core.shared cimport Shared, end_if_child, not_bytes
 
 import logging
 
@@ -54,11 +54,6 @@ cdef int check_memory(int rc) except -1:
     if rc != FW_OK:
         raise MemoryError("no memory for the response")
     return 0
-
-
-cdef object not_bytes(object what):
-    return TypeError(f"the application must yield bytes, not {type(what).__name__} (PEP 3333, \"Handling the"
-                     " start_response() callable\" and \"Unicode Issues\")")
 
 
 cdef class Response:
@@ -103,6 +98,7 @@ cdef class Response:
         cdef int rc
         if self.runner != <unsigned long>PyThread_get_thread_ident():
             self.refuse_call("write")
+        end_if_child(self.shared, None)
         if not PyBytes_Check(data):
             raise TypeError(f"write() takes bytes, not {type(data).__name__}")
         self.wrote = True
@@ -110,11 +106,11 @@ cdef class Response:
             return
         self.put_block(data)
         rc = native.pass_on(self.shared.thread, self.conn, True)
-        if rc == FW_RETRY:
+        while rc == FW_RETRY:
             rc = native.wait(self.shared.thread, self.conn)
-            while rc == FW_RETRY:
+            if rc == FW_RETRY:
                 PyErr_CheckSignals()
-                rc = native.wait(self.shared.thread, self.conn)
+                end_if_child(self.shared, None)
         if rc < 0:
             self.gone = True
             raise BrokenPipeError("the client is gone")
@@ -171,6 +167,7 @@ cdef class Response:
     cdef void fail(self, object error):
         """The application's error: a 500 if nothing is on its way yet, else the response breaks off."""
         cdef bint timeout = self.shared.is_timeout(error)
+        end_if_child(self.shared, error)
         self.shared.leave()
         if timeout:
             self.shared.app_errors += 1
@@ -213,6 +210,7 @@ cdef class Response:
     cdef int take(self, object result) except -1:
         """Accepts what the application returned; a list or tuple is queued whole."""
         cdef object kind = type(result)
+        end_if_child(self.shared, None)
         if kind is list or kind is tuple:
             self.check_started()
             if kind is list and PyList_GET_SIZE(result) == 1:
@@ -233,6 +231,7 @@ cdef class Response:
             self.exhausted = True
             return 0
         self.iterator = iter(result)
+        end_if_child(self.shared, None)
         return 0
 
     # Each of the next five is one stay between the gates: what it queues is whole when somebody else sends it.
@@ -341,6 +340,7 @@ cdef class Response:
         cdef int rc
         while not self.exhausted:
             got = PyIter_Next(self.iterator)
+            end_if_child(self.shared, None)
             if got == NULL:
                 self.check_started()
                 self.put_end()
@@ -497,7 +497,9 @@ cdef class Response:
             return
         try:
             closer()
+            end_if_child(self.shared, None)
         except BaseException as error:
+            end_if_child(self.shared, error)
             self.shared.app_errors += 1
             self.tell(ERROR, "Error in close() of the response to ", error)
 

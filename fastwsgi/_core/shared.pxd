@@ -1,13 +1,16 @@
 # shared.pxd - what the responses of one application thread have in common.
 
 cimport cython
-from fastwsgi._core.csrc cimport fw_hub, fw_thread
+from fastwsgi._core cimport native
+from fastwsgi._core.csrc cimport fw_hub, fw_process, fw_thread
 
 
 @cython.final
 cdef class Shared:
     cdef fw_thread *thread
     cdef const fw_hub *hub
+    cdef const fw_process *process
+    cdef object errors    # wsgi.errors
     cdef object log       # log(level, message, exception or None)
     cdef object shown     # makes a request line one for the log, or None
     cdef bint keepalive   # connections may live on at all
@@ -20,8 +23,22 @@ cdef class Shared:
     cdef bint inside             # its application may be interrupted
     cdef bint overdue            # ... and is to be: the exception is on its way
 
+    cdef int end_child(self, object error) noexcept
     cdef bint is_timeout(self, object error)
     cdef int leave(self) except -1
     cdef int report(self, int level, str message, object error) except -1
     cdef int warn_hop(self, object name) except -1
     cdef int warn_outside(self, str request, str script_name) except -1
+
+
+cdef object not_bytes(object what)
+
+
+cdef inline int end_if_child(Shared shared, object error) noexcept:
+    """Wherever code of the application comes back to the server: a child that it has forked ends here.
+
+    *error* is what that code raised, or None. One load in the server's own process.
+    """
+    if shared.process.here == 0 and not native.process_is_own(shared.process):
+        shared.end_child(error)
+    return 0

@@ -1,17 +1,105 @@
 # shared.pyx - what the responses of one application thread have in common: the loop, the log, a few settings.
+#
+# And the end of a child that the application has forked: it comes back into frames of the server, must not answer there
+# (the connection, the loop and the logs are its parent's), and ends as an interpreter would.
 
 from cpython.object cimport PyObject
+from posix.unistd cimport _exit
 
 import logging
+import os
+import signal
+import sys
+import threading
+import traceback
 
 cdef extern from "Python.h":
     int PyThreadState_SetAsyncExc(unsigned long ident, PyObject *error)
 
 cdef int WARNING = logging.WARNING
 
+cdef bint told = False  # this process is a child, and the interpreter knows: its threads are those that it has started
+
+
+def _tell_child():
+    global told
+    told = True
+
+
+os.register_at_fork(after_in_child=_tell_child)
+
+
+cdef int code_of(object error) except -1:
+    """What the interpreter makes of the exception that ends a program: its exit code, and something on stderr."""
+    cdef object code
+    if error is None:
+        return 0
+    if isinstance(error, SystemExit):
+        code = error.code
+        if code is None:
+            return 0
+        if isinstance(code, int):
+            return <int>(code & 0xFF) if -2 ** 63 <= code < 2 ** 63 else 0xFF
+        sys.stderr.write(f"{code}\n")
+        return 1
+    sys.excepthook(type(error), error, error.__traceback__)
+    if isinstance(error, KeyboardInterrupt):
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        flush((sys.stdout, sys.stderr))
+        os.kill(os.getpid(), signal.SIGINT)
+    return 1
+
+
+cdef int flush(tuple streams) except -1:
+    for stream in streams:
+        try:
+            stream.flush()
+        except Exception:  # closed, full, or none
+            pass
+    return 0
+
+
+cdef int wait_for_threads() except -1:
+    """Waits for what threads the child has started, as the interpreter does at its end.
+
+    Not if a C extension has forked: then the interpreter takes threads of the parent for threads of this process. Nor if
+    threads are greenlets, among which are those of the parent.
+    """
+    if told and threading._shutdown.__module__ == "threading":
+        threading._shutdown()
+    return 0
+
+
+cdef object not_bytes(object what):
+    """The exception for a block that is none."""
+    return TypeError(f"the application must yield bytes, not {type(what).__name__} (PEP 3333, \"Handling the"
+                     " start_response() callable\" and \"Unicode Issues\")")
+
 
 cdef class Shared:
     """Made by the worker for each thread; borrowed pointers are valid as long as the worker lives."""
+
+    cdef int end_child(self, object error) noexcept:
+        """Ends this process, which is a child of the worker's, with the code that the interpreter would have given.
+
+        Nothing of the server is touched: no connection, no lock, no log but wsgi.errors.
+        """
+        cdef int code = 1
+        try:
+            try:
+                code = code_of(error)
+            finally:
+                if error is not None:  # what only the frames hold is given back, open files for instance
+                    traceback.clear_frames(error.__traceback__)
+                wait_for_threads()
+        except BaseException:
+            pass
+        try:
+            flush((sys.stdout, sys.stderr, self.errors))
+        except BaseException:
+            pass
+        _exit(code)
+        return 0
 
     cdef bint is_timeout(self, object error):
         return self.timeout_error is not None and isinstance(error, self.timeout_error)
@@ -30,8 +118,10 @@ cdef class Shared:
         except Exception:  # a log that fails must not take a request with it
             pass
         except BaseException as interrupt:  # a signal handler's; raised when nothing is half done any more
+            end_if_child(self, interrupt)
             if not self.is_timeout(interrupt):  # that one was for the application, and is raised there again
                 self.interrupt = interrupt
+        end_if_child(self, None)
         return 0
 
     cdef int warn_hop(self, object name) except -1:

@@ -16,6 +16,7 @@ from fastwsgi._core.access cimport AccessLog
 from fastwsgi._core.csrc cimport (
     FW_CLASS_BODY, FW_CLASS_HEADER, FW_CLASS_KEEPALIVE, FW_CLASS_WRITE, FW_MAP_DANGEROUS, FW_MAP_DROP, FW_MAP_REFUSE,
     FW_PHASE_APPLICATION, FW_STOP_GRACEFUL, FW_STOP_QUICK, fw_board, fw_board_call, fw_config, fw_loop,
+    fw_process,
 )
 from fastwsgi._core.environ cimport EnvironBuilder
 from fastwsgi._core.filewrapper cimport FileWrapper
@@ -133,7 +134,7 @@ cdef class Worker:
     cdef PyObject *held    # the same, or NULL
     cdef list pullers      # one per application thread
     cdef object failure    # what ended one of the other threads
-    cdef int process       # in which the standby runs
+    cdef fw_process *process  # the one that serves
     cdef Py_buffer board   # the scoreboard, if it is not our own
     cdef void *own_board
     cdef bint running
@@ -154,6 +155,9 @@ cdef class Worker:
             Py_INCREF(self.access)  # ours until the loop is gone, whatever the garbage collector takes before
             self.held = <PyObject *>self.access
             cfg.access = self.access.log
+        rc = native.process_open(&self.process)
+        if rc < 0:
+            raise OSError(-rc, os.strerror(-rc))
         rc = native.loop_open(&self.loop, &cfg)
         if rc < 0:
             raise OSError(-rc, os.strerror(-rc))
@@ -170,13 +174,13 @@ cdef class Worker:
         bases = [self.base_environ(name, port, errors, multiprocess) for _, name, port in listeners]
         warned = set()
         self.pullers = [
-            self.puller(application, bases, log, warned, cfg.memo, timeout_error)
+            self.puller(application, bases, log, errors, warned, cfg.memo, timeout_error)
             for _ in range(settings.get("threads", 1))
         ]
 
     def __dealloc__(self):
         if self.loop != NULL:
-            if self.process and self.process != getpid():
+            if not native.process_is_own(self.process):
                 return  # a forked child has neither the standby nor a share in the poller
             native.standby_stop(self.loop)
             self.clear_up()
@@ -184,6 +188,7 @@ cdef class Worker:
         if self.board.buf != NULL:
             PyBuffer_Release(&self.board)
         PyMem_Free(self.own_board)
+        native.process_close(self.process)
         Py_XDECREF(self.held)
 
     cdef int open_board(self, object shared) except -1:
@@ -204,13 +209,15 @@ cdef class Worker:
         return 0
 
     cdef Puller puller(
-        self, object application, list bases, object log, set warned, bint memo, object timeout_error
+        self, object application, list bases, object log, object errors, set warned, bint memo, object timeout_error
     ):
         cdef Shared shared = Shared.__new__(Shared)
         shared.thread = native.thread_open(self.loop)
         if shared.thread == NULL:
             raise MemoryError("no memory for a thread")
         shared.hub = &self.loop.hub
+        shared.process = self.process
+        shared.errors = errors
         shared.log = log
         shared.shown = self.settings.get("shown")
         shared.keepalive = milliseconds(self.settings.get("keepalive", 75)) > 0
@@ -342,7 +349,6 @@ cdef class Worker:
         if rc < 0:
             raise OSError(-rc, os.strerror(-rc))
         self.running = True
-        self.process = getpid()
         try:
             for i in range(1, len(self.pullers)):
                 thread = threading.Thread(target=self.serve_thread, name=f"fastwsgi-{i}", args=(i, context),
