@@ -7,13 +7,14 @@ exception out of the application's own code comes with a traceback (as the ``__c
 
 from __future__ import annotations
 
+import _thread
 import importlib
 import os
 import sys
 from collections.abc import Callable
 from keyword import iskeyword
 from pathlib import Path
-from types import TracebackType
+from types import BuiltinFunctionType, TracebackType
 from typing import Any
 
 from fastwsgi.errors import AppImportError
@@ -23,6 +24,35 @@ Application = Callable[..., Any]
 
 def load(target: Application | str) -> Application:
     """Return the WSGI callable that ``target`` is or names; raise AppImportError otherwise."""
+    try:
+        found = _load(target)
+    except AppImportError:
+        _refuse_greenlets()  # then the import fails, too: its lock is held by a thread that is gone
+        raise
+    _refuse_greenlets()
+    return found
+
+
+def _refuse_greenlets() -> None:
+    """Raise AppImportError if somebody has put greenlets in the place of the system's threads.
+
+    The server's threads wait in the core, where no greenlet of the same thread gets its turn, and
+    a timeout is another thread's to notice.
+    """
+    start = _thread.start_new_thread
+    if isinstance(start, BuiltinFunctionType):
+        return
+    library = str(start.__module__).partition(".")[0]
+    calls = {"gevent": "gevent.monkey.patch_all(thread=False)",
+             "eventlet": "eventlet.monkey_patch(thread=False)"}
+    call = calls.get(library, "the _thread module as it is")
+    raise AppImportError(
+        f"the application has replaced Python's threads ({library}), and the server cannot run in "
+        f"what replaces them: use {call}, or leave the patch out and set --threads to the number "
+        "of requests that may wait at the same time") from None
+
+
+def _load(target: Application | str) -> Application:
     if not isinstance(target, str):
         return _checked(target, "the object passed to fastwsgi")
     module_name, _, expression = target.partition(":")

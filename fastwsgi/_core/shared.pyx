@@ -62,7 +62,7 @@ cdef int flush(tuple streams) except -1:
 cdef int wait_for_threads() except -1:
     """Waits for what threads the child has started, as the interpreter does at its end.
 
-    Not if a C extension has forked: then the interpreter takes threads of the parent for threads of this process. Nor if
+    Not if a C extension has forked: then the interpreter takes threads of the parent for those of this process. Nor if
     threads are greenlets, among which are those of the parent.
     """
     if told and threading._shutdown.__module__ == "threading":
