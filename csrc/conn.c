@@ -267,21 +267,27 @@ static void after_flush(fw_hub *h, fw_conn *c)
         fw_conn_die(h, c);
 }
 
-void fw_conn_settle(fw_hub *h, fw_conn *c)
+/* A flush has not sent it all. Apart from what is sent at once, which is to cost nothing for it. */
+static FW_NOINLINE void wait_for_client(fw_hub *h, fw_conn *c, int rc)
 {
-    int rc = flush_left(h, c);
-    if (fw_likely(rc == FW_OK)) {
-        after_flush(h, c);
-    } else if (rc == FW_RETRY) {
+    if (rc == FW_RETRY) {
         fw_conn_move(c, FW_STATE_FLUSH);
         fw_conn_await(h, c);
-        if (fw_intake_settle(h, c) != FW_OK)
-            fw_conn_die(h, c);
-        else
+        if (fw_intake_settle(h, c) == FW_OK) {
             fw_conn_arm(h, c);
-    } else {
-        fw_conn_die(h, c);
+            return;
+        }
     }
+    fw_conn_die(h, c);
+}
+
+void fw_conn_settle(fw_hub *h, fw_conn *c)
+{
+    const int rc = flush_left(h, c);
+    if (fw_likely(rc == FW_OK))
+        after_flush(h, c);
+    else
+        wait_for_client(h, c, rc);
 }
 
 /* False: it is not held, and to be settled. */

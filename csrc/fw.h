@@ -14,6 +14,7 @@
 #define FW_OK 0
 #define FW_RETRY (-0x10000) /* outside the range of errno */
 
+#define FW_NOINLINE __attribute__((noinline))
 #define fw_likely(x) __builtin_expect(!!(x), 1)
 #define fw_unlikely(x) __builtin_expect(!!(x), 0)
 

@@ -122,11 +122,11 @@ static inline size_t fw_thread_unsent(fw_thread *t, const fw_conn *c)
     return n;
 }
 
-/* A streamed block has been queued: true if it may wait for more (fw_thread_gather), false if it is to be sent. Passes
- * the gate, as above. */
-static inline bool fw_thread_gathers(fw_thread *t, const fw_conn *c)
+/* A streamed block has been queued, with which there are `queued` bytes: true if it may wait for more (fw_thread_gather),
+ * false if it is to be sent. */
+static inline bool fw_thread_gathers(const fw_thread *t, size_t queued)
 {
-    return t->loop->crew.running && fw_thread_queued(t, c) < FW_GATHER &&
+    return queued < FW_GATHER && t->loop->crew.running &&
            fw_likely(atomic_load_explicit(&t->loop->hub.mark, memory_order_relaxed) >= FW_GATHER);
 }
 

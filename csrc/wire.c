@@ -52,13 +52,20 @@ const char *fw_date_line(fw_date *d)
 
 size_t fw_wire_decimal(char *to, uint64_t v)
 {
-    char digits[20];
-    size_t n = 0;
-    do
-        digits[n++] = (char)('0' + v % 10);
-    while ((v /= 10) != 0);
-    for (size_t i = 0; i < n; i++)
-        to[i] = digits[n - 1 - i];
+    if (v < 10) {
+        to[0] = (char)('0' + v);
+        return 1;
+    }
+    if (v < 100) {
+        to[0] = (char)('0' + v / 10);
+        to[1] = (char)('0' + v % 10);
+        return 2;
+    }
+    size_t n = 1;
+    for (uint64_t rest = v; rest >= 10; rest /= 10)
+        n++;
+    for (size_t i = n; i-- > 0; v /= 10)
+        to[i] = (char)('0' + v % 10);
     return n;
 }
 

@@ -337,7 +337,7 @@ cdef extern from "thread.h" nogil:
     int fw_thread_pass(fw_thread *, fw_conn *, bint more)
     size_t fw_thread_queued(fw_thread *, const fw_conn *)
     size_t fw_thread_unsent(fw_thread *, const fw_conn *)
-    bint fw_thread_gathers(fw_thread *, const fw_conn *)
+    bint fw_thread_gathers(const fw_thread *, size_t queued)
     int fw_thread_gather(fw_thread *, fw_conn *)
     void fw_thread_open_gate(fw_thread *)
     void fw_thread_close_gate(fw_thread *)

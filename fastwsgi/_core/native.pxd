@@ -63,7 +63,7 @@ cdef size_t queued(fw_thread *t, const fw_conn *c) noexcept
 cdef size_t unsent(fw_thread *t, const fw_conn *c) noexcept
 cdef int send(fw_thread *t, fw_conn *c) noexcept     # drops the lock
 # drops the lock if it sends; FW_RETRY: the application is to be held back
-cdef int pass_on(fw_thread *t, fw_conn *c, bint more) noexcept
+cdef int pass_on(fw_thread *t, fw_conn *c, size_t queued, bint more) noexcept
 cdef int wait(fw_thread *t, fw_conn *c) noexcept     # drops the lock
 cdef void suspend(fw_thread *t, fw_conn *c, void *user) noexcept  # drops the lock
 # drops the lock unless a turn is to be had without waiting

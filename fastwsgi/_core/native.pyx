@@ -178,10 +178,10 @@ cdef int send(fw_thread *t, fw_conn *c) noexcept:
     return rc
 
 
-cdef int pass_on(fw_thread *t, fw_conn *c, bint more) noexcept:
+cdef int pass_on(fw_thread *t, fw_conn *c, size_t queued, bint more) noexcept:
     # A small block waits for the standby, which costs no system call and needs no release of the lock.
     cdef int rc
-    if csrc.fw_thread_gathers(t, c):
+    if csrc.fw_thread_gathers(t, queued):
         return csrc.fw_thread_gather(t, c)
     with nogil:
         csrc.fw_thread_open_gate(t)

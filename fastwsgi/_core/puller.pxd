@@ -30,6 +30,7 @@ cdef class Puller:
     cdef Response turn_away(self, fw_conn *c)
     cdef Outcome serve(self, Response r, fw_conn *c)
     cdef int end_request(self, Response r, fw_conn *c) except -1
+    cdef int renew(self) except -1
     cdef int refresh(self) except -1
     cdef Response take_response(self, fw_conn *c)
     cdef Response put_away(self, Response r)

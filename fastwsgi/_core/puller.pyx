@@ -14,7 +14,6 @@
 from cpython.contextvars cimport PyContext_Copy, PyContext_Enter, PyContext_Exit
 from cpython.exc cimport PyErr_CheckSignals
 from cpython.object cimport PyObject_Size
-from cpython.pythread cimport PyThread_get_thread_ident
 from cpython.ref cimport Py_DECREF, Py_INCREF
 
 from fastwsgi._core cimport native
@@ -26,7 +25,7 @@ from fastwsgi._core.csrc cimport (
 from fastwsgi._core.environ cimport EnvironBuilder, request_path
 from fastwsgi._core.input cimport Input, input_over
 from fastwsgi._core.response cimport DONE, PARKED, Outcome, Response
-from fastwsgi._core.shared cimport Shared, end_if_child
+from fastwsgi._core.shared cimport Shared, end_if_child, pthread_self
 
 import logging
 import os
@@ -50,7 +49,7 @@ cdef class Puller:
         Every request begins in a copy of *base_context*.
         """
         native.thread_attach(self.shared.thread)
-        self.shared.ident = <unsigned long>PyThread_get_thread_ident()  # not what a patched threading says
+        self.shared.ident = <unsigned long>pthread_self()  # not what a patched threading says
         self.base_context = base_context
         self.pristine = PyObject_Size(base_context) == 0
         self.context = PyContext_Copy(base_context)
@@ -173,10 +172,15 @@ cdef class Puller:
             self.access.put(r, c)
         r.end()
         if not self.pristine or PyObject_Size(self.context) != 0:  # what it has set is not for the next request
-            try:
-                self.refresh()
-            except MemoryError:
-                self.stale = True
+            self.renew()
+        return 0
+
+    cdef int renew(self) except -1:
+        """As refresh, later if there is no memory now."""
+        try:
+            self.refresh()
+        except MemoryError:
+            self.stale = True
         return 0
 
     cdef int refresh(self) except -1:

@@ -32,6 +32,7 @@ cdef class Response:
     cdef object closer        # close() of the iterable, until it has been called
     cdef int64_t declared     # body bytes that the head promises; -1 = none promised
     cdef int64_t sent         # body bytes queued
+    cdef size_t queued        # bytes in the queue with the last block; fewer, if some have been sent since
     cdef int code
     cdef bint head_sent
     cdef bint chunked
@@ -64,6 +65,7 @@ cdef class Response:
     cdef int put_part_of_file(self, FileWrapper wrapper, int fd, int64_t position, int64_t n) except -1
     cdef Outcome pump(self) except *
     cdef Outcome wind_up(self) except *
+    cdef Outcome wind_up_and_close(self) except *
     cdef int refuse_call(self, str name) except -1
     cdef int check_started(self) except -1
     cdef int put(self, object block) except -1

@@ -13,7 +13,6 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_Check, PyBytes_GET_SIZE
 from cpython.exc cimport PyErr_CheckSignals
 from cpython.list cimport PyList_GET_ITEM, PyList_GET_SIZE
 from cpython.object cimport PyObject
-from cpython.pythread cimport PyThread_get_thread_ident
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.errno cimport ENOMEM
 from libc.stdint cimport int64_t
@@ -30,7 +29,7 @@ from fastwsgi._core.filewrapper cimport FileWrapper
 from fastwsgi._core.head cimport (
     COPY_BELOW, HeadFacts, put_chunk, put_chunk_size, put_fields, put_missing, put_status, status_code,
 )
-from fastwsgi._core.shared cimport Shared, end_if_child, not_bytes
+from fastwsgi._core.shared cimport Shared, end_if_child, not_bytes, pthread_self
 
 import logging
 
@@ -72,7 +71,7 @@ cdef class Response:
         *status* is ``"DDD reason"``, *headers* a list of (name, value) str pairs. With *exc_info* the call replaces an
         earlier one, or raises that exception if the head is already on its way (PEP 3333).
         """
-        if self.runner != <unsigned long>PyThread_get_thread_ident():
+        if self.runner != <unsigned long>pthread_self():
             self.refuse_call("start_response")
         if exc_info is not None:
             try:
@@ -96,7 +95,7 @@ cdef class Response:
     def write(self, data, /):
         """Send *data* (bytes) at once: the imperative interface of PEP 3333, for applications that need it."""
         cdef int rc
-        if self.runner != <unsigned long>PyThread_get_thread_ident():
+        if self.runner != <unsigned long>pthread_self():
             self.refuse_call("write")
         end_if_child(self.shared, None)
         if not PyBytes_Check(data):
@@ -105,7 +104,7 @@ cdef class Response:
         if PyBytes_GET_SIZE(data) == 0:
             return
         self.put_block(data)
-        rc = native.pass_on(self.shared.thread, self.conn, True)
+        rc = native.pass_on(self.shared.thread, self.conn, self.queued, True)
         while rc == FW_RETRY:
             rc = native.wait(self.shared.thread, self.conn)
             if rc == FW_RETRY:
@@ -143,7 +142,7 @@ cdef class Response:
     cdef Outcome run(self, object application, dict environ):
         try:
             self.take(application(environ, self.start))
-            return self.pump()
+            return self.wind_up() if self.exhausted else self.pump()
         except BaseException as error:  # SystemExit and KeyboardInterrupt too: this request's end, not the worker's
             self.fail(error)
             return DONE
@@ -212,7 +211,8 @@ cdef class Response:
         cdef object kind = type(result)
         end_if_child(self.shared, None)
         if kind is list or kind is tuple:
-            self.check_started()
+            if self.status is None:
+                self.check_started()
             if kind is list and PyList_GET_SIZE(result) == 1:
                 self.put_only(<object>PyList_GET_ITEM(result, 0))
             else:
@@ -268,7 +268,9 @@ cdef class Response:
         try:
             if not self.head_sent:
                 self.head(-1)
-            return self.put(block)
+            self.put(block)
+            self.queued = self.conn.out.bytes
+            return 0
         finally:
             fw_thread_close_gate(self.shared.thread)
 
@@ -356,7 +358,7 @@ cdef class Response:
             if self.bodiless:
                 self.exhausted = True
                 break
-            rc = native.pass_on(self.shared.thread, self.conn, True)
+            rc = native.pass_on(self.shared.thread, self.conn, self.queued, True)
             if rc == FW_RETRY:
                 return PARKED
             if rc < 0:
@@ -366,21 +368,25 @@ cdef class Response:
         return self.wind_up()
 
     cdef Outcome wind_up(self) except *:
-        """All is queued. A file must be with the kernel before it is closed; what else is queued need not wait."""
+        """All is queued; what is left is close()."""
+        return DONE if self.closer is None else self.wind_up_and_close()
+
+    cdef Outcome wind_up_and_close(self) except *:
+        """A file must be with the kernel before it is closed; what else is queued need not wait."""
         cdef int rc
-        if self.closer is not None:
-            if native.queued(self.shared.thread, self.conn):
-                if self.iterator is None:
-                    rc = native.send(self.shared.thread, self.conn)
-                else:
-                    rc = native.pass_on(self.shared.thread, self.conn, False)
-                if rc == FW_RETRY:
-                    return PARKED
-                if rc < 0:
-                    self.gone = True
-                    self.keep = False
-                    self.cut = True
-            self.close_iterable()
+        cdef size_t queued = native.queued(self.shared.thread, self.conn)
+        if queued:
+            if self.iterator is None:
+                rc = native.send(self.shared.thread, self.conn)
+            else:
+                rc = native.pass_on(self.shared.thread, self.conn, queued, False)
+            if rc == FW_RETRY:
+                return PARKED
+            if rc < 0:
+                self.gone = True
+                self.keep = False
+                self.cut = True
+        self.close_iterable()
         return DONE
 
     cdef int refuse_call(self, str name) except -1:

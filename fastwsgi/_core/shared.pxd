@@ -4,6 +4,10 @@ cimport cython
 from fastwsgi._core cimport native
 from fastwsgi._core.csrc cimport fw_hub, fw_process, fw_thread
 
+cdef extern from "<pthread.h>" nogil:
+    ctypedef void *pthread_t
+    pthread_t pthread_self()  # what the interpreter's idents of threads are
+
 
 @cython.final
 cdef class Shared:
