@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from apps import benchmarks  # noqa: F401
 
-from bench import publish, report
+from bench import publish, report, worst
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
@@ -35,6 +35,11 @@ def test_published_figures_are_those_of_the_published_run() -> None:
     found = json.loads((measured / "results.json").read_text("utf-8"))
     assert publish.table(found) in (ROOT / "README.md").read_text("utf-8")
     assert report.markdown(found) in (measured / "index.md").read_text("utf-8")
+
+
+def test_the_table_of_the_worst_costs_is_that_of_the_published_run() -> None:
+    found = json.loads((ROOT / "docs" / "measured" / "worst.json").read_text("utf-8"))
+    assert worst.table(found) in (ROOT / "docs" / "speed.md").read_text("utf-8")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
