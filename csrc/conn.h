@@ -81,6 +81,7 @@ typedef struct fw_pace {
     int unacked;       /* bytes that were in the socket then, and not taken yet */
     uint64_t moved;    /* bytes that the socket has taken since */
     uint64_t taken;    /* ... and the client, at the last look */
+    uint64_t step;     /* the most that it had taken from one look to the next */
 } fw_pace;
 
 typedef struct fw_conn {

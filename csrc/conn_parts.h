@@ -28,7 +28,7 @@ void fw_conn_uncount(fw_hub *h, fw_conn *c);
 /* It waits for its client from now on, or the client has taken something: the time for that begins anew. */
 void fw_conn_await(fw_hub *h, fw_conn *c);
 
-/* The time has passed that a client has between two bytes, or (FW_CLASS_PACE) between two looks at how fast it is. */
+/* It is time to look at whether its client takes anything, and how fast (FW_CLASS_PACE has passed). */
 void fw_conn_look(fw_hub *h, fw_conn *c);
 
 /* Sends what is queued, or waits for the poller to do so; then closes, or goes on with what has been received. */

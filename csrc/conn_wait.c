@@ -8,7 +8,8 @@
  *
  * Time: a client that the kernel has told of more bytes than it takes is measured from the moment that its queue found the
  * socket full until the queue is empty, or until the socket had room and the application nothing to send. What a client
- * has taken is what left the socket's own queue: what went into that says nothing.
+ * has taken is what left the socket's own queue: what went into that says nothing. It is looked at now and then, for the
+ * poller tells of room only when a good part of the socket is free, and a slow client may take longer for that than it has.
  */
 #include "conn_parts.h"
 #include "intake.h"
@@ -20,7 +21,8 @@
 #endif
 #include <netinet/tcp.h>
 
-#define PORTION 65536    /* bytes that a client may have taken before its kernel says so, if that is not known */
+#define PORTION 65536    /* bytes of a segment, if that is not known */
+#define SEGMENTS 2       /* that a client may have taken before its kernel says so: Linux joins them in its queue */
 #define SILENT_GRACES 4  /* times min_rate_grace, */
 #define SILENT_MS 10000  /* ... but no less than this: then one that has said nothing is not believed to have taken any */
 
@@ -78,35 +80,23 @@ static int unacked(int fd)
     return n;
 }
 
-/* A client's kernel tells of what was read when it is worth a segment. */
-static uint32_t portion(int fd)
+/* A client's kernel tells of what was read in steps: of some segments, and of larger ones if such have been seen. */
+static uint64_t portion(const fw_conn *c)
 {
     int n = 0;
     socklen_t len = sizeof n;
-    return getsockopt(fd, IPPROTO_TCP, TCP_MAXSEG, &n, &len) == 0 && n > 0 ? (uint32_t)n : PORTION;
+    const bool known = getsockopt(c->fd, IPPROTO_TCP, TCP_MAXSEG, &n, &len) == 0 && n > 0;
+    const uint64_t least = SEGMENTS * (known ? (uint64_t)n : PORTION);
+    return c->pace.step > least ? c->pace.step : least;
 }
 
 static void begin_to_measure(fw_hub *h, fw_conn *c)
 {
     fw_pace *p = &c->pace;
     p->since = p->moved_at = p->taken_at = (uint32_t)h->now;
-    p->moved = p->taken = 0;
+    p->moved = p->taken = p->step = 0;
     p->unacked = unacked(c->fd);
     atomic_store_explicit(&p->waits, true, memory_order_relaxed);
-}
-
-void fw_conn_await(fw_hub *h, fw_conn *c)
-{
-    if (atomic_load_explicit(&h->mark, memory_order_relaxed) < h->cfg.high_water)
-        fw_outq_compact(&c->out, &h->pool);
-    fw_conn_count(h, c);
-    if (!atomic_load_explicit(&c->pace.waits, memory_order_relaxed))
-        begin_to_measure(h, c);
-    c->pace.moved_at = (uint32_t)h->now;
-    if (fw_likely(h->cfg.min_rate == 0))
-        fw_deadline_set(&h->deadlines, &c->deadline, FW_CLASS_WRITE, h->now);
-    else if (c->deadline.next == NULL || c->deadline.class != FW_CLASS_PACE)
-        fw_deadline_set(&h->deadlines, &c->deadline, FW_CLASS_PACE, h->now);
 }
 
 /* What the client has taken by now. */
@@ -115,9 +105,25 @@ static void measure(const fw_hub *h, fw_conn *c)
     fw_pace *p = &c->pace;
     const int64_t taken = (int64_t)p->moved + p->unacked - unacked(c->fd);
     if (taken > (int64_t)p->taken) {
+        if ((uint64_t)taken - p->taken > p->step)
+            p->step = (uint64_t)taken - p->taken;
         p->taken = (uint64_t)taken;
         p->taken_at = (uint32_t)h->now;
     }
+}
+
+void fw_conn_await(fw_hub *h, fw_conn *c)
+{
+    if (atomic_load_explicit(&h->mark, memory_order_relaxed) < h->cfg.high_water)
+        fw_outq_compact(&c->out, &h->pool);
+    fw_conn_count(h, c);
+    if (atomic_load_explicit(&c->pace.waits, memory_order_relaxed))
+        measure(h, c); /* what was taken until now is not taken for progress at the next look */
+    else
+        begin_to_measure(h, c);
+    c->pace.moved_at = (uint32_t)h->now;
+    if (c->deadline.next == NULL || c->deadline.class != FW_CLASS_PACE)
+        fw_deadline_set(&h->deadlines, &c->deadline, FW_CLASS_PACE, h->now);
 }
 
 /* Slower on average than min_rate, the time of grace past. */
@@ -132,7 +138,7 @@ static bool too_slow(const fw_hub *h, const fw_conn *c)
     const uint64_t silent = (uint64_t)SILENT_GRACES * grace;
     if (now - p->taken_at > (silent > SILENT_MS ? silent : SILENT_MS))
         return true;
-    return (p->taken + portion(c->fd)) * 1000 < (uint64_t)h->cfg.min_rate * elapsed;
+    return (p->taken + portion(c)) * 1000 < (uint64_t)h->cfg.min_rate * elapsed;
 }
 
 /* It has taken nothing for the whole of the write timeout. */
@@ -144,11 +150,6 @@ static bool timed_out(const fw_hub *h, const fw_conn *c)
 
 void fw_conn_look(fw_hub *h, fw_conn *c)
 {
-    if (h->cfg.min_rate == 0) { /* the write timeout alone: its time is over */
-        h->stats.timeouts++;
-        fw_conn_close(h, c);
-        return;
-    }
     const size_t before = c->out.bytes;
     const uint32_t moved_at = c->pace.moved_at;
     /* The poller tells of room only when there is plenty, which a slow client makes seldom. */
@@ -161,7 +162,6 @@ void fw_conn_look(fw_hub *h, fw_conn *c)
         fw_conn_await(h, c);
         c->pace.moved_at = moved_at;
     }
-    measure(h, c);
     if (!timed_out(h, c) && !too_slow(h, c))
         return;
     h->stats.timeouts++;

@@ -4,6 +4,7 @@
 #include "harness.h"
 #include "stage.h"
 
+#include <fcntl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -123,6 +124,89 @@ static void without_a_rate_a_byte_now_and_then_is_enough(void)
     stage_close(&s);
 }
 
+/* A response that fills the largest buffers that a socket may have, which the poller tells of when much is free only. */
+static void app_huge(stage *s, fw_conn *c)
+{
+    static const char bytes[16 << 20];
+    app_state *a = s->data;
+    CHECK(stage_head(s, c, sizeof bytes));
+    CHECK_INT(fw_outq_ref(&c->out, &s->thread->pool, bytes, sizeof bytes, &a->owned), FW_OK);
+    a->owned++;
+    stage_finish(s, c, true, false);
+}
+
+/* A client by TCP, with the buffers that the system gives, which has asked. */
+static int begin_tcp(stage *s)
+{
+    const int client = stage_client(s);
+    CHECK(fcntl(client, F_SETFL, O_NONBLOCK) == 0);
+    SAY(client, GET);
+    stage_run(s);
+    CHECK_INT(s->loop->hub.conns.next->state, FW_STATE_FLUSH);
+    return client;
+}
+
+static void takes(stage *s, int client, size_t bytes, unsigned ms)
+{
+    for (size_t n = 0; n < bytes;) {
+        const ssize_t r = hear(client, got, bytes - n);
+        if (r <= 0)
+            break;
+        n += (size_t)r;
+    }
+    wait_ms(s, ms);
+}
+
+static void a_client_that_takes_a_little_all_the_time_is_not_late(void)
+{
+    const fw_config cfg = config();
+    const unsigned most = cfg.timeouts[FW_CLASS_WRITE];
+    stage s;
+    app_state a = {0};
+    stage_open(&s, &cfg);
+    s.app = app_huge;
+    s.data = &a;
+    const int client = begin_tcp(&s);
+    for (int i = 0; i < 20; i++) {
+        takes(&s, client, 200000, most / 4);
+        CHECK_INT(s.loop->hub.stats.connections, 1);
+    }
+    takes(&s, client, 0, most / 2);
+    CHECK_INT(s.loop->hub.stats.connections, 1);
+    for (int i = 0; i < 8 && s.loop->hub.stats.connections != 0; i++)
+        takes(&s, client, 0, most / 8);
+    CHECK_INT(s.loop->hub.stats.connections, 0);
+    CHECK_INT(s.loop->hub.stats.timeouts, 1);
+    close(client);
+    stage_close(&s);
+}
+
+/* Its system says so in steps of some segments. */
+static void a_client_that_takes_half_as_much_again_is_served(void)
+{
+    static const unsigned RATES[] = {2000, 20000, 50000, 200000};
+    for (size_t i = 0; i < COUNT(RATES); i++) {
+        fw_config cfg = config();
+        cfg.min_rate = RATES[i];
+        cfg.min_rate_grace_ms = 1000;
+        stage s;
+            app_state a = {0};
+        trying("%u bytes a second", RATES[i]);
+        stage_open(&s, &cfg);
+        s.app = app_huge;
+        s.data = &a;
+        const int client = begin_tcp(&s);
+        for (int n = 0; n < 40; n++) {
+            takes(&s, client, RATES[i] * 3 / 8, 250);
+            CHECK_INT(s.loop->hub.stats.connections, 1);
+        }
+        CHECK_INT(s.loop->hub.stats.timeouts, 0);
+        close(client);
+        stage_run(&s);
+        stage_close(&s);
+    }
+}
+
 /* ---- memory ---------------------------------------------------------------------------------------------------- */
 
 enum end { READ, LEFT, TIMED_OUT, ABANDONED, QUICK_STOP, ENDS };
@@ -230,6 +314,8 @@ int main(int argc, char **argv)
         T(a_client_that_takes_too_little_is_given_up),
         T(a_client_that_takes_enough_is_served),
         T(without_a_rate_a_byte_now_and_then_is_enough),
+        T(a_client_that_takes_half_as_much_again_is_served),
+        T(a_client_that_takes_a_little_all_the_time_is_not_late),
         T(what_waits_is_counted_until_it_has_ended),
         T(a_response_is_held_back_earlier_when_others_have_queued_much),
         T(without_a_limit_nobody_is_held_back_for_others),
