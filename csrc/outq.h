@@ -29,6 +29,12 @@ typedef struct fw_outq {
     size_t bytes; /* queued and not yet sent */
 } fw_outq;
 
+/* Bytes that are queued and not yet sent. */
+static inline size_t fw_outq_unsent(const fw_outq *q)
+{
+    return q->bytes;
+}
+
 /* Bytes of memory that the queue keeps: a block of which some has been sent is kept whole. */
 size_t fw_outq_held(const fw_outq *q);
 

@@ -208,6 +208,7 @@ cdef extern from "outq.h" nogil:
     int fw_outq_copy(fw_outq *, fw_pool *, const void *, size_t)
     int fw_outq_ref(fw_outq *, fw_pool *, const void *, size_t, void *owner)
     int fw_outq_file(fw_outq *, fw_pool *, int fd, int64_t offset, size_t, void *owner)
+    size_t fw_outq_unsent(const fw_outq *)
     size_t fw_outq_held(const fw_outq *)
     fw_outq_mark fw_outq_here(const fw_outq *)
     void fw_outq_rollback(fw_outq *, fw_pool *, fw_outq_mark)

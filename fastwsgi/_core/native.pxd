@@ -58,6 +58,7 @@ cdef void process_close(fw_process *p) noexcept
 cdef bint process_is_own(const fw_process *p) noexcept
 
 # connection and loop
+cdef size_t unsent_inside(const fw_conn *c) noexcept  # bytes that are queued; for those between the gates
 # these two pass the gate: not for those between the gates
 cdef size_t queued(fw_thread *t, const fw_conn *c) noexcept
 cdef size_t unsent(fw_thread *t, const fw_conn *c) noexcept

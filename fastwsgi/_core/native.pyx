@@ -161,6 +161,10 @@ cdef void rollback(fw_thread *t, fw_conn *c, fw_outq_mark mark) noexcept:
     csrc.fw_outq_rollback(&c.out, &t.pool, mark)
 
 
+cdef size_t unsent_inside(const fw_conn *c) noexcept:
+    return csrc.fw_outq_unsent(&c.out)
+
+
 cdef size_t queued(fw_thread *t, const fw_conn *c) noexcept:
     return csrc.fw_thread_queued(t, c)
 

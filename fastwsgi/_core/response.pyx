@@ -269,7 +269,7 @@ cdef class Response:
             if not self.head_sent:
                 self.head(-1)
             self.put(block)
-            self.queued = self.conn.out.bytes
+            self.queued = native.unsent_inside(self.conn)
             return 0
         finally:
             fw_thread_close_gate(self.shared.thread)
