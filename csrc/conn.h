@@ -97,6 +97,7 @@ typedef struct fw_conn {
     bool lingers;  /* ... and let the client finish talking */
     bool waiter;   /* its owner waits in fw_thread_wait for the queue to empty */
     bool again;    /* in the hub's list of those whose reading was cut short for fairness */
+    bool limited;  /* its socket takes little that cannot be sent */
     bool held;     /* FLUSH, and among those of the hub whose responses are sent together */
     int fd;
     uint32_t since;  /* ms, the low bits: when the request at hand began to arrive */
@@ -203,6 +204,10 @@ fw_conn *fw_conn_pull(fw_hub *h, fw_owner *owner, bool any);
  * `*sent` grows by the bytes.  FW_OK: all sent; FW_RETRY: some remains; -errno: the client is gone, and all that
  * remains is to finish. */
 int fw_conn_send(fw_conn *c, fw_pool *pool, uint64_t *sent);
+
+/* The owner of a BUSY connection that streams while memory is short: its socket takes little of what its client has no
+ * room for. Once is enough. */
+void fw_conn_limit_unsent(fw_conn *c);
 
 /* The owner of a BUSY connection with an empty queue asks whether its socket has room. If not, the poller tells when it
  * has. */

@@ -3,7 +3,8 @@
  * Memory: the queues of all that wait are one sum. What an application may have queued before it is held back, the mark,
  * sinks from high_water to nothing as the sum grows from a quarter to half of response_memory. At nothing a response asks
  * for a block only when its client has taken all before it and the socket has room: so the sum goes on growing by no more
- * than what a socket leaves of a block, and each client that takes its bytes is served on. A connection that an
+ * than what a socket leaves of a block, and each client that takes its bytes is served on. That sockets take blocks whole
+ * needs room in the system, of which one that has no limit takes megabytes: those of streams get one as the mark sinks. A connection that an
  * application thread has (BUSY) is counted as it was before; there are few of those.
  *
  * Time: a client that the kernel has told of more bytes than it takes is measured from the moment that its queue found the
@@ -21,6 +22,7 @@
 #endif
 #include <netinet/tcp.h>
 
+#define UNSENT_MOST 65536 /* bytes that a socket takes, a block more or less, without a client to take them */
 #define PORTION 65536    /* bytes of a segment, if that is not known */
 #define SEGMENTS 2       /* that a client may have taken before its kernel says so: Linux joins them in its queue */
 #define SILENT_GRACES 4  /* times min_rate_grace, */
@@ -59,6 +61,15 @@ void fw_conn_uncount(fw_hub *h, fw_conn *c)
 {
     if (c->counted != 0)
         count(h, c, 0);
+}
+
+void fw_conn_limit_unsent(fw_conn *c)
+{
+    c->limited = true;
+#if defined(TCP_NOTSENT_LOWAT)
+    const int most = UNSENT_MOST; /* of a unix socket it is refused, which has no more room than some blocks */
+    (void)setsockopt(c->fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &most, sizeof most);
+#endif
 }
 
 /* ---- time ------------------------------------------------------------------------------------------------------ */

@@ -172,6 +172,8 @@ int fw_thread_send(fw_thread *t, fw_conn *c)
 int fw_thread_pass(fw_thread *t, fw_conn *c, bool more)
 {
     const size_t mark = atomic_load_explicit(&t->loop->hub.mark, memory_order_relaxed);
+    if (fw_unlikely(mark < t->loop->hub.cfg.high_water) && !c->limited)
+        fw_conn_limit_unsent(c);
     const int rc = fw_thread_send(t, c);
     if (rc == FW_RETRY && fw_outq_held(&c->out) < mark)
         return FW_OK;

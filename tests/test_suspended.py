@@ -210,6 +210,20 @@ def test_goes_on_however_little_memory_there_is(place: str, threads: int) -> Non
         assert body.stayed_where_it_began(), body.seen
 
 
+def test_its_client_has_little_in_the_system_when_memory_is_short() -> None:
+    """Sockets that are full of megabytes leave others no room, whose blocks then wait with us."""
+    app = Streaming(blocks=1000)
+    with serve(app, response_memory=1) as server, ExitStack() as stack:
+        for name in ("first", "second"):
+            client = stack.enter_context(Client(server.address, receive_buffer=4096))
+            client.send(request(f"/large/{name}"))
+            assert client.head().status == 200
+            assert fetch(server.address, "/context").body == b"nobody's"  # it has been set aside
+        assert 1000 - app.bodies["second"].left <= 4
+        for _ in range(100):
+            assert client.chunk() == b"second".ljust(BLOCK, b".")
+
+
 def test_is_closed_where_it_began_when_the_server_stops(place: str, threads: int) -> None:
     """Past graceful_timeout nobody waits for readers that do not read."""
     app = Streaming()
