@@ -3,9 +3,9 @@
  * Memory: the queues of all that wait are one sum. What an application may have queued before it is held back, the mark,
  * sinks from high_water to nothing as the sum grows from a quarter to half of response_memory. At nothing a response asks
  * for a block only when its client has taken all before it and the socket has room: so the sum goes on growing by no more
- * than what a socket leaves of a block, and each client that takes its bytes is served on. That sockets take blocks whole
- * needs room in the system, of which one that has no limit takes megabytes: those of streams get one as the mark sinks. A connection that an
- * application thread has (BUSY) is counted as it was before; there are few of those.
+ * than what a socket leaves of a block, and each client that takes its bytes is served on. A socket without a limit takes
+ * megabytes, until the system has none left and each leaves most of a block with us: as the mark sinks, those of streams
+ * get a limit. A connection that an application thread has (BUSY) is counted as it was before; there are few of those.
  *
  * Time: a client that the kernel has told of more bytes than it takes is measured from the moment that its queue found the
  * socket full until the queue is empty, or until the socket had room and the application nothing to send. What a client
