@@ -48,7 +48,7 @@ struct company {
     atomic_bool waited; /* /write has come back from its last wait */
 };
 
-/* A loop with `n` threads and a standby; they begin at once. */
+/* A loop with `n` threads and a standby; one thread leads and the others are idle when it returns. */
 void company_open(company *m, const fw_config *cfg, unsigned n);
 
 /* Stops the loop the quick way if it is not over, opens all marks, and ends everything. */
