@@ -37,6 +37,7 @@ from fastwsgi.process import (
     reopen,
 )
 from fastwsgi.pulse import Pulse
+from fastwsgi.reloader import file_time
 from fastwsgi.signals import SignalQueue
 from fastwsgi.sockets import Listener
 from fastwsgi.stuck import Watch
@@ -70,6 +71,7 @@ class Master:
         self._access = self._access_before = access
         self._target = target
         self._config = config
+        self._config_since = file_time()
         self._before_reload = config
         self._listeners = listeners
         self._log = log
@@ -248,6 +250,7 @@ class Master:
         if self._stopping:
             return
         self._notifier.reloading()
+        since = file_time()
         try:
             config = self._reconfigure()
             access = AccessLog.wanted(config, account_ids(config))
@@ -259,7 +262,7 @@ class Master:
             if getattr(config, name) != getattr(self._config, name):
                 self._log.warning("reload: a change of %s takes effect after a restart", name)
         self._log.info("reloading")
-        self._before_reload, self._config = self._config, config
+        self._before_reload, self._config, self._config_since = self._config, config, since
         self._access_before, self._access = self._access, access
         self._view.cfg = config
         self._hook("on_reload", self._view)
@@ -323,7 +326,8 @@ class Master:
 
     def _duty(self) -> Duty:
         return Duty(self._target, self._listeners, self._config, self._log, self._lifeline_fd,
-                    self._view, self._wanted > 1, self._pulse.heartbeat, self._access)
+                    self._view, self._wanted > 1, self._pulse.heartbeat, self._access,
+                    self._config_since)
 
     def _spawn(self) -> bool:
         """Start one worker; False when that cannot be now: it is tried again by ``_reconcile``."""

@@ -204,6 +204,7 @@ class Duty(NamedTuple):
     ``lifeline_fd`` is the read end of a pipe whose write end only the master holds: its end is the
     master's end. ``server`` is what hooks are shown of it. ``heartbeat`` is the time in seconds
     between two signs of life on the scoreboard that systemd's watchdog needs, None for none.
+    ``config_since`` is when the reading of the settings began (of ``reloader.file_time``).
     """
 
     target: Application | str
@@ -215,6 +216,7 @@ class Duty(NamedTuple):
     multiprocess: bool
     heartbeat: float | None = None
     access: AccessLog | None = None
+    config_since: int = 0
 
     @property
     def limited(self) -> bool:
@@ -258,7 +260,8 @@ def work(
     watch = _Orphaned(duty)
     reloader = None
     if duty.config.reload:
-        reloader = Reloader(duty.config.reload_engine, duty.config.reload_extra_files)
+        reloader = Reloader(duty.config.reload_engine, duty.config.reload_extra_files,
+                            duty.config_since)
     try:
         hooks.call("post_fork", duty.server, view)
         set_title("worker", duty.name)

@@ -20,6 +20,9 @@ from pathlib import Path
 PERIOD = 0.5
 """Seconds between two looks at the files, or for modules imported since."""
 
+TICK = 10_000_000
+"""Nanoseconds that the time of a file just written may be behind: systems take that of a tick."""
+
 State = tuple[object, ...]
 
 
@@ -28,16 +31,24 @@ def can_watch() -> bool:
     return importlib.util.find_spec("watchfiles") is not None
 
 
+def file_time() -> int:
+    """Return a time, in nanoseconds, that no file which is written from now on falls behind."""
+    return time.time_ns() - TICK
+
+
 class Reloader:
     """Watches what this process has imported.
 
     ``engine`` is ``auto``, ``poll`` or ``inotify``; ``extra`` are more files. What has changed
-    since the process was built, while it imported, counts as changed.
+    since the process was built, while it imported, counts as changed. The extra files may be
+    settings, which others have read before: of them it is what has changed since the moment
+    ``extra_since`` (of ``file_time``).
     """
 
-    def __init__(self, engine: str, extra: Iterable[str]) -> None:
+    def __init__(self, engine: str, extra: Iterable[str], extra_since: int) -> None:
         self._library = engine != "poll" and can_watch()
         self._fixed = {str(Path(path).absolute()) for path in extra}
+        self._before = dict.fromkeys(self._fixed, extra_since)
         self._folders: set[str] = set()
         self._seen: dict[str, State] = {}
         self._since = time.time_ns()
@@ -99,7 +110,8 @@ class Reloader:
         """Whether a file was written since we began; a time in the future says nothing."""
         if path in self._folders or not state or not isinstance(state[0], int):
             return False
-        return self._since < state[0] <= time.time_ns()
+        since = self._before.get(path, self._since + 1)
+        return since <= state[0] <= time.time_ns()
 
     def _moments(self) -> Iterator[None]:
         """Return at each moment at which a look is worth it."""

@@ -112,6 +112,15 @@ def test_wrong_settings_in_between_are_told_and_watched_on(project: Project) -> 
         server.wait_for(r"\] ready: 2 workers")
 
 
+def test_settings_that_change_while_they_are_read_are_read_again(project: Project) -> None:
+    where = project({"fastwsgi.conf.py": ""}, app=APP, part="TEXT = b'version 1'")
+    with spawn(*options("poll", "--reload-extra-file", "fastwsgi.conf.py"), cwd=where) as server:
+        project({"fastwsgi.conf.py": """
+            __import__("pathlib").Path("fastwsgi.conf.py").write_text("workers = 2")
+            """})
+        server.wait_for(r"\] ready: 2 workers")
+
+
 def test_without_the_library_files_are_polled(
     project: Project, without: Callable[[str], dict[str, str]],
 ) -> None:
