@@ -167,10 +167,11 @@ def handle_signals(
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
             return
-        worker.stop(graceful=number == signal.SIGTERM and not asked)
-        if number == signal.SIGINT and number in asked:
+        before = tuple(asked)
+        asked.append(number)  # first: clients see the stop, and another signal may follow from that
+        worker.stop(graceful=number == signal.SIGTERM and not before)
+        if number == signal.SIGINT and number in before:
             signal.default_int_handler(number, frame)
-        asked.append(number)
 
     for number in STOP_SIGNALS:
         signal.signal(number, stop)
