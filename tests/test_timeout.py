@@ -173,7 +173,7 @@ def test_a_worker_whose_lock_is_kept_is_found_by_its_master(
 
 
 def test_a_client_that_reads_slowly_is_no_stuck_request(project: Project) -> None:
-    with spawn("--timeout", "0.3", "--threads", "2", "app:app",
+    with spawn("--timeout", "2", "--threads", "2", "app:app",
                cwd=project(app=APP)) as server:
         with begin(server, "/write") as slow:
             slow.recv(1)
