@@ -343,19 +343,18 @@ static void a_signal_reaches_the_main_thread_whoever_leads(void)
     const int client = company_client(&m);
     fw_loop_wake(m.loop);
     AWAIT(&m, main_has_woken);
-    const unsigned before = m.players[0].wakes;
+    atomic_store(&m.players[0].wakes, 0);
     ask(client, "/mark/0"); /* perhaps the main thread itself */
     const bool main_is_away = company_entered(&m, 0) == 0;
     AWAIT(&m, somebody_leads);
     fw_loop_wake(m.loop);
     if (main_is_away)
         company_open_mark(&m, 0);
-    CHECK(before > 0);
+    AWAIT(&m, main_has_woken); /* before the loop ends: then it need not */
     company_open_mark(&m, 0);
     CHECK_INT(answered(client, NULL, 0), 200);
     close(client);
     company_close(&m);
-    CHECK(m.players[0].wakes > before);
 }
 
 int main(int argc, char **argv)
