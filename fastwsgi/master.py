@@ -288,7 +288,9 @@ class Master:
                          resting=self._stopping or not self._wanted)
         self._watch.look(crew.workers.values(), self._config.timeout)
         for child in crew.kill_overdue():
-            self._log.warning("%s %d did not stop in time; killed", child.role, child.pid)
+            # a start that has failed is told once, by its reason
+            self._log.log(logging.DEBUG if self._failed else logging.WARNING,
+                          "%s %d did not stop in time; killed", child.role, child.pid)
         if self._stopping:
             return
         staying = [child for child in crew.workers.values() if not child.leaving]
