@@ -11,7 +11,7 @@ cdef class Input:
     cdef bytes window      # of a body in a file: bytes that have been read ahead, or None
     cdef uint64_t start    # ... and where in it they begin
     cdef unsigned readers  # calls that wait for the disk, without the interpreter lock
-    cdef int left          # the file, if the request has ended while there were readers: the last one closes it
+    cdef int left          # the file plus one, if the request has ended while there were readers: the last closes it
 
     cdef bytes take(self, size_t n)
     cdef bytes take_line(self, size_t limit)

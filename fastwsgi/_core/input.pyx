@@ -39,9 +39,6 @@ cdef object failed(ssize_t rc):
 cdef class Input:
     """The request body as a binary stream: read, readline, readlines, iteration."""
 
-    def __cinit__(self):
-        self.left = -1
-
     cdef bytes take(self, size_t n):
         cdef unsigned long long left
         if self.body == NULL:
@@ -72,16 +69,16 @@ cdef class Input:
         return self.body.fd
 
     cdef void leave(self):
-        cdef int fd = self.left
+        cdef int fd = self.left - 1
         self.readers -= 1
         if self.readers == 0 and fd >= 0:
-            self.left = -1
+            self.left = 0
             native.close_file(fd)
 
     cdef void detach(self):
         """The request has ended."""
         if self.readers != 0 and self.body != NULL:
-            self.left = self.body.fd
+            self.left = self.body.fd + 1
             self.body.fd = -1
         self.body = NULL
         self.window = None
