@@ -174,12 +174,14 @@ int fw_thread_pass(fw_thread *t, fw_conn *c, bool more)
     const size_t mark = atomic_load_explicit(&t->loop->hub.mark, memory_order_relaxed);
     if (fw_unlikely(mark < t->loop->hub.cfg.high_water) && !c->limited)
         fw_conn_limit_unsent(c);
-    const int rc = fw_thread_send(t, c);
-    if (rc == FW_RETRY && fw_outq_held(&c->out) < mark)
-        return FW_OK;
+    fw_thread_open_gate(t);
+    int rc = fw_thread_send(t, c);
+    const bool below = rc == FW_RETRY && fw_outq_held(&c->out) < mark;
     if (rc == FW_OK && more && fw_unlikely(mark == 0) && !fw_conn_has_room(c))
-        return FW_RETRY;
-    return rc;
+        rc = FW_RETRY;
+    fw_thread_close_gate(t);
+    /* The application goes on, perhaps for long: the standby awaits the socket (PEP 3333: no block is delayed). */
+    return below ? fw_thread_gather(t, c) : rc;
 }
 
 /* ---- turns ----------------------------------------------------------------------------------------------------- */

@@ -80,9 +80,9 @@ void fw_thread_enter(fw_thread *t);
 /* Sends what is queued; results as fw_conn_send. */
 int fw_thread_send(fw_thread *t, fw_conn *c);
 
-/* The same for a streamed block. FW_RETRY: the application is to be held back, because so much is queued, or (`more`: it
- * is to be asked for another block) because memory is short (fw_hub.mark is 0) and the socket is full. To be called
- * between the gates. */
+/* The same for a streamed block; what a full socket does not take is left to the standby. FW_RETRY: the application is to
+ * be held back, because so much is queued, or (`more`: it is to be asked for another block) because memory is short
+ * (fw_hub.mark is 0) and the socket is full. Passes the gate, so it is not for those who have opened it. */
 int fw_thread_pass(fw_thread *t, fw_conn *c, bool more);
 
 /* Leaves what is queued to the standby, which sends it within about a millisecond. FW_OK, or -EPIPE: the client is

@@ -188,9 +188,7 @@ cdef int pass_on(fw_thread *t, fw_conn *c, size_t queued, bint more) noexcept:
     if csrc.fw_thread_gathers(t, queued):
         return csrc.fw_thread_gather(t, c)
     with nogil:
-        csrc.fw_thread_open_gate(t)
         rc = csrc.fw_thread_pass(t, c, more)
-        csrc.fw_thread_close_gate(t)
     return rc
 
 

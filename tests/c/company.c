@@ -209,7 +209,8 @@ static int pass_on(player *p, fw_conn *c, const char *bytes, size_t n)
     company *m = p->company;
     int rc = put(p, c, bytes, n) ? FW_OK : -ENOMEM;
     if (rc == FW_OK)
-        rc = fw_thread_gathers(p->thread, fw_thread_queued(p->thread, c)) ? fw_thread_gather(p->thread, c) : send_gated(p, c);
+        rc = fw_thread_gathers(p->thread, fw_thread_queued(p->thread, c)) ? fw_thread_gather(p->thread, c)
+                                                                            : fw_thread_pass(p->thread, c, true);
     pthread_mutex_lock(&m->mutex);
     m->gather_rc = rc;
     pthread_mutex_unlock(&m->mutex);

@@ -346,26 +346,32 @@ static void small_blocks_arrive_while_the_call_goes_on(void)
     CHECK_INT(m.gather_rc, FW_OK);
 }
 
-static void what_a_full_socket_does_not_take_is_sent_when_it_does(void)
+static void a_block_arrives_piece_by_piece(size_t size)
 {
     const fw_config cfg = config();
     company m;
     char text[64];
     company_open(&m, &cfg, 1);
     const int client = company_narrow(&m);
-    const size_t size = FW_GATHER - 200;
     ask(client, target(text, "gather", 0, 1, (unsigned)size));
     company_entered(&m, 0);
     CHECK_INT(health(&m), 200);
     expect_head(client, 2 * size);
-    expect_bytes(client, app_bytes, size); /* piece by piece, the call stands still */
+    expect_bytes(client, app_bytes, size); /* the call stands still meanwhile */
     company_open_mark(&m, 0);
+    company_entered(&m, 1);
     expect_bytes(client, app_bytes + size, size);
     company_open_mark(&m, 1);
     ask(client, "/quick");
     CHECK_INT(answered(client, NULL, 0), 200);
     close(client);
     company_close(&m);
+}
+
+static void what_a_full_socket_does_not_take_is_sent_when_it_does(void)
+{
+    a_block_arrives_piece_by_piece(FW_GATHER - 200); /* waits for the standby anyway */
+    a_block_arrives_piece_by_piece(FW_GATHER * 2);   /* is tried at once */
 }
 
 static void one_that_gathers_learns_that_its_client_is_gone(void)
