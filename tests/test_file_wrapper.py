@@ -168,6 +168,39 @@ def test_sends_what_read_gives_not_what_the_descriptor_holds(
         assert client.fetch().body == data
 
 
+def test_sends_what_a_buffered_reader_makes_of_the_file_below_it(
+    stored: Callable[[bytes], Path],
+) -> None:
+    """Its `fileno()` is that of the file, whatever the layer between them does."""
+
+    class Inverted(io.FileIO):
+        def readinto(self, buffer: Any) -> int:
+            count = super().readinto(buffer) or 0
+            buffer[:count] = bytes(byte ^ 255 for byte in bytes(buffer[:count]))
+            return count
+
+    data = content(100_000)
+    path = stored(bytes(byte ^ 255 for byte in data))
+    with (
+        serve(sending(lambda: io.BufferedReader(Inverted(path)))) as server,
+        Client(server.address) as client,
+    ):
+        assert client.fetch().body == data
+
+
+def test_a_detached_file_is_the_applications_error(stored: Callable[[bytes], Path]) -> None:
+    path = stored(b"x")
+
+    def detached() -> Any:
+        file = path.open("rb")
+        file.detach().close()
+        return file
+
+    with serve(sending(detached)) as server, Client(server.address) as client:
+        assert client.fetch().status == 500
+        assert "detached" in "\n".join(server.log)
+
+
 def test_sends_from_a_pipe() -> None:
     """A descriptor that sendfile cannot take and that has no position."""
     data = content(30_000)

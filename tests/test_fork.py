@@ -21,7 +21,7 @@ from apps.client import Client, request
 from fastwsgi.testing import Process, serve, spawn
 
 APP = """
-    import atexit, multiprocessing, os, signal, subprocess, sys, threading, time
+    import atexit, multiprocessing, os, signal, subprocess, sys, tempfile, threading, time
 
     TEXT = [("Content-Type", "text/plain")]
     write = None
@@ -153,6 +153,16 @@ APP = """
             wrapper = environ["wsgi.file_wrapper"](file)
             app.closed = fork(how) or b"CHILD"
             return wrapper
+        if where == "locate":
+            class Forking(tempfile._TemporaryFileWrapper):
+                @property
+                def file(self):
+                    app.closed = fork(how) or b"CHILD"
+                    return self.inner
+                @file.setter
+                def file(self, file):
+                    self.inner = file
+            return environ["wsgi.file_wrapper"](Forking(open(__file__, "rb"), __file__, False))
         if where == "process":
             # in a module that can be imported, target and all
             child = multiprocessing.get_context("fork").Process(target=leave, args=(how,))
@@ -270,6 +280,15 @@ def test_a_child_leaves_a_body_in_a_file_as_it_is(
 def test_a_child_sends_no_file(server: Process, how: str) -> None:
     folder: Path = server.folder  # type: ignore[attr-defined]
     assert answer(server, f"/file/{how}") == (folder / "app.py").read_bytes()
+    assert answer(server, "/closed") == WAYS[how].encode()
+
+
+@pytest.mark.parametrize("how", ["", "exit:3", "raise"])
+def test_a_child_forked_while_the_file_is_looked_at_sends_no_file(
+    server: Process, how: str,
+) -> None:
+    folder: Path = server.folder  # type: ignore[attr-defined]
+    assert answer(server, f"/locate/{how}") == (folder / "app.py").read_bytes()
     assert answer(server, "/closed") == WAYS[how].encode()
 
 

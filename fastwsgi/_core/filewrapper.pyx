@@ -7,7 +7,7 @@ import os
 import stat
 import sys
 
-cdef tuple PLAIN_FILES = (io.FileIO, io.BufferedReader, io.BufferedRandom)
+cdef tuple BUFFERED_FILES = (io.BufferedReader, io.BufferedRandom)
 
 
 cdef object plain_file(object filelike):
@@ -15,7 +15,8 @@ cdef object plain_file(object filelike):
     tempfile = sys.modules.get("tempfile")  # without which there are no such files
     if tempfile is not None and isinstance(filelike, tempfile._TemporaryFileWrapper):
         filelike = filelike.file
-    return filelike if type(filelike) in PLAIN_FILES else None
+    raw = filelike.raw if type(filelike) in BUFFERED_FILES else filelike
+    return filelike if type(raw) is io.FileIO else None
 
 
 cdef class FileWrapper:
@@ -46,10 +47,11 @@ cdef class FileWrapper:
 
     cdef bint locate(self, int *fd, int64_t *position, int64_t *total) except -1:
         """Where the file's bytes are: descriptor, current position, bytes from there to the end. False if unknown."""
-        cdef object plain = plain_file(self.filelike)
-        if plain is None:
-            return False
+        cdef object plain
         try:
+            plain = plain_file(self.filelike)
+            if plain is None:
+                return False
             fd[0] = plain.fileno()
             position[0] = plain.tell()
             status = os.fstat(fd[0])

@@ -303,7 +303,12 @@ cdef class Response:
         cdef int fd = -1
         cdef int64_t position = 0, total = 0
         cdef fw_outq_mark mark
-        if not self.shared.sendfile or not wrapper.locate(&fd, &position, &total):
+        cdef bint found
+        if not self.shared.sendfile:
+            return 0
+        found = wrapper.locate(&fd, &position, &total)
+        end_if_child(self.shared, None)
+        if not found:
             return 0
         if not self.head_sent:
             self.head(-1 if self.wrote else total)
