@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable
 from keyword import iskeyword
 from pathlib import Path
-from types import BuiltinFunctionType, TracebackType
+from types import TracebackType
 from typing import Any
 
 from fastwsgi.errors import AppImportError
@@ -39,13 +39,11 @@ def _refuse_greenlets() -> None:
     The server's threads wait in the core, where no greenlet of the same thread gets its turn, and
     a timeout is another thread's to notice.
     """
-    start = _thread.start_new_thread
-    if isinstance(start, BuiltinFunctionType):
+    library = str(getattr(_thread.start_new_thread, "__module__", "")).partition(".")[0]
+    call = {"gevent": "gevent.monkey.patch_all(thread=False)",
+            "eventlet": "eventlet.monkey_patch(thread=False)"}.get(library)
+    if call is None:  # the interpreter's, or a wrapper of it that starts threads: a debugger's, a profiler's
         return
-    library = str(start.__module__).partition(".")[0]
-    calls = {"gevent": "gevent.monkey.patch_all(thread=False)",
-             "eventlet": "eventlet.monkey_patch(thread=False)"}
-    call = calls.get(library, "the _thread module as it is")
     raise AppImportError(
         f"the application has replaced Python's threads ({library}), and the server cannot run in "
         f"what replaces them: use {call}, or leave the patch out and set --threads to the number "

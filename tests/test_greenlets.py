@@ -66,3 +66,25 @@ def test_calls_that_yield_are_served_in_threads_of_the_server(
                 name = client.fetch().body.decode()
                 assert name == "MainThread" or name.startswith("fastwsgi-")
         assert server.terminate() == 0
+
+
+def test_a_wrapper_that_starts_threads_is_none_of_them(project: Callable[..., Path]) -> None:
+    """As debuggers, profilers and tracers put one there."""
+    where = project(app="""
+        import _thread, threading
+
+        start = _thread.start_new_thread
+
+        def start_new_thread(function, args=(), kwargs={}):
+            return start(function, args, kwargs)
+
+        _thread.start_new_thread = threading._start_new_thread = start_new_thread
+
+        def app(environ, start_response):
+            threading.Thread(target=start_response, args=("200 OK", [])).run()
+            return [b"fine"]
+        """)
+    with spawn("--threads", "2", "app:app", cwd=where) as server:
+        with Client(server.address) as client:
+            assert client.fetch().body == b"fine"
+        assert server.terminate() == 0
