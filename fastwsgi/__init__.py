@@ -43,7 +43,7 @@ def run(app: Callable[..., Any] | str, **settings: Any) -> int:
     for a wrong setting, ``ListenError`` when an address cannot be bound, ``AppImportError`` when
     ``workers=0`` and ``app`` cannot be loaded.
     """
-    from fastwsgi.config_sources import from_keywords
+    from fastwsgi.config.sources import from_keywords
     from fastwsgi.server import serve
 
     return serve(app, from_keywords(settings))

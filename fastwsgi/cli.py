@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from fastwsgi._version import __version__
-from fastwsgi.config import GROUPS, SETTINGS, Setting
-from fastwsgi.config_sources import Config, gather
+from fastwsgi.config.sources import Config, gather
+from fastwsgi.config.table import GROUPS, SETTINGS, Setting
 from fastwsgi.errors import ConfigError, FastwsgiError
 
 ACTIONS = ("check_config", "print_config")
@@ -27,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _run(sys.argv[1:] if argv is None else argv)
     except FastwsgiError as error:
-        from fastwsgi.upgrade import refuse
+        from fastwsgi.master.upgrade import refuse
 
         refuse(error)
         return _report(error)
@@ -50,8 +50,8 @@ def _run(argv: Sequence[str]) -> int:
             raise
         _report(error)
         return 1
-    from fastwsgi.process import leave_when_told
     from fastwsgi.server import serve
+    from fastwsgi.worker.process import leave_when_told
 
     if not config.workers:
         leave_when_told()
@@ -87,9 +87,9 @@ def _target(config: Config) -> str:
 
 def _check(config: Config) -> int:
     """Load core and application as a worker would, serve nothing."""
-    from fastwsgi.loader import load
-    from fastwsgi.process import core_worker
-    from fastwsgi.surroundings import account_ids, prepare
+    from fastwsgi.worker.environment import account_ids, prepare
+    from fastwsgi.worker.loader import load
+    from fastwsgi.worker.process import core_worker
 
     target = _target(config)
     account_ids(config)

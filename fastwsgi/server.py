@@ -12,22 +12,22 @@ import threading
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from fastwsgi import systemd, titles
 from fastwsgi._version import __version__
-from fastwsgi.access import AccessLog
-from fastwsgi.config_sources import Config
-from fastwsgi.daemon import READY, Daemon
+from fastwsgi.config.hooks import ServerView
+from fastwsgi.config.sources import Config
 from fastwsgi.errors import ConfigError, FastwsgiError, ListenError
-from fastwsgi.hooks import ServerView
-from fastwsgi.loader import Application
-from fastwsgi.logs import ErrorLog
-from fastwsgi.master import Master
-from fastwsgi.pidfile import PidFile
-from fastwsgi.process import core_worker, serve_here
-from fastwsgi.recycle import every
-from fastwsgi.sockets import Listener, adopt, open_listeners
-from fastwsgi.surroundings import account_ids, prepare
-from fastwsgi.upgrade import BESIDE, Predecessor, Start, Upgrade
+from fastwsgi.logs.access import AccessLog
+from fastwsgi.logs.error import ErrorLog
+from fastwsgi.master.master import Master
+from fastwsgi.master.upgrade import BESIDE, Predecessor, Start, Upgrade
+from fastwsgi.system import systemd, titles
+from fastwsgi.system.daemon import READY, Daemon
+from fastwsgi.system.pidfile import PidFile
+from fastwsgi.system.sockets import Listener, adopt, open_listeners
+from fastwsgi.worker.environment import account_ids, prepare
+from fastwsgi.worker.loader import Application
+from fastwsgi.worker.process import core_worker, serve_here
+from fastwsgi.worker.recycle import every
 
 
 def serve(

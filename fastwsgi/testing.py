@@ -22,13 +22,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from fastwsgi.access import AccessLog
-from fastwsgi.config_sources import Config, from_keywords
+from fastwsgi.config.sources import Config, from_keywords
 from fastwsgi.errors import ConfigError
-from fastwsgi.logs import ErrorLog
-from fastwsgi.process import in_child, serve_here
+from fastwsgi.logs.access import AccessLog
+from fastwsgi.logs.error import ErrorLog
 from fastwsgi.server import serve as serve_until_stopped
-from fastwsgi.sockets import Listener, open_listeners
+from fastwsgi.system.sockets import Listener, open_listeners
+from fastwsgi.worker.process import in_child, serve_here
 
 if TYPE_CHECKING:
     from fastwsgi._core.worker import Worker

@@ -18,9 +18,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from fastwsgi.access_format import ATOMS, FIELDS  # noqa: E402
-from fastwsgi.config import GROUPS, SETTINGS, Setting  # noqa: E402
-from fastwsgi.strict_rules import RULES  # noqa: E402
+from fastwsgi.config.table import GROUPS, SETTINGS, Setting  # noqa: E402
+from fastwsgi.logs.format import ATOMS, FIELDS  # noqa: E402
+from fastwsgi.strict.rules import RULES  # noqa: E402
 
 SETTINGS_PAGE = ROOT / "docs" / "settings.md"
 STRICT_PAGE = ROOT / "docs" / "strict.md"
@@ -37,7 +37,7 @@ FIRST = (
 INTRODUCTION = """\
 # Settings
 
-<!-- Made by `make docs` from fastwsgi/config.py; change that file instead. -->
+<!-- Made by `make docs` from fastwsgi/config/table.py; change that file instead. -->
 
 Every setting has one name. It is a keyword of `fastwsgi.run()`, a variable `FASTWSGI_` followed by
 the name in capitals, a name in a configuration file (Python, `NAME = VALUE`) and a key of

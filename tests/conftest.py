@@ -13,7 +13,7 @@ import pytest
 from apps.faults import compiled
 
 from fastwsgi import testing
-from fastwsgi.config import SETTINGS
+from fastwsgi.config.table import SETTINGS
 
 
 @pytest.fixture(autouse=True, scope="session")

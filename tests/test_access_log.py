@@ -20,8 +20,8 @@ from apps.gated import Gate
 from apps.gated import app as gated
 from apps.logged import app, lines_of, log_of
 
-from fastwsgi.access_format import DEFAULT, parse
 from fastwsgi.errors import ConfigError
+from fastwsgi.logs.format import DEFAULT, parse
 from fastwsgi.testing import raw, serve
 
 if TYPE_CHECKING:

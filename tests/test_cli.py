@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from fastwsgi import __version__
-from fastwsgi.config import SETTINGS
+from fastwsgi.config.table import SETTINGS
 from fastwsgi.testing import raw, spawn
 
 Command = Callable[..., subprocess.CompletedProcess[str]]

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from fastwsgi import config_values as values
-from fastwsgi.config import SETTINGS, SPELLINGS
-from fastwsgi.config_sources import Config, from_keywords, gather
+from fastwsgi.config import values
+from fastwsgi.config.hooks import ARGUMENTS
+from fastwsgi.config.sources import Config, from_keywords, gather
+from fastwsgi.config.table import SETTINGS, SPELLINGS
 from fastwsgi.errors import ConfigError
-from fastwsgi.hooks import ARGUMENTS
 
 Project = Callable[..., Path]
 

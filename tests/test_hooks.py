@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from fastwsgi.hooks import ARGUMENTS
+from fastwsgi.config.hooks import ARGUMENTS
 from fastwsgi.testing import Process, raw, spawn
 
 Project = Callable[..., Path]

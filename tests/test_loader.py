@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from fastwsgi.errors import AppImportError
-from fastwsgi.loader import load
+from fastwsgi.worker.loader import load
 
 APPS = """
     def application(environ, start_response):

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from apps.client import request
 
-from fastwsgi import masking
-from fastwsgi.config_sources import from_keywords
+from fastwsgi.config.sources import from_keywords
 from fastwsgi.errors import ConfigError
+from fastwsgi.logs import masking
 from fastwsgi.testing import raw, serve
 
 HIDDEN = "S3CR3T"

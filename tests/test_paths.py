@@ -17,14 +17,14 @@ from pathlib import Path
 import pytest
 from apps.client import request
 
-from fastwsgi import sockets
-from fastwsgi.access import AccessLog
-from fastwsgi.config_values import parse_address
 from fastwsgi.errors import ConfigError, ListenError, PidFileError
-from fastwsgi.logs import ErrorLog
-from fastwsgi.paths import Entry, open_log
-from fastwsgi.pidfile import PidFile
-from fastwsgi.sockets import open_listeners
+from fastwsgi.logs.access import AccessLog
+from fastwsgi.logs.error import ErrorLog
+from fastwsgi.system import sockets
+from fastwsgi.system.address import parse_address
+from fastwsgi.system.paths import Entry, open_log
+from fastwsgi.system.pidfile import PidFile
+from fastwsgi.system.sockets import open_listeners
 from fastwsgi.testing import environment, raw, spawn
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="gives files to other accounts")
@@ -278,7 +278,8 @@ def test_devices_and_the_descriptors_of_the_process_are_logs_too(place: Path) ->
     for item in (heard, speaking, fd):
         os.close(item)
     done = subprocess.run(
-        [sys.executable, "-c", "from pathlib import Path; from fastwsgi.paths import open_log; "
+        [sys.executable, "-c", "from pathlib import Path; "
+         "from fastwsgi.system.paths import open_log; "
          "import os; os.write(open_log(Path('/dev/stdout')), b'there')"],
         env=environment({}), capture_output=True, timeout=60, check=True)
     assert done.stdout == b"there"

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from fastwsgi.config_sources import from_keywords
-from fastwsgi.recycle import Limits
+from fastwsgi.config.sources import from_keywords
 from fastwsgi.testing import Process, raw, spawn
+from fastwsgi.worker.recycle import Limits
 
 Project = Callable[..., Path]
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from apps.client import Client, fetch
 
-from fastwsgi.hooks import WorkerView
+from fastwsgi.config.hooks import WorkerView
 from fastwsgi.testing import raw, serve, spawn
 
 if TYPE_CHECKING:

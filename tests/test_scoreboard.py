@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fastwsgi._core.worker import Worker
-from fastwsgi.scoreboard import APPLICATION, BOUNDS, Board, Totals, now
 from fastwsgi.testing import raw, spawn
+from fastwsgi.worker.scoreboard import APPLICATION, BOUNDS, Board, Totals, now
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment

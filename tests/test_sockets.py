@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from fastwsgi.config_values import parse_address
 from fastwsgi.errors import ListenError
-from fastwsgi.sockets import Listener, open_listeners
+from fastwsgi.system.address import parse_address
+from fastwsgi.system.sockets import Listener, open_listeners
 
 
 @contextmanager

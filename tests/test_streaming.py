@@ -8,11 +8,9 @@ would stand still with it.  What the client sees is read chunk by chunk.
 
 from __future__ import annotations
 
-import queue
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -428,43 +426,6 @@ def test_an_empty_write_sends_no_head() -> None:
 
     with serve(app) as server, Client(server.address) as client:
         assert client.fetch().status == 202
-
-
-@pytest.mark.parametrize("family", ["tcp", "unix"])
-def test_what_a_full_socket_did_not_take_follows_while_the_application_makes_the_next_block(
-    family: str, tmp_path: Path,
-) -> None:
-    """More blocks each time, until so many wait that the only thread serves another client."""
-    block = b"x" * 60000
-    reached: queue.SimpleQueue[str] = queue.SimpleQueue()
-    taken = threading.Semaphore(0)
-
-    def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterator[bytes]:
-        start_response("200 OK", TEXT)
-        if environ["PATH_INFO"] == "/other":
-            reached.put("other")
-            return
-        for _ in range(int(environ["PATH_INFO"][1:])):
-            yield block
-        reached.put("end")
-        assert taken.acquire(timeout=TIMEOUT), "the last block never reached the client"
-
-    bind = "127.0.0.1:0" if family == "tcp" else f"unix:{tmp_path}/socket"
-    with serve(app, bind=bind, threads=1) as server:
-        for number in range(1, 1000):
-            with (Client(server.address, receive_buffer=4096) as client,
-                  Client(server.address) as other):
-                client.send(request(f"/{number}", version="HTTP/1.0"))
-                assert client.head().status == 200
-                other.send(request("/other"))
-                if reached.get(timeout=TIMEOUT) == "other":
-                    assert number > 1
-                    return
-                assert client.exactly(number * len(block)) == number * block
-                taken.release()
-                assert client.rest() == b""
-                assert reached.get(timeout=TIMEOUT) == "other"
-        raise AssertionError("a server that queues without end")
 
 
 # -- an exception on the way -------------------------------------------------------------------

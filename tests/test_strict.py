@@ -22,8 +22,8 @@ from apps import contract
 from apps.client import Client, fetch, request
 from apps.misuse import CASES, TEXT, Case
 
-from fastwsgi.strict_report import NOWHERE, Place, Reports, of_callable
-from fastwsgi.strict_rules import RULES
+from fastwsgi.strict.report import NOWHERE, Place, Reports, of_callable
+from fastwsgi.strict.rules import RULES
 from fastwsgi.testing import Server, raw, serve, spawn
 
 MISUSE = Path(__file__).parent / "apps" / "misuse.py"
@@ -208,7 +208,7 @@ def test_tells_the_rule_when_the_request_cannot_be_shown() -> None:
 
 
 def test_bounds_what_it_remembers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fastwsgi.strict_report.MOST_PLACES", 3)
+    monkeypatch.setattr("fastwsgi.strict.report.MOST_PLACES", 3)
     said: list[str] = []
     told = Reports(lambda level, text, error: said.append(text))
     for line in range(5):

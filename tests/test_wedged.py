@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 from apps.faults import Injected, needs_injection
 
-from fastwsgi.scoreboard import APPLICATION, CLIENT, Call, State
-from fastwsgi.stuck import LONGEST_STEP, PERIOD, Progress
+from fastwsgi.master.hang import LONGEST_STEP, PERIOD, Progress
 from fastwsgi.testing import Process, raw, spawn
+from fastwsgi.worker.scoreboard import APPLICATION, CLIENT, Call, State
 
 Project = Callable[..., Path]
 

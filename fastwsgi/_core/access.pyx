@@ -25,7 +25,7 @@ cdef extern from "Python.h":
     Py_ssize_t PyUnicode_GET_LENGTH(object s)
 
 cdef enum:
-    GIVEN = 32      # pieces of a format that are told from Python objects; fastwsgi/access_format.py allows no more
+    GIVEN = 32      # pieces of a format that are told from Python objects; fastwsgi/logs/format.py allows no more
     PHRASE = 4      # where the reason begins in "DDD reason"
 
 cdef dict ATOMS = {
@@ -41,7 +41,7 @@ cdef frozenset TIMES = frozenset("TMDL")
 cdef class AccessLog:
     """One per worker, for all its threads.
 
-    *file* has ``fd``, a descriptor that stays open as long as it lives; ``pieces``, what fastwsgi/access_format.py
+    *file* has ``fd``, a descriptor that stays open as long as it lives; ``pieces``, what fastwsgi/logs/format.py
     makes of a format: (kind, text) pairs; and ``json``, whether their texts are to be written so.
     """
 

@@ -1,0 +1,60 @@
+"""Settings that cannot be had together: refused when all origins have been brought together.
+
+What a single setting may be is in values.py; here is what one means beside another.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import Any
+
+from fastwsgi.config.hooks import WITHOUT_MASTER
+from fastwsgi.config.table import SETTINGS
+from fastwsgi.errors import ConfigError
+
+NEED_A_MASTER = ("preload_app", "cpu_affinity", "max_requests", "max_lifetime", "max_rss",
+                 "reload", "user", "group")
+"""Settings that mean nothing to a process that serves by itself."""
+
+IDLE_WITHOUT = {"access_log_format": "accesslog", "max_requests_jitter": "max_requests",
+                "min_rate_grace": "min_rate", "initgroups": "user"}
+"""Settings that do nothing without another one."""
+
+
+def check_together(config: Any) -> None:
+    """Raise ConfigError for settings that contradict each other; note what is not used.
+
+    ``config`` is a ``Config``.
+    """
+    if config.reload and config.preload_app:
+        raise ConfigError(
+            f"reload (from {config.origin('reload')}) and preload_app (from "
+            f"{config.origin('preload_app')}) contradict each other: what is imported once is "
+            "not imported anew by each worker")
+    if config.reload and config.reload_engine == "inotify" and not can_watch():
+        raise ConfigError(
+            f"reload_engine inotify (from {config.origin('reload_engine')}) needs the "
+            "watchfiles library: pip install fastwsgi[reload]")
+    for name, needed in IDLE_WITHOUT.items():
+        if (getattr(config, name) != SETTINGS[name].default
+                and getattr(config, needed) == SETTINGS[needed].default):
+            config.notices.append(
+                f"{name} (from {config.origin(name)}) does nothing without {needed}")
+    if not config.workers:
+        _check_without_master(config)
+
+
+def can_watch() -> bool:
+    """Whether the watchfiles library is installed."""
+    return importlib.util.find_spec("watchfiles") is not None
+
+
+def _check_without_master(config: Any) -> None:
+    for name in NEED_A_MASTER:
+        if getattr(config, name) != SETTINGS[name].default:
+            raise ConfigError(f"workers must be 1 or more for {name} (from "
+                              f"{config.origin(name)}): without a master nobody does it")
+    silent = sorted(set(config.hooks.functions) - set(WITHOUT_MASTER))
+    if silent:
+        config.notices.append(f"hooks: without a master only {', '.join(WITHOUT_MASTER)} are "
+                              f"called, not {', '.join(silent)}")

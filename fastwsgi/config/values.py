@@ -1,0 +1,279 @@
+"""What a setting's value may be: one converter per kind of value.
+
+A converter takes what an origin offers (text from the command line or the environment, a Python or
+TOML value from a file, a keyword argument) and returns the value the server works with, or raises
+``ValueError`` whose text completes the sentence "NAME must be ...". It knows nothing of origins;
+sources.py adds those.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from fastwsgi.logs.format import parse
+from fastwsgi.system.address import Address, parse_address
+
+Converter = Callable[[object], object]
+
+def _items(value: object, kind: str) -> list[str]:
+    """Split a comma-separated text, or take a list or tuple of texts as it is."""
+    if isinstance(value, str):
+        parts = [part.strip() for part in value.split(",")]
+        return [part for part in parts if part]
+    if isinstance(value, (list, tuple)) and all(isinstance(item, str) for item in value):
+        return [part for item in value for part in _items(item, kind)]
+    raise ValueError(f"{kind}, not {value!r}")
+
+
+def addresses(value: object) -> tuple[Address, ...]:
+    """Convert a text, or a list of texts, each holding one or several addresses with commas."""
+    if isinstance(value, Address):
+        return (value,)
+    if isinstance(value, tuple) and value and all(isinstance(item, Address) for item in value):
+        return value
+    found = tuple(parse_address(text) for text in _items(value, "an address or a list of them"))
+    if not found:
+        raise ValueError("at least one address")
+    return found
+
+
+def whole(minimum: int, maximum: int | None = None) -> Converter:
+    """Return a converter for whole numbers from ``minimum`` to ``maximum`` (None: no end)."""
+    if maximum is None:
+        allowed = f"a whole number of at least {minimum}"
+    else:
+        allowed = f"a whole number from {minimum} to {maximum}"
+
+    def convert(value: object) -> int:
+        if isinstance(value, str) and re.fullmatch(r"\s*[+-]?\d{1,18}\s*", value, re.ASCII):
+            value = int(value)
+        if not isinstance(value, int) or isinstance(value, bool) or value < minimum:
+            raise ValueError(f"{allowed}, not {value!r}")
+        if maximum is not None and value > maximum:
+            raise ValueError(f"{allowed}, not {value!r}")
+        return value
+
+    return convert
+
+
+def seconds(value: object, *, least: float = 0.0) -> float:
+    """Convert a number of seconds, whole or with a fraction."""
+    try:
+        number = math.nan if isinstance(value, bool) else float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        number = math.nan
+    if not least <= number <= 31_536_000:
+        kind = "seconds, 0 or more" if least == 0 else "seconds, more than 0"
+        raise ValueError(f"a number of {kind} (a year at most), not {value!r}")
+    return number
+
+
+def some_seconds(value: object) -> float:
+    """Convert a number of seconds that is not 0: a time limit that cannot be switched off."""
+    return seconds(value, least=0.001)
+
+
+_UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
+
+
+def size(value: object) -> int:
+    """Convert a number of bytes, as text also with a unit: ``64K``, ``1M`` or ``1MiB``, ``2G``."""
+    if isinstance(value, str):
+        found = re.fullmatch(r"\s*(\d{1,15})\s*([kmg]?)(?:i?b)?\s*", value, re.ASCII | re.I)
+        if found is not None:
+            value = int(found[1]) * _UNITS[found[2].lower()]
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 1 << 62:
+        raise ValueError(f"a number of bytes (K, M and G are understood), not {value!r}")
+    return value
+
+
+def switch(value: object) -> bool:
+    """Convert a truth value; as text ``true``/``false``, ``yes``/``no``, ``on``/``off``, 1/0."""
+    if isinstance(value, str):
+        word = value.strip().lower()
+        if word in ("1", "true", "yes", "on"):
+            return True
+        if word in ("0", "false", "no", "off"):
+            return False
+    if isinstance(value, bool):
+        return value
+    raise ValueError(f"true or false, not {value!r}")
+
+
+def choice(*allowed: str) -> Converter:
+    """Return a converter for one of a few words, in any case."""
+
+    def convert(value: object) -> str:
+        if isinstance(value, str) and value.lower() in allowed:
+            return value.lower()
+        if isinstance(value, int) and str(value) in allowed:
+            return str(value)
+        raise ValueError(f"{_either(allowed)}, not {value!r}")
+
+    return convert
+
+
+def pinning(value: object) -> bool:
+    """Convert a truth value that only a system with CPU affinity can grant."""
+    wanted = switch(value)
+    if wanted and not hasattr(os, "sched_setaffinity"):
+        raise ValueError("off: this system does not bind processes to CPUs")
+    return wanted
+
+
+def request_path(value: object) -> str:
+    """Convert the target of a request (RFC 9112 origin-form), or the empty text for none."""
+    path = text(value)
+    if path and (not path.startswith("/") or any(ord(c) <= 32 or ord(c) >= 127 for c in path)):
+        raise ValueError(f"empty or a path that begins with '/', not {value!r}")
+    return path
+
+
+def _either(words: Iterable[str]) -> str:
+    *head, last = words
+    return f"{', '.join(head)} or {last}" if head else last
+
+
+def text(value: object) -> str:
+    """Convert a text; None counts as the empty one."""
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise ValueError(f"a text, not {value!r}")
+    if "\0" in value:
+        raise ValueError("a text without NUL characters")
+    return value
+
+
+def access_format(value: object) -> str:
+    """Convert the format of the access log: gunicorn's atoms, or ``json``."""
+    pattern = text(value)
+    parse(pattern)
+    return pattern
+
+
+def directory(value: object) -> str:
+    """Convert the path of an existing directory; empty means: stay where we are."""
+    path = text(value)
+    if path and not Path(path).is_dir():
+        raise ValueError(f"an existing directory, not {path!r}")
+    return path
+
+
+def paths(value: object) -> tuple[str, ...]:
+    """Convert a list of paths, or a text of them separated by commas."""
+    return tuple(_items(value, "a path or a list of them"))
+
+
+def environment(value: object) -> tuple[str, ...]:
+    """Convert one ``KEY=VALUE`` or a list of them."""
+    found = [value] if isinstance(value, str) else value
+    if isinstance(found, dict):
+        found = [f"{key}={content}" for key, content in found.items()]
+    if not isinstance(found, (list, tuple)):
+        raise ValueError(f"KEY=VALUE or a list of them, not {type(value).__name__}")
+    for item in found:
+        if not isinstance(item, str) or not re.match(r"[^=\0]+=[^\0]*\Z", item):
+            # without its value, which may be a secret
+            name = item.partition("=")[0] if isinstance(item, str) else item
+            raise ValueError(f"KEY=VALUE, not {name!r}")
+    return tuple(found)
+
+
+def workers(value: object) -> int:
+    """Convert a number of workers; ``auto`` stands for the CPUs this process may use."""
+    if isinstance(value, str) and value.strip().lower() == "auto":
+        return usable_cpus()
+    try:
+        return int(whole(0, 4096)(value))  # type: ignore[call-overload, no-any-return]
+    except ValueError:
+        raise ValueError(f"a whole number from 0 to 4096 or 'auto', not {value!r}") from None
+
+
+def usable_cpus() -> int:
+    """Count the CPUs this process may use: its affinity mask, cut by a control group's quota."""
+    if hasattr(os, "sched_getaffinity"):
+        count = len(os.sched_getaffinity(0))
+    else:
+        count = os.cpu_count() or 1
+    try:
+        # cgroup v2: "QUOTA PERIOD", in microseconds
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text("ascii").split()
+        count = min(count, math.ceil(int(quota) / int(period)))
+    except (OSError, ValueError):  # no control group, or "max": no quota
+        pass
+    return max(1, count)
+
+
+def mode(value: object) -> int | None:
+    """Convert a umask: octal as text (``022``, ``0o22``), or a number; None means: leave it."""
+    if value is None or value == "":
+        return None
+    if isinstance(value, str):
+        found = re.fullmatch(r"(?:0o?)?([0-7]{1,4})", value.strip(), re.ASCII)
+        value = int(found[1], 8) if found is not None else value
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= 0o777:
+        raise ValueError(f"an octal number from 0 to 0777, not {value!r}")
+    return value
+
+
+def account(value: object) -> str | int | None:
+    """Convert the name or number of a user; None means: the one who started the server."""
+    import pwd
+
+    return _known(value, "user", lambda name: pwd.getpwnam(name).pw_uid)
+
+
+def accounts(value: object) -> str | int | None:
+    """Convert the name or number of a group; None means: the one of the starting process."""
+    import grp
+
+    return _known(value, "group", lambda name: grp.getgrnam(name).gr_gid)
+
+
+def _known(value: object, kind: str, find: Callable[[str], int]) -> str | int | None:
+    if value is None or value == "":
+        return None
+    if isinstance(value, str) and not value.isdigit():
+        try:
+            find(value)
+        except KeyError:
+            raise ValueError(f"the name or number of a {kind}; {value!r} is not known") from None
+        return value
+    try:
+        return int(whole(0, 2**32 - 2)(value))  # type: ignore[call-overload, no-any-return]
+    except ValueError:
+        raise ValueError(f"the name or number of a {kind}, not {value!r}") from None
+
+
+def mount(value: object) -> str:
+    """Convert SCRIPT_NAME (PEP 3333): empty, or a path that begins with ``/``."""
+    path = text(value).rstrip("/")
+    if path and (not path.startswith("/") or any(ord(c) <= 32 or ord(c) >= 127 for c in path)):
+        raise ValueError(f"empty or a path that begins with '/', not {value!r}")
+    return path
+
+
+def target(value: object) -> str:
+    """Convert a path that a request line asks for: empty, or ``/`` and visible ASCII, no query."""
+    path = text(value)
+    if path and (not path.startswith("/") or any(
+            not 33 <= ord(c) <= 126 or c in "?#" for c in path)):
+        raise ValueError(f"empty or a path that begins with '/', not {value!r}")
+    return path
+
+
+def worker_class(value: object) -> str:
+    """Convert gunicorn's worker class: the two kinds that fastwsgi's own worker stands in for."""
+    name = text(value).lower()
+    if name in ("", "sync", "gthread"):
+        return name
+    if name in ("gevent", "eventlet", "tornado"):
+        raise ValueError(
+            f"sync or gthread, not {name!r}: green threads are not needed to hold many "
+            "connections here, so drop the option")
+    raise ValueError(f"sync or gthread, not {value!r}: fastwsgi has one kind of worker")

@@ -1,0 +1,61 @@
+"""The file of the access log: opened by the master, inherited by the workers, opened anew by USR1.
+
+Its lines are made and written by the compiled core, which knows the descriptor and nothing else: a
+file that is opened anew takes the place of the old one under the same number.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from fastwsgi.errors import ConfigError
+from fastwsgi.logs.format import parse
+from fastwsgi.system.paths import open_log
+
+
+class AccessLog:
+    """The access log of one server, as its settings say.
+
+    ``path`` is a file's, or ``-`` for stdout. ``owner`` (user and group id, -1 leaves it) is given
+    a file that is created, so that workers under another account can open it anew. It is closed
+    when nobody, and no worker, has a use for it any more. ``fd``, ``pieces`` and ``json`` are for
+    the core's AccessLog. Raises ConfigError.
+    """
+
+    def __init__(self, path: str, pattern: str, owner: tuple[int, int] = (-1, -1)) -> None:
+        self._path = None if path == "-" else Path(path).absolute()
+        self._owner = owner
+        self.fd = -1
+        self.pieces, self.json = parse(pattern)
+        try:
+            self.fd = 1 if self._path is None else self._open()
+        except OSError as error:
+            raise ConfigError(f"cannot write the access log {self._path}: {error.strerror}"
+                              ) from None
+
+    @classmethod
+    def wanted(cls, config: Any, owner: tuple[int, int] = (-1, -1)) -> AccessLog | None:
+        """Open what the settings ask for, None for no access log. ``config`` is a ``Config``."""
+        if not config.accesslog:
+            return None
+        return cls(config.accesslog, config.access_log_format, owner)
+
+    def _open(self) -> int:
+        assert self._path is not None
+        return open_log(self._path, self._owner)
+
+    def reopen(self) -> None:
+        """Open the file anew, after it was moved away; raise OSError and go on with the old."""
+        if self._path is None:
+            return
+        fd = self._open()
+        try:
+            os.dup2(fd, self.fd, inheritable=False)
+        finally:
+            os.close(fd)
+
+    def __del__(self) -> None:
+        if self._path is not None and self.fd >= 0:
+            os.close(self.fd)

@@ -1,0 +1,1 @@
+"""The master process: it starts, watches, replaces and stops workers."""

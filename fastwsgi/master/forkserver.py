@@ -1,0 +1,254 @@
+"""The fork server (--preload): imports the application once and forks workers from what it holds.
+
+It stands between master and workers, so that the master stays free of the application: a reload
+starts a new fork server, which imports anew, and ends the old one with its last worker. The master
+asks for workers through a socket pair, one line of JSON each with the worker's pipe attached; the
+answers and the ends of workers come back as lines ``forked PID``, ``failed ERRNO`` and
+``ended PID CODE``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import gc
+import os
+import select
+import signal
+import socket
+import threading
+
+from fastwsgi.config.hooks import WorkerView
+from fastwsgi.errors import AppImportError
+from fastwsgi.master.child import UNKNOWN, Child, fork
+from fastwsgi.system.titles import set_title
+from fastwsgi.worker.lifeline import Lifeline
+from fastwsgi.worker.loader import Application, load
+from fastwsgi.worker.process import (
+    FAILED,
+    IGNORED_BY_WORKERS,
+    NOT_BOOTED,
+    NOT_LOADED,
+    OK,
+    READY,
+    STOP_SIGNALS,
+    Duty,
+    give_reason,
+    leave_when_told,
+    reopen,
+    work,
+)
+from fastwsgi.worker.scoreboard import Board
+
+PATIENCE = 10.0
+"""Seconds a fork server that is ready may take to fork."""
+
+
+class ForkServer(Child):
+    """A fork server, as the master knows it: ``link`` is the master's end of their socket pair."""
+
+    def __init__(self, pid: int, generation: int, fd: int, link: socket.socket) -> None:
+        super().__init__(pid, generation, fd, "fork server")
+        self.link = link
+        self.ends: dict[int, int] = {}
+        self.gone = False
+        self._heard = b""
+
+    def spawn(
+        self, age: int, cpu: int | None, multiprocess: bool, speaking: int, board: int,
+    ) -> int:
+        """Let it fork a worker that speaks into ``speaking``; return its id, or raise OSError.
+
+        ``board`` is the descriptor of its scoreboard.
+        """
+        import json
+
+        asked = json.dumps({"age": age, "cpu": cpu, "multiprocess": multiprocess}).encode() + b"\n"
+        self.link.settimeout(PATIENCE)
+        try:
+            socket.send_fds(self.link, [asked], [speaking, board])
+            while not (said := self._lines(self.link.recv(65536))):
+                pass
+        except TimeoutError:  # whatever it says later would be taken for another answer
+            self.tell(signal.SIGKILL)
+            self.link.close()
+            raise
+        word, number = said[0]
+        if word == "failed":
+            raise OSError(number, os.strerror(number))
+        return number
+
+    def listen(self) -> None:
+        """Take note of the ends it tells."""
+        self.link.setblocking(False)
+        with contextlib.suppress(OSError):  # nothing there, or its end, which SIGCHLD tells too
+            self._lines(self.link.recv(65536))
+
+    def _lines(self, block: bytes) -> list[tuple[str, int]]:
+        """Note the ends of workers, return the other lines. Raises ConnectionError at the end."""
+        if not block:
+            self.link.close()
+            raise ConnectionResetError("the fork server has ended")
+        *lines, self._heard = (self._heard + block).split(b"\n")
+        others = []
+        for line in lines:
+            word, *numbers = line.decode("ascii").split()
+            if word == "ended":
+                self.ends[int(numbers[0])] = int(numbers[1])
+            else:
+                others.append((word, int(numbers[0])))
+        return others
+
+    def bury(self) -> None:
+        """Take down what it told before its end."""
+        self.gone = True
+        if self.link.fileno() >= 0:
+            self.listen()
+        self.let_go()
+
+    def let_go(self) -> None:
+        """Close all that leads to it, which ends it."""
+        self.close()
+        self.link.close()
+
+
+class Forked(Child):
+    """A worker that a fork server has forked: the server collects it, and tells."""
+
+    def __init__(self, pid: int, generation: int, fd: int, server: ForkServer) -> None:
+        super().__init__(pid, generation, fd)
+        self.server = server
+
+    def ended(self) -> int | None:
+        """Return its exit code, None while it runs."""
+        code = self.server.ends.pop(self.pid, None)
+        if code is not None or not self.server.gone:
+            return code
+        code = super().ended()  # as process 1, the master has got the orphan
+        if code != UNKNOWN:
+            return code
+        try:
+            os.kill(self.pid, 0)
+        except ProcessLookupError:
+            return UNKNOWN
+        return UNKNOWN if self.fd < 0 else None
+
+
+class _Life:
+    """The fork server's own side."""
+
+    def __init__(self, duty: Duty, link: socket.socket, speaking: int) -> None:
+        self._duty = duty
+        self._link = link
+        self._speaking = speaking
+        self._workers: set[int] = set()
+        self._application: Application = duty.target  # type: ignore[assignment]
+
+    def run(self) -> int:
+        """Load the application, then fork on request until the master closes the link."""
+        log = self._duty.log
+        leave_when_told()
+        for number in IGNORED_BY_WORKERS:
+            signal.signal(number, signal.SIG_IGN)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        access = self._duty.access
+        signal.signal(signal.SIGUSR1, lambda _number, _frame: reopen(log, access))
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        set_title("fork server", self._duty.name)
+        lifeline = Lifeline(self._duty.lifeline_fd, lambda: os._exit(FAILED))
+        try:
+            self._application = load(self._duty.target)
+        except AppImportError as error:
+            give_reason(self._speaking, str(error), error.__cause__)
+            return NOT_LOADED
+        except Exception as error:
+            give_reason(self._speaking, "the fork server failed to boot: "
+                        f"{type(error).__name__}: {error}", error)
+            return NOT_BOOTED
+        lifeline.release()
+        if threading.active_count() > 1:
+            names = sorted({thread.name for thread in threading.enumerate()} - {"MainThread"})
+            log.warning("the application started threads while it was imported, which workers "
+                        "forked from it do not have: %s", ", ".join(names))
+        # what the import made lives as long as the process: no collection looks at it again, so
+        # the pages stay shared with the workers
+        gc.collect()
+        gc.freeze()
+        self._serve()
+        return OK
+
+    def _serve(self) -> None:
+        self._wake, waking = os.pipe()
+        for fd in (self._wake, waking):
+            os.set_blocking(fd, False)
+        signal.set_wakeup_fd(waking, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
+        for number in STOP_SIGNALS:  # the master ends it, by closing the link
+            signal.signal(number, signal.SIG_IGN)
+        self._own = (self._wake, waking, self._speaking, self._link.fileno())
+        os.write(self._speaking, READY)
+        poll = select.poll()
+        for fd in (self._wake, self._link.fileno(), self._duty.lifeline_fd):
+            poll.register(fd, select.POLLIN)
+        with contextlib.suppress(OSError):  # the master has closed the link
+            while True:
+                ready = [fd for fd, _ in poll.poll()]
+                if self._duty.lifeline_fd in ready:
+                    return
+                if self._wake in ready:
+                    with contextlib.suppress(BlockingIOError):
+                        os.read(self._wake, 4096)
+                self._reap()
+                if self._link.fileno() in ready and not self._obey():
+                    return
+
+    def _obey(self) -> bool:
+        """Do what the master asks for; False when it asks for nothing more."""
+        text, fds, _, _ = socket.recv_fds(self._link, 4096, 2)
+        if not text:
+            return False
+        import json
+
+        asked = json.loads(text)
+        try:
+            if len(fds) != 2:  # the kernel leaves out what there is no room for
+                raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+            self._tell("forked", self._fork(asked, *fds))
+        except OSError as error:
+            self._tell("failed", error.errno or 0)
+        finally:
+            for fd in fds:
+                os.close(fd)
+        return True
+
+    def _fork(self, asked: dict[str, int], speaking: int, board: int) -> int:
+        duty = self._duty.preloaded(self._application, bool(asked["multiprocess"]))
+        view = WorkerView(asked["age"], duty.config, duty.log)
+        duty.config.hooks.attempt(duty.log, "pre_fork", duty.server, view)
+
+        def life() -> int:
+            for fd in self._own:
+                os.close(fd)
+            return work(duty, view, speaking, Board(duty.config.threads, board), asked["cpu"])
+
+        pid = fork(life)
+        self._workers.add(pid)
+        return pid
+
+    def _reap(self) -> None:
+        for pid in list(self._workers):
+            ended, status = os.waitpid(pid, os.WNOHANG)
+            if ended:
+                self._workers.remove(pid)
+                self._tell("ended", pid, os.waitstatus_to_exitcode(status))
+
+    def _tell(self, word: str, *numbers: int) -> None:
+        self._link.sendall(" ".join([word, *map(str, numbers)]).encode() + b"\n")
+
+
+def live(duty: Duty, link: socket.socket, speaking: int) -> int:
+    """Be a fork server, in a process just forked for it; return the exit code.
+
+    ``link`` is its end of the socket pair, ``speaking`` that of its pipe.
+    """
+    return _Life(duty, link, speaking).run()

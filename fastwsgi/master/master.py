@@ -1,0 +1,421 @@
+"""The master: opens the sockets, forks the workers, and sees to it that they are there.
+
+Its rule: signal handlers only enqueue (the kernel's signal number goes through the wake-up pipe),
+and ``_reconcile`` compares what is wanted with what there is. So a start, a respawn, TTIN, TTOU, a
+rolling reload and a stop are one piece of code that is told different wishes. The master never
+imports the application; with --preload a fork server does, and forks the workers in its place.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import re
+import select
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+from fastwsgi.config.hooks import ServerView
+from fastwsgi.config.sources import Config
+from fastwsgi.errors import FastwsgiError
+from fastwsgi.logs.access import AccessLog
+from fastwsgi.logs.error import ErrorLog
+from fastwsgi.master.child import UNKNOWN, WORKER, Child
+from fastwsgi.master.hang import Watch
+from fastwsgi.master.upgrade import Upgrade
+from fastwsgi.master.watchdog import Pulse
+from fastwsgi.master.workers import QUICK_GRACE, Crew
+from fastwsgi.system.signals import SignalQueue
+from fastwsgi.system.sockets import Listener
+from fastwsgi.system.systemd import Notifier
+from fastwsgi.system.titles import set_title
+from fastwsgi.worker.environment import account_ids, set_import_path, set_variables
+from fastwsgi.worker.loader import Application
+from fastwsgi.worker.process import (
+    CHANGED,
+    NOT_BOOTED,
+    NOT_LOADED,
+    OK,
+    READY,
+    REASON,
+    REPLACE,
+    Duty,
+    reopen,
+)
+from fastwsgi.worker.reloader import file_time
+
+HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGUSR1,
+           signal.SIGUSR2, signal.SIGTTIN, signal.SIGTTOU, signal.SIGWINCH, signal.SIGCHLD)
+FAILURES_ALLOWED = 3
+"""Workers that may die in a row before they were ready, with no other worker serving."""
+LONGEST_PAUSE = 30.0
+"""Seconds the back-off between respawns grows to."""
+SETTLED = 1.0
+"""Seconds after which a ready worker that dies counts as an accident, not as a failed start."""
+KILL_MARGIN = 0.5
+"""Seconds beyond graceful_timeout in which a worker ends its connections by itself."""
+
+
+class Master:
+    """The master of one set of listening sockets."""
+
+    def __init__(
+        self, target: Application | str, config: Config, listeners: Sequence[Listener],
+        log: ErrorLog, announce: Callable[[str], None],
+        reconfigure: Callable[[], Config], upgrade: Upgrade, notifier: Notifier,
+        access: AccessLog | None = None,
+    ) -> None:
+        self.exit_code = OK
+        self._access = self._access_before = access
+        self._target = target
+        self._config = config
+        self._config_since = file_time()
+        self._before_reload = config
+        self._listeners = listeners
+        self._log = log
+        self._announce_ready = announce
+        self._reconfigure = reconfigure
+        self._upgrade = upgrade
+        self._notifier = notifier
+        self._pulse = Pulse(notifier, log)
+        self._watch = Watch(log)
+        upgrade.finished = lambda: notifier.ready("the upgrade is finished")
+        self._wanted: int = config.workers
+        self._generation = 1
+        self._crew = Crew(lambda: (*self._signals.fds, self._held, *upgrade.links()))
+        self._view = ServerView(config, log, [listener.address for listener in listeners],
+                                self._wanted)
+        self._stopping = False
+        self._announced = False
+        self._has_served = False
+        self._failed = False  # the start, so there is no service whose end could be told
+        self._told: set[str] = set()  # failed starts that the log has heard of
+        self._stillborn = 0  # workers in a row that died before they were ready
+        self._accidents = 0  # early deaths of any kind in a row: what the back-off grows with
+        self._next_spawn = 0.0
+
+    def run(self) -> int:
+        """Keep the workers running until asked to stop; return the exit code."""
+        self._signals = SignalQueue(HANDLED)
+        with contextlib.closing(self._signals), self._lifeline_held():
+            set_title("master", self._duty().name)
+            self._hook("when_ready", self._view)
+            self._hook("nworkers_changed", self._view, self._wanted, None)
+            try:
+                self._reconcile()
+                while self._crew.everyone() or not self._stopping:
+                    self._wait()
+                    self._reconcile()
+            except BaseException:
+                for child in self._crew.everyone():
+                    child.tell(signal.SIGKILL)
+                raise
+            self._hook("on_exit", self._view)
+        if self._failed:
+            return self.exit_code
+        counters, _ = self._crew.totals.with_living([])
+        self._log.info("stopped; requests: %(requests)d, refused: %(refused)d", counters)
+        return self.exit_code
+
+    def _hook(self, name: str, *arguments: object) -> None:
+        self._config.hooks.attempt(self._log, name, *arguments)
+
+    # -- events ------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def _lifeline_held(self) -> Iterator[None]:
+        """Hold the write end of a pipe whose closing tells the workers that the master is gone."""
+        self._lifeline_fd, self._held = os.pipe()
+        try:
+            yield
+        finally:
+            os.close(self._lifeline_fd)
+            os.close(self._held)
+
+    def _wait(self) -> None:
+        """Sleep until a signal, a word from somebody or a deadline, and deal with what happened."""
+        poll = select.poll()
+        todo: dict[int, Callable[[], None]] = {
+            self._signals.fd: self._take_signals, **self._upgrade.links(),
+            **self._crew.voices(self._hear)}
+        for fd in todo:
+            poll.register(fd, select.POLLIN)
+        for fd, _ in poll.poll(self._timeout()):
+            todo[fd]()
+        self._reap()
+
+    def _take_signals(self) -> None:
+        for number in self._signals.take():
+            self._on_signal(number)
+
+    def _timeout(self) -> float | None:
+        """Milliseconds to the next deadline, None for no deadline."""
+        moments = (self._crew.moments() + self._pulse.moments()
+                   + self._watch.moments(self._config.timeout))
+        if self._next_spawn and not self._stopping:
+            moments.append(self._next_spawn)
+        if not moments:
+            return None
+        return max(0.0, min(moments) - time.monotonic()) * 1000 + 1
+
+    def _hear(self, child: Child) -> None:
+        """Note what a worker says."""
+        for said in child.hear():
+            if said == REPLACE:
+                child.outworn = True
+            elif said == CHANGED and not self._is_old(child):
+                self._reload(at_once=True)
+            elif said == REASON:
+                self._on_reason(child)
+            elif said == READY:
+                child.ready_at = time.monotonic()
+                self._told.clear()
+                if child.role == WORKER:
+                    self._has_served = True
+                    self._stillborn = 0
+                self._log.debug("%s %d is ready", child.role, child.pid)
+
+    def _on_signal(self, number: signal.Signals) -> None:
+        if number == signal.SIGTERM:
+            self._stop(graceful=not self._stopping)
+        elif number in (signal.SIGINT, signal.SIGQUIT):
+            self._stop(graceful=False)
+        elif number == signal.SIGHUP:
+            self._reload()
+        elif number == signal.SIGUSR1:
+            reopen(self._log, self._access)
+            for child in self._crew.everyone():
+                child.tell(signal.SIGUSR1)
+        elif number == signal.SIGUSR2:
+            if not self._stopping:
+                self._upgrade.begin(
+                    lambda: self._config.hooks.call("pre_exec", self._view))
+        elif number == signal.SIGWINCH:
+            self._rest()
+        elif number in (signal.SIGTTIN, signal.SIGTTOU):
+            self._want(max(1, self._wanted + (1 if number == signal.SIGTTIN else -1)))
+            self._log.info("%s: %d workers wanted", number.name, self._wanted)
+
+    # -- wishes ------------------------------------------------------------------------------
+
+    def _want(self, count: int) -> None:
+        """Wish for another number of workers."""
+        before, self._wanted, self._view.num_workers = self._wanted, count, count
+        self._announced = False
+        if count != before:
+            self._hook("nworkers_changed", self._view, count, before)
+
+    def _rest(self) -> None:
+        """Stop the workers and stay, for an upgrade that may be taken back; HUP begins again."""
+        if not self._config.daemon:
+            self._log.debug("SIGWINCH: not a daemon, so a terminal has changed its size")
+            return
+        self._log.info("SIGWINCH: stopping the workers; HUP starts them again")
+        self._want(0)
+        self._announced = True
+
+    def _stop(self, *, graceful: bool) -> None:
+        if not self._stopping:
+            successor = self._upgrade.successor
+            if successor is not None:
+                self._notifier.hand_over(successor.pid)
+            else:
+                self._notifier.stopping()
+            how = (f"finishing requests for at most {self._config.graceful_timeout:g} s"
+                   if graceful else "at once")
+            if not self._failed:
+                self._log.info("stopping: %s", how)
+        self._stopping = True
+        for child in self._crew.workers.values():
+            self._retire(child, graceful=graceful)
+
+    def _retire(self, child: Child, *, graceful: bool) -> None:
+        """Tell a worker to leave and set the moment at which patience ends."""
+        if not child.leaving:
+            self._log.debug("%s %d is to leave", child.role, child.pid)
+        if graceful:
+            grace = self._config.graceful_timeout + KILL_MARGIN
+            self._crew.retire(child, grace, signal.SIGTERM)
+        else:
+            self._crew.retire(child, QUICK_GRACE, signal.SIGQUIT)
+
+    def _reload(self, *, at_once: bool = False) -> None:
+        """Begin a rolling reload: a new generation, with the settings as they are now.
+
+        ``at_once`` the old workers leave without waiting for new ones, for the sake of a developer
+        who wants to see the new code or its error, and nothing else.
+        """
+        if self._stopping:
+            return
+        self._notifier.reloading()
+        since = file_time()
+        try:
+            config = self._reconfigure()
+            access = AccessLog.wanted(config, account_ids(config))
+        except FastwsgiError as error:
+            self._log.error("reload refused, nothing has changed: %s", error)
+            self._notifier.ready("the last reload was refused")
+            return
+        for name in ("bind", "backlog", "reuse_port", "pidfile", "errorlog", "chdir", "daemon"):
+            if getattr(config, name) != getattr(self._config, name):
+                self._log.warning("reload: a change of %s takes effect after a restart", name)
+        self._log.info("reloading")
+        self._before_reload, self._config, self._config_since = self._config, config, since
+        self._access_before, self._access = self._access, access
+        self._view.cfg = config
+        self._hook("on_reload", self._view)
+        if config.workers != self._before_reload.workers or not self._wanted:
+            self._want(max(1, config.workers))
+        self._log.set_level(config.loglevel)
+        set_variables(config)
+        set_import_path(config)
+        self._generation += 1
+        self._announced = False
+        self._stillborn, self._accidents, self._next_spawn = 0, 0, 0.0
+        self._told.clear()
+        for child in self._crew.everyone():
+            if (at_once or child.ready_at is None) and not child.leaving:
+                self._retire(child, graceful=child.ready_at is not None)
+
+    def _reconcile(self) -> None:
+        """Bring the workers there are closer to those that are wanted."""
+        crew = self._crew
+        crew.dismiss_fork_servers(
+            self._generation if self._config.preload_app and not self._stopping else None)
+        self._pulse.beat(list(crew.workers.values()), timeout=self._config.timeout,
+                         resting=self._stopping or not self._wanted)
+        self._watch.look(crew.workers.values(), self._config.timeout)
+        for child in crew.kill_overdue():
+            # a start that has failed is told once, by its reason
+            self._log.log(logging.DEBUG if self._failed else logging.WARNING,
+                          "%s %d did not stop in time; killed", child.role, child.pid)
+        if self._stopping:
+            return
+        staying = [child for child in crew.workers.values() if not child.leaving]
+        old = [child for child in staying if child.outworn or self._is_old(child)]
+        new = [child for child in staying if child not in old]
+        ready = [child for child in new if child.ready_at is not None]
+        # an old worker goes when a new one stands in for it, and never before
+        for child in old[: max(0, len(ready) + len(old) - self._wanted)]:
+            self._retire(child, graceful=True)
+        for child in new[self._wanted :]:
+            self._retire(child, graceful=True)
+        if time.monotonic() >= self._next_spawn:
+            self._next_spawn = 0.0
+            missing = self._wanted - len(new)
+            booting = len(new) - len(ready)
+            for _ in range(missing if not old else min(missing, 1 - booting)):
+                if not self._spawn():
+                    break
+        self._announce(ready, bool(old))
+
+    def _is_old(self, child: Child) -> bool:
+        return child.generation != self._generation
+
+    def _announce(self, ready: list[Child], reloading: bool) -> None:
+        """Say once that all wanted workers serve."""
+        if self._announced or reloading or len(ready) < self._wanted:
+            return
+        self._announced = True
+        self._notifier.ready(f"{self._wanted} workers serve")
+        pids = ", ".join(str(child.pid) for child in ready[: self._wanted])
+        plural = "" if self._wanted == 1 else "s"
+        self._announce_ready(f": {self._wanted} worker{plural} (pid {pids})")
+
+    # -- births and deaths -------------------------------------------------------------------
+
+    def _duty(self) -> Duty:
+        return Duty(self._target, self._listeners, self._config, self._log, self._lifeline_fd,
+                    self._view, self._wanted > 1, self._pulse.heartbeat, self._access,
+                    self._config_since)
+
+    def _spawn(self) -> bool:
+        """Start one worker; False when that cannot be now: it is tried again by ``_reconcile``."""
+        try:
+            return self._crew.spawn(self._duty(), self._generation)
+        except OSError as error:
+            self._back_off()
+            self._log.error("cannot fork a worker: %s", error.strerror or error)
+            return False
+
+    def _reap(self) -> None:
+        self._upgrade.reap()
+        for child, code in self._crew.collect(self._hear):
+            if child.role == WORKER:
+                self._hook("child_exit", self._view, child.view)
+            self._mourn(child, code)
+
+    def _mourn(self, child: Child, code: int) -> None:
+        """Judge a death: expected, an accident, or a start that failed."""
+        how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+        if code == UNKNOWN:
+            how = "exit code unknown"
+        if child.leaving or self._stopping:
+            self._log.debug("%s %d left (%s)", child.role, child.pid, how)
+            return
+        if child.ready_at is not None:
+            self._log.error("%s %d ended unexpectedly (%s); replacing it", child.role, child.pid,
+                            how)
+            if time.monotonic() - child.ready_at < SETTLED:
+                self._back_off()
+            else:
+                self._accidents = 0
+            return
+        serving = [other for other in self._crew.workers.values()
+                   if other.ready_at is not None and not other.leaving]
+        # while nobody serves, one failure is not told once more for each worker
+        news = bool(serving) if child.reason else bool(serving) or self._is_news(how)
+        self._log.log(logging.ERROR if news and not child.told else logging.DEBUG,
+                      "%s %d ended before it was ready (%s)", child.role, child.pid, how)
+        if any(map(self._is_old, serving)):
+            self._abandon_reload()
+            return
+        self._stillborn += 1
+        self._back_off()
+        if serving:
+            return
+        unloadable = code == NOT_LOADED and not self._has_served
+        if unloadable or self._stillborn >= FAILURES_ALLOWED:
+            self.exit_code = NOT_LOADED if code == NOT_LOADED else NOT_BOOTED
+            if not unloadable:  # else its reason says all
+                self._log.error("giving up: %d %ss in a row did not start", self._stillborn,
+                                child.role)
+            self._failed = not self._has_served
+            self._stop(graceful=False)
+
+    def _on_reason(self, child: Child) -> None:
+        """Log why a child cannot start: once, when many say the same."""
+        child.told = self._is_news(child.reason) and not self._stopping
+        if child.told:
+            self._log.error("%s", child.reason)
+
+    def _is_news(self, failure: str) -> bool:
+        """Whether a failure has not been told since a worker was ready, but for its numbers."""
+        kind = re.sub(r"0x[0-9A-Fa-f]+|\d+", "0", failure)
+        if kind in self._told:
+            return False
+        self._told.add(kind)
+        return True
+
+    def _abandon_reload(self) -> None:
+        """Keep the old workers: they serve, and the new one has shown that it cannot."""
+        self._log.error("reload abandoned: the new worker did not get ready; the old ones stay")
+        self._notifier.ready("the last reload was abandoned; the workers of before serve")
+        if all(map(self._is_old, self._crew.workers.values())):
+            if self._config.workers != self._before_reload.workers:
+                self._want(self._before_reload.workers)
+            self._config = self._view.cfg = self._before_reload
+            self._access = self._access_before
+            self._crew.take_back(self._generation)
+        else:
+            self._crew.join(self._generation)
+        self._announced = True
+
+    def _back_off(self) -> None:
+        """Put the next start off, longer each time; the first time there is no reason to wait."""
+        self._accidents += 1
+        pause = 0.0 if self._accidents == 1 else min(
+            LONGEST_PAUSE, 0.1 * 2.0 ** min(self._accidents, 16))
+        self._next_spawn = time.monotonic() + pause

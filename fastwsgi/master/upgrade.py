@@ -1,0 +1,220 @@
+"""A new master on the same sockets (USR2): what the old one passes on and how the two agree.
+
+The old master starts the command it was started with anew, with its listening descriptors and one
+end of a socket pair, the link. Through the link the new one tells that it is ready or why it is
+not; its closing tells either of them that the other has ended. Both serve until one is told to
+stop: TERM to the old one finishes the upgrade, TERM to the new one takes it back.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from fastwsgi.errors import FastwsgiError
+from fastwsgi.logs.error import ErrorLog
+from fastwsgi.system.pidfile import PidFile
+from fastwsgi.system.sockets import Listener, adopt
+
+VARIABLE = "FASTWSGI_UPGRADE"
+"""The environment variable that tells a new master what it inherits, in JSON."""
+BESIDE = ".2"
+"""What is added to the name of the pid file while the old master lives, as gunicorn does."""
+
+
+class Start(NamedTuple):
+    """How this process was started, so that it can be done once more."""
+
+    command: list[str]
+    directory: str
+    environ: dict[str, str]
+
+    @classmethod
+    def of_this_process(cls) -> Start:
+        """Take it down; to be called before directory and environment are changed."""
+        directory = Path.cwd()
+        environ = dict(os.environ)
+        with contextlib.suppress(KeyError, OSError):
+            # by the name the shell knew it: a link that leads to another release by now
+            if directory.samefile(environ["PWD"]):
+                directory = Path(environ["PWD"])
+        return cls([sys.executable, *sys.orig_argv[1:]], str(directory), environ)
+
+
+class Predecessor(NamedTuple):
+    """The master that started this one: its process id, our end of the link, its sockets."""
+
+    pid: int
+    link: socket.socket
+    sockets: list[tuple[int, str, str]]
+
+    @classmethod
+    def take(cls) -> Predecessor | None:
+        """Return it if this process is a new master of an upgrade. Asked once, it is forgotten."""
+        text = os.environ.pop(VARIABLE, "")
+        if not text:
+            return None
+        import json
+
+        try:
+            told = json.loads(text)
+            link = socket.socket(fileno=int(told["link"]))
+            os.set_inheritable(link.fileno(), False)
+            sockets = [(int(fd), str(asked), str(path)) for fd, asked, path in told["sockets"]]
+            return cls(int(told["pid"]), link, sockets)
+        except (ValueError, KeyError, TypeError, OSError) as error:
+            raise FastwsgiError(f"{VARIABLE} is not from a running master: {error}") from None
+
+    def adopt(self, backlog: int) -> list[Listener]:
+        """Take over its listening sockets."""
+        return [adopt(fd, backlog, path=path, asked=asked) for fd, asked, path in self.sockets]
+
+    def say(self, text: str) -> None:
+        """Tell it how we are."""
+        with contextlib.suppress(OSError):
+            self.link.sendall(text.encode("utf-8", "replace"))
+
+
+class Successor:
+    """A new master that this one has started."""
+
+    def __init__(self, start: Start, listeners: Sequence[Listener]) -> None:
+        import json
+        import subprocess
+
+        self.link, theirs = socket.socketpair()
+        self.said = ""
+        with theirs:
+            told = json.dumps({
+                "pid": os.getpid(), "link": theirs.fileno(),
+                "sockets": [(item.fileno(), item.asked, item.path) for item in listeners]})
+            try:
+                self._popen = subprocess.Popen(
+                    start.command, cwd=start.directory, env={**start.environ, VARIABLE: told},
+                    pass_fds=[theirs.fileno(), *(item.fileno() for item in listeners)])
+            except BaseException:
+                self.link.close()
+                raise
+        self.pid = self._popen.pid
+
+    def hear(self) -> str:
+        """Return what it says, empty when it will say no more."""
+        try:
+            text = self.link.recv(65536).decode("utf-8", "replace")
+        except OSError:
+            text = ""
+        self.said += text
+        return text
+
+    def ended(self) -> int | None:
+        """Return its exit code, None while it runs."""
+        return self._popen.poll()
+
+
+class Upgrade:
+    """What a master knows of the one before it and the one after it."""
+
+    def __init__(
+        self, start: Start, listeners: Sequence[Listener], log: ErrorLog,
+        predecessor: Predecessor | None = None,
+    ) -> None:
+        self.successor: Successor | None = None
+        self.predecessor = predecessor
+        self.pidfile: PidFile | None = None
+        self.finished: Callable[[], None] = lambda: None
+        self._start = start
+        self._listeners = listeners
+        self._log = log
+
+    @property
+    def shared(self) -> bool:
+        """Whether another master serves on these sockets, so that they are not ours to remove."""
+        return self.successor is not None or self.predecessor is not None
+
+    def links(self) -> dict[int, Callable[[], None]]:
+        """Return the descriptors to wait on, each with what is to be called when it is readable."""
+        found: dict[int, Callable[[], None]] = {}
+        if self.predecessor is not None:
+            found[self.predecessor.link.fileno()] = self._hear_predecessor
+        if self.successor is not None and self.successor.link.fileno() >= 0:
+            found[self.successor.link.fileno()] = self._hear_successor
+        return found
+
+    def begin(self, pre_exec: Callable[[], None] = lambda: None) -> None:
+        """Start a new master, unless one upgrade is under way already. Failures are logged."""
+        if self.predecessor is not None:
+            self._log.error("no upgrade: the old master (pid %d) has not ended yet",
+                            self.predecessor.pid)
+            return
+        if self.successor is not None:
+            self._log.error("no upgrade: a new master (pid %d) runs already", self.successor.pid)
+            return
+        try:
+            pre_exec()
+            self.successor = Successor(self._start, self._listeners)
+        except Exception as error:
+            self._log.error("upgrade failed, nothing has changed: %s", error)
+            return
+        self._log.info("upgrading: started a new master (pid %d)", self.successor.pid)
+
+    def _hear_successor(self) -> None:
+        successor = self.successor
+        if successor is None:
+            return
+        text = successor.hear()
+        if not text:
+            successor.link.close()  # its end is told by SIGCHLD
+        elif successor.said == "ready":
+            self._log.info("the new master (pid %d) is ready; TERM to this one (pid %d) finishes "
+                           "the upgrade", successor.pid, os.getpid())
+
+    def _hear_predecessor(self) -> None:
+        predecessor = self.predecessor
+        if predecessor is None:
+            return
+        with contextlib.suppress(OSError):
+            if predecessor.link.recv(4096):
+                return
+        predecessor.link.close()
+        self.predecessor = None
+        if self.pidfile is not None:
+            self.pidfile.move()
+        self.finished()
+        self._log.info("the old master (pid %d) has ended; the upgrade is finished",
+                       predecessor.pid)
+
+    def reap(self) -> None:
+        """Take note of the end of the new master."""
+        successor = self.successor
+        if successor is None or (code := successor.ended()) is None:
+            return
+        while successor.link.fileno() >= 0 and successor.hear():
+            pass
+        successor.link.close()
+        self.successor = None
+        how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+        if successor.said.startswith("ready"):
+            self._log.warning("the new master (pid %d) has ended (%s); this one goes on",
+                              successor.pid, how)
+        else:
+            reason = f": {successor.said}" if successor.said else ""
+            self._log.error("upgrade failed: the new master (pid %d) ended before it was ready "
+                            "(%s)%s; this one goes on", successor.pid, how, reason)
+
+    def ready(self) -> None:
+        """Tell the old master that the workers of this one serve."""
+        if self.predecessor is not None:
+            self.predecessor.say("ready")
+
+
+def refuse(reason: object) -> None:
+    """Tell the old master, if there is one, why this process does not become a new one."""
+    predecessor = Predecessor.take()
+    if predecessor is not None:
+        predecessor.say(str(reason))

@@ -1,0 +1,73 @@
+"""Whether the service lives, for systemd's watchdog: told only while workers show that they do.
+
+The scoreboard tells: a worker lives that writes there (it does so without the interpreter lock) and
+has a thread whose request is not over its time. One such worker is a service that lives; others are
+the matter of their timeouts, not of a restart of everything.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from fastwsgi.logs.error import ErrorLog
+from fastwsgi.master.child import Child
+from fastwsgi.system.systemd import Notifier
+from fastwsgi.worker.scoreboard import APPLICATION, Board, now
+
+BOOT_PATIENCE = 60.0
+"""Seconds without a worker that serves, while one starts, that still count as life."""
+
+
+class Pulse:
+    """Feeds the watchdog of ``notifier``, if there is one.
+
+    ``heartbeat`` is the time in seconds between two signs of life of a worker, None for none.
+    """
+
+    def __init__(self, notifier: Notifier, log: ErrorLog) -> None:
+        self._notifier = notifier
+        self._log = log
+        self._limit = notifier.watchdog
+        self.heartbeat = self._limit / 6 if self._limit else None
+        self._next = 0.0
+        self._served_at = time.monotonic()
+        self._silent = False
+
+    def moments(self) -> list[float]:
+        """Return the moments at which ``beat`` is to be called at the latest."""
+        return [self._next] if self._limit else []
+
+    def beat(self, workers: Sequence[Child], *, timeout: float, resting: bool) -> None:
+        """Feed the watchdog when it is time and a worker lives; ``resting`` has none on purpose.
+
+        A request may be in the application for ``timeout`` seconds, 0 for as long as it likes.
+        """
+        moment = time.monotonic()
+        if not self._limit or moment < self._next:
+            return
+        self._next = moment + self._limit / 3
+        if resting or self._alive(workers, moment, timeout):
+            self._notifier.alive()
+            self._silent = False
+        elif not self._silent:
+            self._silent = True
+            self._log.error("no worker has shown a sign of life for %.3g s; the watchdog is not "
+                            "fed any more", self._limit / 2)
+
+    def _alive(self, workers: Sequence[Child], moment: float, timeout: float) -> bool:
+        assert self._limit is not None
+        boards = [child.board for child in workers
+                  if child.ready_at is not None and child.board is not None]
+        if boards:
+            self._served_at = moment
+            return any(lives(board, self._limit / 2, timeout) for board in boards)
+        return moment - self._served_at < BOOT_PATIENCE
+
+
+def lives(board: Board, silence: float, timeout: float) -> bool:
+    """Return whether a worker wrote within ``silence`` seconds and has a thread within its time."""
+    state = board.state()
+    late = [call for call in state.calls
+            if timeout and call.phase == APPLICATION and now() - call.since > timeout]
+    return now() - state.written < silence and len(late) < board.threads

@@ -1,0 +1,1 @@
+"""What the operating system wants of a server: sockets, paths, signals, pid files, systemd."""

@@ -1,0 +1,253 @@
+"""Listening sockets: from an ``Address`` of the settings to a descriptor that accepts.
+
+tcp over IPv4 and IPv6, unix sockets by path or abstract name, and descriptors inherited as fd://N.
+The process that opened a listener closes it and removes its path; forked workers only use its
+descriptor. A failure is a ListenError of one line that names the address.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import socket
+import stat
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from fastwsgi.errors import ListenError
+from fastwsgi.system.address import Address
+from fastwsgi.system.paths import HANDLE, Entry, entry
+
+
+class Listener:
+    """One listening socket.
+
+    ``name`` and ``port`` become SERVER_NAME and SERVER_PORT (PEP 3333): host and port of the bound
+    address, or the path and an empty text for a unix socket. ``url`` is what people are shown,
+    ``asked`` the address as the operator wrote it, ``path`` that of a unix socket which is ours.
+    """
+
+    def __init__(self, sock: socket.socket, path: str = "", asked: str = "") -> None:
+        self.socket = sock
+        self._owned: tuple[int, int] | None = None
+        if path:
+            with contextlib.suppress(OSError), entry(Path(path)) as at:
+                self._owned = _identity(at)
+        self.path = path
+        self.asked = asked
+        bound = sock.getsockname()
+        if sock.family == socket.AF_UNIX:
+            shown = os.fsdecode(bound)
+            self.name = f"@{shown[1:]}" if shown.startswith("\0") else shown
+            self.port = ""
+            self.url = f"unix:{self.name}"
+            self.address: tuple[str, int] | str = shown
+        else:
+            host, port = str(bound[0]), int(bound[1])
+            self.name, self.port = host, str(port)
+            self.url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+            self.address = (host, port)
+
+    def fileno(self) -> int:
+        """Return the descriptor."""
+        return self.socket.fileno()
+
+    def core(self) -> tuple[int, str, str]:
+        """Return what the compiled worker wants to know: descriptor, name and port."""
+        return self.socket.fileno(), self.name, self.port
+
+    def close(self, *, remove: bool = True) -> None:
+        """Stop listening; with ``remove`` the path of a unix socket goes too, if it is ours."""
+        self.socket.close()
+        if remove and self._owned is not None:
+            with contextlib.suppress(OSError), entry(Path(self.path)) as at:
+                if _identity(at) == self._owned:
+                    os.unlink(at.name, dir_fd=at.dir_fd)
+
+
+def open_listeners(
+    addresses: Sequence[Address], *, backlog: int = 2048, reuse_port: bool = False,
+    umask: int | None = None, owner: tuple[int, int] = (-1, -1), ready: Sequence[Listener] = (),
+) -> list[Listener]:
+    """Open one listener per address, or raise ListenError and leave none open.
+
+    One of ``ready`` that was asked for by the same address is used instead of a new one; those that
+    are left over are closed. ``umask`` and ``owner`` (user and group id, -1 leaves it) apply to the
+    paths of unix sockets; a umask of None lets every local user connect.
+    """
+    opened: list[Listener] = []
+    spare = list(ready)
+    try:
+        for address in addresses:
+            same = next((item for item in spare if item.asked == str(address)), None)
+            if same is not None:
+                spare.remove(same)
+                opened.append(same)
+                continue
+            try:
+                if address.kind == "unix":
+                    listener = _open_unix(address.path, backlog, umask or 0, owner)
+                elif address.kind == "fd":
+                    listener = adopt(address.fd, backlog)
+                else:
+                    # [::] takes IPv4 too, unless the list gives IPv4 its own socket there
+                    only_v6 = ":" in address.host and any(
+                        other.kind == "tcp" and ":" not in other.host
+                        and other.port == address.port for other in addresses)
+                    listener = _open_tcp(address, backlog, reuse_port, only_v6)
+            except OSError as error:
+                reason = _reason(error, address)
+                raise ListenError(f"cannot listen on {address}: {reason}") from None
+            listener.asked = str(address)
+            opened.append(listener)
+    except BaseException:
+        for listener in opened:
+            listener.close(remove=listener not in ready)
+        raise
+    finally:
+        for listener in spare:
+            listener.close(remove=False)
+    return opened
+
+
+def _open_tcp(address: Address, backlog: int, reuse_port: bool, only_v6: bool) -> Listener:
+    # as bytes, an ordinary name does not wait for the tables of IDNA
+    host = address.host.encode() if address.host.isascii() else address.host
+    found = socket.getaddrinfo(
+        host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    # a name such as localhost may have both; IPv4 is what it has always meant to operators
+    family, _, _, _, where = min(found, key=lambda item: item[0] != socket.AF_INET)
+    with _closing_on_error(socket.socket(family, socket.SOCK_STREAM)) as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if reuse_port:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if family == socket.AF_INET6 and only_v6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind(where)
+        _defer(sock)
+        return _listening(sock, backlog)
+
+
+def _defer(sock: socket.socket) -> None:
+    """Let connections come with their first bytes (Linux: TCP_DEFER_ACCEPT).
+
+    One that is silent comes after a second. So a new connection costs a worker one wake-up and one
+    receive instead of two, and needs not be registered with the poller to be answered.
+    """
+    if sys.platform == "linux":
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 1)
+
+
+def _open_unix(path: str, backlog: int, umask: int, owner: tuple[int, int]) -> Listener:
+    with _closing_on_error(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)) as sock:
+        if path.startswith("@"):
+            sock.bind(b"\0" + os.fsencode(path[1:]))
+            return _listening(sock, backlog)
+        path = str(Path(path).absolute())
+        with entry(Path(path)) as at:
+            _remove_stale(path, at)
+            before = os.umask(umask)
+            try:
+                sock.bind(path)
+            finally:
+                os.umask(before)
+            if owner != (-1, -1):
+                _give(at, owner)
+        return _listening(sock, backlog, path)
+
+
+def _give(at: Entry, owner: tuple[int, int]) -> None:
+    """Give the path of a new unix socket to its owner, and nothing that somebody put there."""
+    if not at.others:
+        os.chown(at.name, *owner, dir_fd=at.dir_fd, follow_symlinks=False)
+        return
+    if not HANDLE:
+        raise OSError(errno.EPERM, "the socket cannot be given to the account of the workers in a "
+                                   f"directory that {at.others}")
+    handle = os.open(at.name, HANDLE | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=at.dir_fd)
+    try:
+        found = os.fstat(handle)
+        if not stat.S_ISSOCK(found.st_mode) or found.st_nlink != 1:
+            raise OSError(errno.EPERM, "somebody has replaced the socket, in a directory that "
+                                       f"{at.others}")
+        os.chown(f"/proc/self/fd/{handle}", *owner)  # what was looked at, whatever it is called now
+    finally:
+        os.close(handle)
+
+
+def _remove_stale(path: str, at: Entry) -> None:
+    """Remove the path of a unix socket nobody listens on any more; refuse anything else."""
+    try:
+        kind = os.lstat(at.name, dir_fd=at.dir_fd).st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(kind):
+        raise OSError(errno.EEXIST, "the path exists and is not a socket")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            os.unlink(at.name, dir_fd=at.dir_fd)
+        except BlockingIOError:  # a full backlog: somebody is there
+            raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE)) from None
+        else:
+            raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
+
+
+def adopt(fd: int, backlog: int, *, path: str = "", asked: str = "") -> Listener:
+    """Take over an inherited descriptor, which must be a stream socket; raise OSError.
+
+    ``path`` and ``asked`` are those of the listener it was before.
+    """
+    with _closing_on_error(socket.socket(fileno=fd)) as sock:
+        if sock.type != socket.SOCK_STREAM:
+            raise OSError(errno.EINVAL, "not a stream socket")
+        if sock.family not in (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX):
+            raise OSError(errno.EINVAL, "neither a tcp nor a unix socket")
+        os.set_inheritable(fd, False)
+        return _listening(sock, backlog, path, asked)
+
+
+def _listening(
+    sock: socket.socket, backlog: int, path: str = "", asked: str = "",
+) -> Listener:
+    sock.listen(backlog)
+    sock.setblocking(False)
+    return Listener(sock, path, asked)
+
+
+@contextlib.contextmanager
+def _closing_on_error(sock: socket.socket) -> Iterator[socket.socket]:
+    try:
+        yield sock
+    except BaseException:
+        sock.close()
+        raise
+
+
+def _identity(at: Entry) -> tuple[int, int] | None:
+    try:
+        found = os.lstat(at.name, dir_fd=at.dir_fd)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _reason(error: OSError, address: Address) -> str:
+    """Say what an operator can do about it, in one line."""
+    if isinstance(error, socket.gaierror):
+        return f"the host {address.host!r} is not known"
+    text = error.strerror or str(error)
+    text = text[:1].lower() + text[1:]
+    if error.errno == errno.EADDRINUSE:
+        return f"{text}; another process listens there"
+    if error.errno == errno.EACCES and address.kind == "tcp":
+        return f"{text}; ports below 1024 need root or CAP_NET_BIND_SERVICE"
+    if error.errno == errno.EADDRNOTAVAIL:
+        return f"{text}; it belongs to no interface of this machine"
+    if error.errno == errno.EBADF:
+        return "no such descriptor was inherited"
+    return text

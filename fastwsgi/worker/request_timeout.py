@@ -1,0 +1,171 @@
+"""Requests that stay in the application for too long (--timeout), seen from their own worker.
+
+First the log gets one record: what was asked, by whom, for how long, and the Python stacks of the
+worker. Then RequestTimeout is raised where the request is, which ends Python code; most waits for
+the system end too if the request is in the main thread. What goes on regardless is blocked outside
+of Python: the worker asks to be replaced, and leaves when its other requests are answered. A worker
+that cannot even do this, because C code keeps the interpreter lock, is found by its master.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import itertools
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from fastwsgi.errors import RequestTimeout
+from fastwsgi.worker.recycle import every
+from fastwsgi.worker.scoreboard import Call, now
+
+if TYPE_CHECKING:
+    from fastwsgi._core.worker import Worker
+
+INTERRUPT = signal.SIGURG
+"""What interrupts waits in the main thread: ignored by default, and nothing else is told by it."""
+DUMP = signal.SIGUSR2
+"""What makes a worker write its stacks to the log, even when it is stuck as a whole."""
+LEAVING = 2.0
+"""Seconds that a worker in which nothing but given up requests is left may take to end."""
+_PACKAGE = os.path.dirname(os.path.dirname(__file__)) + os.sep
+_SERVES = os.path.join(_PACKAGE, "process.py")
+
+
+def grace(timeout: float) -> float:
+    """Return the seconds that a request may take to end after RequestTimeout has been raised."""
+    return min(max(timeout, 1.0), 5.0)
+
+
+class Overdue:
+    """Watches the requests of ``worker`` with its ``threads``, each ``timeout`` seconds at most.
+
+    ``give_up`` is called, once, when one does not end; None if nobody could replace this process.
+    ``in_main_thread`` tells that the worker runs there and that ``INTERRUPT`` may be handled.
+    """
+
+    def __init__(
+        self, worker: Worker, threads: int, timeout: float, log: Any,
+        give_up: Callable[[], None] | None, *, in_main_thread: bool,
+    ) -> None:
+        self._worker = worker
+        self._timeout = timeout
+        self._grace = grace(timeout)
+        self._threads = threads
+        self._log = log
+        self._give_up = give_up
+        self._reported: dict[tuple[int, int], Call] = {}
+        self._given_up: set[tuple[int, int]] = set()
+        self._leaving_since = 0.0
+        self._ended = False
+        self._handler: Callable[[int, FrameType | None], None] | None = None
+        if in_main_thread:
+            self._handler = self._interrupted
+            signal.signal(INTERRUPT, self._handler)
+
+    def begin(self) -> None:
+        """Watch, from a thread of its own, until ``end``."""
+        every(min(1.0, max(self._timeout / 10, 0.02)), self._look, "timeouts")
+
+    def end(self) -> None:
+        """Watch no more."""
+        self._ended = True
+
+    def _interrupted(self, _number: int, _frame: FrameType | None) -> None:
+        if self._worker.take_overdue():
+            raise RequestTimeout(f"a request took longer than {self._timeout:g} s (timeout)")
+
+    def _look(self) -> bool:
+        calls = {}
+        for index, number, at_work, since, method, target, client, ident in self._worker.calls():
+            calls[index, number] = at_work, ident, Call(
+                index, number, 0, since, 0, method, client, target)
+        for key in [key for key in self._reported if key not in calls]:
+            call = self._reported.pop(key)
+            self._log.info("%s has ended after %.1f s", call.request, now() - call.since)
+            self._given_up.discard(key)
+        for key, (at_work, ident, call) in calls.items():
+            age = now() - call.since
+            if at_work and age >= self._timeout:
+                self._deal_with(key, call, ident, age)
+        if self._given_up and self._worker.stopping:
+            self._leave()
+        return not self._ended
+
+    def _deal_with(self, key: tuple[int, int], call: Call, ident: int, age: float) -> None:
+        if key not in self._reported:
+            self._reported[key] = call
+            self._log.error(
+                "%s has been in the application for %.1f s (timeout %g); interrupting it. Stacks "
+                "of this worker:\n%s", call.request, age, self._timeout, stacks(ident))
+        if age < self._timeout + self._grace:
+            self._interrupt(call, ident)
+        elif key not in self._given_up:
+            self._given_up.add(key)
+            then = "replacing this worker" if self._give_up else "its thread is lost until it ends"
+            self._log.error(
+                "%s does not end, %.1f s after it began: it is blocked outside of Python, or does "
+                "not heed RequestTimeout; %s", call.request, age, then)
+            if self._give_up:
+                give_up, self._give_up = self._give_up, None
+                give_up()
+
+    def _interrupt(self, call: Call, ident: int) -> None:
+        by_signal = (call.thread == 0 and self._handler is not None
+                     and signal.getsignal(INTERRUPT) is self._handler)
+        if self._worker.interrupt(call.thread, call.number, by_signal) and by_signal:
+            signal.pthread_kill(ident, INTERRUPT)
+
+    def _leave(self) -> None:
+        """End a stopping worker when only given up requests are left, or no thread for more."""
+        if len(self._given_up) < min(self._threads, self._worker.stats()["connections"]):
+            return
+        if not self._leaving_since:
+            self._leaving_since = time.monotonic()
+            for key in self._given_up:
+                self._log.error("leaving without an answer to %s", self._reported[key].request)
+            self._worker.stop(graceful=False)
+        elif time.monotonic() - self._leaving_since > LEAVING:  # the main thread is the stuck one
+            os._exit(1)
+
+
+def write_stacks_on_signal(log: Any) -> None:
+    """Let ``DUMP`` write the stacks of all threads, without the interpreter lock, to the log.
+
+    To be called again when the log has been opened anew.
+    """
+    try:
+        faulthandler.register(DUMP, log.fileno(), all_threads=True)
+    except (OSError, ValueError, RuntimeError):  # no log with a descriptor
+        signal.signal(DUMP, signal.SIG_IGN)
+
+
+def stacks(marked: int) -> str:
+    """Return the Python stacks of the threads that run code of the application, ``marked`` first.
+
+    What of a stack is the server's, or the interpreter's start, is left out.
+    """
+    names = {thread.ident: thread.name for thread in threading.enumerate()}
+    frames = sys._current_frames()
+    parts = []
+    for ident in sorted(frames, key=lambda ident: ident != marked):
+        stack = _above_server(traceback.extract_stack(frames[ident]))
+        if ident == marked or any(not frame.filename.startswith(_PACKAGE) for frame in stack):
+            parts.append(f"{'--> ' if ident == marked else '    '}"
+                         f"thread {names.get(ident, ident)}:\n")
+            parts += traceback.format_list(stack)
+    return "".join(parts).rstrip("\n")
+
+
+def _above_server(stack: list[traceback.FrameSummary]) -> list[traceback.FrameSummary]:
+    files = [frame.filename for frame in stack]
+    if _SERVES in files:  # the main thread: the innermost such frame runs the worker
+        return stack[len(files) - files[::-1].index(_SERVES) :]
+    return list(itertools.dropwhile(
+        lambda frame: frame.filename == threading.__file__, stack))

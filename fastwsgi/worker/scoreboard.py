@@ -1,0 +1,177 @@
+"""The scoreboard: what a worker is doing, read from memory that it shares with its master.
+
+The core writes it without the interpreter lock (csrc/scoreboard.h, whose layout this repeats), so
+it tells of a worker that cannot tell anything itself. Nobody waits for anybody: each part has a
+number that is odd while the part is written, and a reader tries again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import mmap
+import os
+import struct
+import time
+from typing import Any, NamedTuple
+
+from fastwsgi.logs.masking import shown
+
+LAYOUT = 1
+_HEAD = struct.Struct("=4IQ10Q13Q")
+_CALL = struct.Struct("=2IQ2I24s48s416s")
+_SEQ = struct.Struct("=I")
+_TRIES = 1000
+
+COUNTERS = ("accepted", "requests", "refused", "timeouts", "truncated", "broken", "bytes_in",
+            "bytes_out", "connections", "waiting")
+"""Counters since the worker's start; the last two are of the moment: open connections, and requests
+that wait for a thread."""
+NOW = ("connections", "waiting")
+BOUNDS = (0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, float("inf"))
+"""Upper bounds, in seconds, of the classes of time that requests have spent in the application."""
+
+NONE, APPLICATION, CLIENT = 0, 1, 2
+"""Phases of a thread: nothing that lasts, in the application, waiting for its client in write()."""
+
+
+def now() -> float:
+    """Return the time of the boards: seconds of CLOCK_MONOTONIC, the same in all processes."""
+    return time.clock_gettime(time.CLOCK_MONOTONIC)
+
+
+class Call(NamedTuple):
+    """A request in the application; ``since`` is when that began, in the time of ``now``."""
+
+    thread: int
+    number: int
+    phase: int
+    since: float
+    tid: int
+    method: str
+    client: str
+    target: str
+
+    @property
+    def request(self) -> str:
+        """What was asked and by whom, for a log."""
+        asked = f"{self.method} {shown(self.target)}" if self.method else "a request"
+        return f"{asked} from {self.client}" if self.client else asked
+
+
+class State(NamedTuple):
+    """All that a board says at one moment.
+
+    ``latency`` has the number of requests for each of ``BOUNDS``; ``written`` is when counters were
+    copied last, by whoever leads the core's loop.
+    """
+
+    pid: int
+    threads: int
+    written: float
+    counters: dict[str, int]
+    latency: tuple[int, ...]
+    calls: tuple[Call, ...]
+
+
+class Board:
+    """The board of one worker with so many threads, as its master holds it.
+
+    The memory has no name; ``fd`` leads to it until ``close_fd``, for a process that was not forked
+    from this one. Raises OSError.
+    """
+
+    def __init__(self, threads: int, fd: int = -1) -> None:
+        self.threads = threads
+        size = _HEAD.size + threads * _CALL.size
+        self.fd = fd if fd >= 0 else _nameless(size)
+        try:
+            self.memory = mmap.mmap(self.fd, size)
+        except OSError:
+            self.close_fd()
+            raise
+
+    def close_fd(self) -> None:
+        """Close the descriptor; the memory stays."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+    def close(self) -> None:
+        """Give the memory back, unless the core has it: then it goes with the process."""
+        self.close_fd()
+        with contextlib.suppress(BufferError):
+            self.memory.close()
+
+    def calls(self) -> list[Call]:
+        """Return the requests that are in the application and have lasted for milliseconds."""
+        found = []
+        for thread in range(self.threads):
+            _, phase, since, number, tid, *texts = self._read(
+                _CALL, _HEAD.size + thread * _CALL.size)
+            if phase != NONE:
+                method, client, target = (text.partition(b"\0")[0].decode("latin-1")
+                                          for text in texts)
+                found.append(Call(thread, number, phase, since / 1e6, tid, method, client, target))
+        return found
+
+    def state(self) -> State:
+        """Return everything."""
+        _, layout, pid, _, written, *numbers = self._read(_HEAD, 0)
+        if layout not in (0, LAYOUT):  # 0: not written yet
+            raise ValueError(f"a scoreboard of layout {layout}, not {LAYOUT}")
+        calls = tuple(self.calls())
+        counters = dict(zip(COUNTERS, numbers, strict=False))
+        quick, *slow = numbers[len(COUNTERS) :]
+        # requests that the core never had to show took less than the first bound
+        quick = max(quick, counters["requests"] - counters["waiting"] - sum(slow) - len(calls))
+        return State(pid, self.threads, written / 1e6, counters, (quick, *slow), calls)
+
+    def _read(self, part: struct.Struct, offset: int) -> tuple[Any, ...]:
+        """Return the values of a part, whole, or as it is if its writer died within."""
+        for _ in range(_TRIES):
+            (before,) = _SEQ.unpack_from(self.memory, offset)
+            block = self.memory[offset : offset + part.size]
+            if before % 2 == 0 and _SEQ.unpack_from(self.memory, offset) == (before,):
+                break
+        return part.unpack(block)
+
+
+def _nameless(size: int) -> int:
+    """Open zeroed memory of ``size`` bytes that no name leads to."""
+    if hasattr(os, "memfd_create"):
+        fd = os.memfd_create("fastwsgi-scoreboard")
+    else:
+        import tempfile
+
+        with tempfile.TemporaryFile() as file:
+            fd = os.dup(file.fileno())
+    try:
+        os.ftruncate(fd, size)
+    except OSError:
+        os.close(fd)
+        raise
+    return fd
+
+
+class Totals:
+    """Counters summed over workers, those that have left included."""
+
+    def __init__(self) -> None:
+        self._counters = dict.fromkeys(COUNTERS, 0)
+        self._latency = [0] * len(BOUNDS)
+
+    def add(self, state: State) -> None:
+        """Take in what a worker has done that is no more."""
+        for name in COUNTERS:
+            if name not in NOW:
+                self._counters[name] += state.counters[name]
+        self._latency = [a + b for a, b in zip(self._latency, state.latency, strict=True)]
+
+    def with_living(self, states: list[State]) -> tuple[dict[str, int], tuple[int, ...]]:
+        """Return counters and latency classes with those of living workers."""
+        counters, latency = dict(self._counters), list(self._latency)
+        for state in states:
+            for name in COUNTERS:
+                counters[name] += state.counters[name]
+            latency = [a + b for a, b in zip(latency, state.latency, strict=True)]
+        return counters, tuple(latency)
