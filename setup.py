@@ -25,7 +25,7 @@ from setuptools import Extension, setup
 LINUX = sys.platform.startswith("linux")
 OTHERS = ("shared", "environ", "input", "filewrapper", "ending", "head", "response", "access",
           "puller", "worker")
-OTHER_POLLER = "csrc/poller_kqueue.c" if LINUX else "csrc/poller_epoll.c"
+OTHER_POLLER = "csrc/io/poller_kqueue.c" if LINUX else "csrc/io/poller_epoll.c"
 
 
 def switched_on(name: str, default: str = "0") -> bool:
@@ -76,7 +76,7 @@ def module(name: str, *sources: str) -> Extension:
         f"fastwsgi._core.{name}",
         [f"fastwsgi/_core/{name}.pyx", *sources],
         include_dirs=["csrc"],
-        depends=glob("csrc/*.h"),
+        depends=glob("csrc/**/*.h", recursive=True),
         define_macros=macros,
         extra_compile_args=cflags,
         extra_link_args=ldflags,
@@ -86,7 +86,7 @@ def module(name: str, *sources: str) -> Extension:
 setup(
     ext_modules=cythonize(
         [
-            module("native", *sorted(set(glob("csrc/*.c")) - {OTHER_POLLER})),
+            module("native", *sorted(set(glob("csrc/*/*.c")) - {OTHER_POLLER})),
             *map(module, OTHERS),
         ],
         # The coverage tool looks for the generated C beside its source.

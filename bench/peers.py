@@ -285,7 +285,7 @@ def _install_ours(path: Path) -> None:
         subprocess.run([python, "-m", "compileall", "-q", str(ROOT / "fastwsgi")], check=True)
         _once(path / "tree.stamp", requirement(), lambda: _pip(python, "install", requirement()))
         return
-    files = [*ROOT.glob("csrc/*"), *ROOT.glob("fastwsgi/**/*.p*"), ROOT / "pyproject.toml"]
+    files = [*ROOT.glob("csrc/**/*.[ch]"), *ROOT.glob("fastwsgi/**/*.p*"), ROOT / "pyproject.toml"]
     newest = max((file.stat().st_mtime for file in files if file.exists()), default=0.0)
 
     def build() -> None:

@@ -74,7 +74,7 @@ def interpreter_stub(module: Path) -> str:
 
 def build(place: Path, sanitizer: str) -> Path:
     """Put csrc and the shared files into *place*, as an archive, with the interpreter's stub."""
-    ours = sorted(set((ROOT / "csrc").glob("*.c")) - {ROOT / "csrc" / "poller_kqueue.c"})
+    ours = sorted(set((ROOT / "csrc").rglob("*.c")) - {ROOT / "csrc/io/poller_kqueue.c"})
 
     def compiled(source: Path) -> Path:
         made = place / f"{source.stem}.o"

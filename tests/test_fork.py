@@ -421,7 +421,7 @@ def test_a_child_that_lives_on_does_not_hold_the_stop_of_the_server(
 
 @pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="no /proc")
 def test_where_the_kernel_can_empty_a_page_in_a_child_no_request_asks_for_the_process_id() -> None:
-    """A worker has one such page (csrc/process.h); "wf" is how the kernel names it."""
+    """A worker has one such page (csrc/system/process.h); "wf" is how the kernel names it."""
     area = mmap.mmap(-1, mmap.PAGESIZE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     with area:
         try:

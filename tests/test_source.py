@@ -15,8 +15,8 @@ import pytest
 ROOT = Path(__file__).parent.parent
 CSRC = ROOT / "csrc"
 CORE = ROOT / "fastwsgi" / "_core"
-HEADERS = sorted(CSRC.glob("*.h"))
-C_FILES = sorted(CSRC.glob("*.c"))
+HEADERS = sorted(CSRC.rglob("*.h"))
+C_FILES = sorted(CSRC.rglob("*.c"))
 CYTHON = sorted([*CORE.glob("*.pyx"), *CORE.glob("*.pxd")])
 TEXTS = sorted(
     path
@@ -139,7 +139,7 @@ def test_c_exports_only_names_of_its_own(path: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", [path for path in CYTHON if path.name != "csrc.pxd"], ids=name)
 def test_c_is_declared_in_csrc_pxd_only(path: Path) -> None:
     declared = re.findall(r'cdef extern from "([^"<]+)"', path.read_text("utf-8"))
-    assert set(declared) & {header.name for header in HEADERS} == set()
+    assert set(declared) & {header.relative_to(CSRC).as_posix() for header in HEADERS} == set()
 
 
 def test_declarations_of_c_need_no_interpreter() -> None:

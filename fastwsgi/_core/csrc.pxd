@@ -11,7 +11,7 @@ cdef extern from "<sys/socket.h>" nogil:
         pass
 
 
-cdef extern from "access.h" nogil:
+cdef extern from "observe/access_log.h" nogil:
     enum fw_atom:
         FW_ATOM_TEXT
         FW_ATOM_CLIENT
@@ -62,7 +62,7 @@ cdef extern from "access.h" nogil:
     void fw_access_flush(fw_access *)
 
 
-cdef extern from "process.h" nogil:
+cdef extern from "system/process.h" nogil:
     struct fw_process:
         uint32_t here
     int fw_process_open(fw_process **)
@@ -70,7 +70,7 @@ cdef extern from "process.h" nogil:
     bint fw_process_is_own(const fw_process *)
 
 
-cdef extern from "deadline.h" nogil:
+cdef extern from "io/deadline.h" nogil:
     uint64_t fw_deadline_us()
 
 
@@ -113,7 +113,7 @@ cdef extern from "fw.h" nogil:
     void fw_config_defaults(fw_config *)
 
 
-cdef extern from "llhttp.h" nogil:
+cdef extern from "http/llhttp.h" nogil:
     enum:
         FW_METHODS
     struct fw_llhttp_api:
@@ -122,7 +122,7 @@ cdef extern from "llhttp.h" nogil:
     const char *fw_llhttp_check(const fw_llhttp_api *)
 
 
-cdef extern from "names.h" nogil:
+cdef extern from "http/names.h" nogil:
     enum fw_name:
         FW_NAME_UNKNOWN
         FW_NAME_HOST
@@ -134,7 +134,7 @@ cdef extern from "names.h" nogil:
     fw_name fw_name_find(const char *, size_t)
 
 
-cdef extern from "body.h" nogil:
+cdef extern from "http/body.h" nogil:
     struct fw_body:
         uint64_t len
         uint64_t pos
@@ -146,7 +146,7 @@ cdef extern from "body.h" nogil:
     ssize_t fw_body_line_file(int fd, uint64_t offset, size_t)
 
 
-cdef extern from "memo.h" nogil:
+cdef extern from "http/memo.h" nogil:
     enum:
         FW_MEMO_NONE
         FW_MEMO_FILL
@@ -158,7 +158,7 @@ cdef extern from "memo.h" nogil:
         pass
 
 
-cdef extern from "request.h" nogil:
+cdef extern from "http/request.h" nogil:
     struct fw_span:
         uint32_t off
         uint32_t len
@@ -196,7 +196,7 @@ cdef extern from "request.h" nogil:
     void *fw_memo_user(const fw_request *)
 
 
-cdef extern from "outq.h" nogil:
+cdef extern from "io/outq.h" nogil:
     struct fw_pool:
         pass
     struct fw_outq:
@@ -214,7 +214,7 @@ cdef extern from "outq.h" nogil:
     void fw_outq_rollback(fw_outq *, fw_pool *, fw_outq_mark)
 
 
-cdef extern from "wire.h" nogil:
+cdef extern from "http/wire.h" nogil:
     enum:
         FW_DATE_LEN
     struct fw_date:
@@ -241,7 +241,7 @@ cdef extern from "wire.h" nogil:
     size_t fw_wire_unquote(char *, const char *, size_t)
 
 
-cdef extern from "conn.h" nogil:
+cdef extern from "io/conn.h" nogil:
     enum fw_turn:
         FW_TURN_REQUEST
         FW_TURN_RESUME
@@ -277,7 +277,7 @@ cdef extern from "conn.h" nogil:
     const sockaddr *fw_conn_address(const fw_conn *)
 
 
-cdef extern from "scoreboard.h" nogil:
+cdef extern from "observe/scoreboard.h" nogil:
     enum:
         FW_PHASE_APPLICATION
     struct fw_board_call:
@@ -293,7 +293,7 @@ cdef extern from "scoreboard.h" nogil:
     void fw_board_open(fw_board *, uint32_t pid, unsigned threads)
 
 
-cdef extern from "loop.h" nogil:
+cdef extern from "io/loop.h" nogil:
     enum:
         FW_NOTICE_DESCRIPTORS
         FW_NOTICE_CONNECTIONS
@@ -317,7 +317,7 @@ cdef extern from "loop.h" nogil:
     fw_stats fw_loop_stats(fw_loop *)
 
 
-cdef extern from "thread.h" nogil:
+cdef extern from "threads/thread.h" nogil:
     enum:
         FW_NEXT_TURN
         FW_NEXT_WAKE
@@ -349,6 +349,6 @@ cdef extern from "thread.h" nogil:
     void *fw_thread_spent(fw_thread *)
 
 
-cdef extern from "standby.h" nogil:
+cdef extern from "threads/standby.h" nogil:
     int fw_standby_start(fw_loop *)
     void fw_standby_stop(fw_loop *)

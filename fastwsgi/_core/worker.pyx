@@ -121,7 +121,7 @@ cdef class Worker:
     the file of the access log: see AccessLog. *shown* among them is called with a request line that the log is to name,
     and returns what it may say of it. *log* is called as
     ``log(level, message, exception_or_None)``; *errors* is the text stream for ``wsgi.errors``. *board* is memory for
-    the scoreboard (csrc/scoreboard.h), writable and large enough; without it the worker has its own.
+    the scoreboard (csrc/observe/scoreboard.h), writable and large enough; without it the worker has its own.
     *timeout_error* is the exception that :meth:`interrupt` raises in the application.
     """
 

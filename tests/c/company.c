@@ -10,7 +10,7 @@
  *   /drip         small blocks, left to be gathered, with a nap among them
  *   /talk         gathers byte by byte until the client is gone
  */
-#include "access.h"
+#include "observe/access_log.h"
 #include "company.h"
 #include "apps.h"
 #include "faults.h"

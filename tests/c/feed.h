@@ -5,7 +5,7 @@
 #ifndef FEED_H
 #define FEED_H
 
-#include "request.h"
+#include "http/request.h"
 
 typedef struct feed {
     fw_request *r;

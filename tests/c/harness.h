@@ -8,7 +8,7 @@
 #define HARNESS_H
 
 #include "fw.h"
-#include "llhttp.h"
+#include "http/llhttp.h"
 
 #include <errno.h>
 #include <stdio.h>

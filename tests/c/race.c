@@ -4,7 +4,7 @@
  * passes, and deadlines with it. At the end everybody is answered, the loop stops with requests on their way, and all
  * that was handed in has come back.
  */
-#include "access.h"
+#include "observe/access_log.h"
 #include "apps.h"
 #include "company.h"
 #include "faults.h"

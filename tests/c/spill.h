@@ -2,8 +2,8 @@
 #ifndef SPILL_H
 #define SPILL_H
 
-#include "body.h"
-#include "store.h"
+#include "http/body.h"
+#include "io/store.h"
 
 /* Does what is due; `whole`: nothing more will come.  FW_OK or -errno. */
 static inline int spill(fw_body *b, bool whole, const fw_config *cfg)

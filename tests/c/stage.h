@@ -6,7 +6,7 @@
 #ifndef STAGE_H
 #define STAGE_H
 
-#include "standby.h"
+#include "threads/standby.h"
 
 #include <netinet/in.h>
 

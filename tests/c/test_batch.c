@@ -1,5 +1,5 @@
 /* test_batch.c - whole lines in each write, and nothing but lines lost when the system refuses. */
-#include "batch.h"
+#include "observe/batch.h"
 #include "faults.h"
 #include "harness.h"
 

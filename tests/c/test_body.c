@@ -1,5 +1,5 @@
 /* test_body.c - request bodies: memory, then a file; reading back; a system that fails. */
-#include "body.h"
+#include "http/body.h"
 #include "faults.h"
 #include "harness.h"
 #include "spill.h"

@@ -1,5 +1,5 @@
 /* test_deadline.c - the FIFOs of what can time out. */
-#include "deadline.h"
+#include "io/deadline.h"
 #include "faults.h"
 #include "harness.h"
 

@@ -1,6 +1,6 @@
 /* test_llhttp.c - finding llhttp's functions, and the self-check against interfaces that differ. */
 #include "harness.h"
-#include "llhttp.h"
+#include "http/llhttp.h"
 
 #include <dlfcn.h>
 

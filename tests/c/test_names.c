@@ -1,6 +1,6 @@
 /* test_names.c - the table of known field names. */
 #include "harness.h"
-#include "names.h"
+#include "http/names.h"
 
 #include <ctype.h>
 

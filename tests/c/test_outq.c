@@ -1,7 +1,7 @@
 /* test_outq.c - the output queue: order, partial writes, owners given back once, and a system that fails. */
 #include "faults.h"
 #include "harness.h"
-#include "outq.h"
+#include "io/outq.h"
 
 #include <fcntl.h>
 #include <signal.h>

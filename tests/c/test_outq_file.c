@@ -1,6 +1,6 @@
 /* test_outq_file.c - a queued file is the queue's: whoever lent its descriptor may close it. */
 #include "harness.h"
-#include "outq.h"
+#include "io/outq.h"
 
 #include <errno.h>
 #include <fcntl.h>

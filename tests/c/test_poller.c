@@ -1,7 +1,7 @@
 /* test_poller.c - readiness, and what the system may refuse. */
 #include "faults.h"
 #include "harness.h"
-#include "poller.h"
+#include "io/poller.h"
 
 #include <netinet/in.h>
 #include <sys/socket.h>

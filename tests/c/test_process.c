@@ -1,6 +1,6 @@
 /* test_process.c - the mark that a fork takes away. */
 #include "harness.h"
-#include "process.h"
+#include "system/process.h"
 
 #include <pthread.h>
 #include <sys/wait.h>

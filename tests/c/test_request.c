@@ -1,5 +1,5 @@
 /* test_request.c - heads, chunked bodies and refusals: whole, byte by byte, and cut anywhere. */
-#include "check.h"
+#include "http/check.h"
 #include "faults.h"
 #include "feed.h"
 #include "harness.h"

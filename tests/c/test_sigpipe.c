@@ -1,8 +1,8 @@
 /* test_sigpipe.c - SIGPIPE at its default: what a write or sendfile raises is taken, what was there stays. */
-#include "batch.h"
+#include "observe/batch.h"
 #include "harness.h"
-#include "outq.h"
-#include "sigpipe.h"
+#include "io/outq.h"
+#include "system/sigpipe.h"
 
 #include <errno.h>
 #include <fcntl.h>

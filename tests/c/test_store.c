@@ -1,5 +1,5 @@
 /* test_store.c - bodies that go to files: who waits for the disk, who does not, and what becomes of it in the end. */
-#include "store.h"
+#include "io/store.h"
 #include "company.h"
 #include "faults.h"
 #include "harness.h"

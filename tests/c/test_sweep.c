@@ -6,7 +6,7 @@
  *
  * It has more than 500 lines because every scene is swept in the same ways, and a scene is no subject of its own.
  */
-#include "access.h"
+#include "observe/access_log.h"
 #include "apps.h"
 #include "faults.h"
 #include "harness.h"

@@ -1,7 +1,7 @@
 /* test_wire.c - the fixed spellings: date, numbers, tokens, values, refusals. */
 #include "faults.h"
 #include "harness.h"
-#include "wire.h"
+#include "http/wire.h"
 
 #include <ctype.h>
 #include <inttypes.h>

@@ -4,10 +4,10 @@
  * the core does not is refused by a limit that the input passes, or by a rule of docs/contract.md.  The body may move
  * to a file behind any piece in which its bytes come.
  */
-#include "body.h"
+#include "http/body.h"
 #include "faults.h"
 #include "fuzz.h"
-#include "request.h"
+#include "http/request.h"
 #include "spill.h"
 
 #include <strings.h>

@@ -12,7 +12,7 @@
 #include "client.h"
 #include "events.h"
 #include "faults.h"
-#include "loop.h"
+#include "io/loop.h"
 #include "worker.h"
 
 #include <fcntl.h>

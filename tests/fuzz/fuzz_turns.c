@@ -12,8 +12,8 @@
  * - output that is queued waits for a full socket or is held, and nothing is held while the worker rests.
  */
 #include "asker.h"
-#include "conn_parts.h"
-#include "crew.h"
+#include "io/conn_parts.h"
+#include "threads/crew.h"
 #include "events.h"
 #include "faults.h"
 #include "worker.h"

@@ -8,7 +8,7 @@
 #define WORKER_H
 
 #include "fuzz.h"
-#include "thread.h"
+#include "threads/thread.h"
 
 #define TOKENS 4096
 

@@ -1,4 +1,4 @@
-/* monitor.pml - the rules of csrc/standby.h as a model for spin: application threads, the standby, and an environment
+/* monitor.pml - the rules of csrc/threads/standby.h as a model for spin: application threads, the standby, and an environment
  * that makes REQUESTS requests and then stops the loop. tests/test_model.py checks it.
  *
  * What a thread does under loop->lock without giving it up is one atomic block here, begun by HOLD and ended by RELEASE,

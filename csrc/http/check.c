@@ -1,0 +1,451 @@
+/* check.c - the judgement over a head: what llhttp accepts and docs/contract.md does not. */
+#include "http/check.h"
+#include "http/wire.h"
+
+#include <arpa/inet.h>
+#include <limits.h>
+#include <string.h>
+
+/* ---- character classes ----------------------------------------------------------------------------------------- */
+
+/* Which bytes a target may hold: those of RFC 3986, brackets, and in a query also \ ^ ` { | }, which browsers send bare
+ * there (WHATWG URL, query percent-encode set) and no parser reads in two ways. */
+enum { PATH = 1, QUERY = 2, HOST = 4, DIGIT = 8, HEX = 16 };
+#define BOTH (PATH | QUERY)
+#define NAME (PATH | QUERY | HOST)
+#define H (NAME | HEX)
+#define D (NAME | HEX | DIGIT)
+static const uint8_t CLASS[256] = {
+    ['!'] = NAME,  ['$'] = NAME,  ['%'] = NAME,   ['&'] = NAME, ['\''] = NAME, ['('] = NAME, [')'] = NAME,
+    ['*'] = NAME,  ['+'] = NAME,  [','] = NAME,  ['-'] = NAME,   ['.'] = NAME, ['/'] = BOTH,  [':'] = BOTH, [';'] = NAME,
+    ['='] = NAME,  ['?'] = BOTH,  ['@'] = BOTH,  ['['] = BOTH,   [']'] = BOTH, ['\\'] = QUERY, ['^'] = QUERY, ['_'] = NAME,
+    ['`'] = QUERY,  ['{'] = QUERY,  ['|'] = QUERY,  ['}'] = QUERY,   ['~'] = NAME, ['0'] = D,     ['1'] = D,    ['2'] = D,
+    ['3'] = D,     ['4'] = D,     ['5'] = D,     ['6'] = D,      ['7'] = D,    ['8'] = D,     ['9'] = D,    ['a'] = H,
+    ['b'] = H,     ['c'] = H,     ['d'] = H,     ['e'] = H,      ['f'] = H,    ['g'] = NAME,  ['h'] = NAME, ['i'] = NAME,
+    ['j'] = NAME,  ['k'] = NAME,  ['l'] = NAME,  ['m'] = NAME,   ['n'] = NAME, ['o'] = NAME,  ['p'] = NAME, ['q'] = NAME,
+    ['r'] = NAME,  ['s'] = NAME,  ['t'] = NAME,  ['u'] = NAME,   ['v'] = NAME, ['w'] = NAME,  ['x'] = NAME, ['y'] = NAME,
+    ['z'] = NAME,  ['A'] = H,     ['B'] = H,     ['C'] = H,      ['D'] = H,    ['E'] = H,     ['F'] = H,    ['G'] = NAME,
+    ['H'] = NAME,  ['I'] = NAME,  ['J'] = NAME,  ['K'] = NAME,   ['L'] = NAME, ['M'] = NAME,  ['N'] = NAME, ['O'] = NAME,
+    ['P'] = NAME,  ['Q'] = NAME,  ['R'] = NAME,  ['S'] = NAME,   ['T'] = NAME, ['U'] = NAME,  ['V'] = NAME, ['W'] = NAME,
+    ['X'] = NAME,  ['Y'] = NAME,  ['Z'] = NAME,
+};
+#undef H
+#undef D
+
+static inline bool is(char c, unsigned class)
+{
+    return (CLASS[(uint8_t)c] & class) != 0;
+}
+
+static bool all(const char *s, size_t n, unsigned class)
+{
+    for (size_t i = 0; i < n; i++)
+        if (!is(s[i], class))
+            return false;
+    return true;
+}
+
+/* ---- Host ------------------------------------------------------------------------------------------------------ */
+
+static bool valid_port(const char *s, size_t n)
+{
+    if (n > 5 || !all(s, n, DIGIT))
+        return false;
+    unsigned port = 0;
+    for (size_t i = 0; i < n; i++)
+        port = port * 10 + (unsigned)(s[i] - '0');
+    return port <= 65535;
+}
+
+static bool valid_name(const char *s, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (!is(s[i], HOST))
+            return false;
+        if (s[i] == '%' && (n - i < 3 || !is(s[i + 1], HEX) || !is(s[i + 2], HEX)))
+            return false;
+    }
+    return n > 0;
+}
+
+/* What RFC 3986 3.2.2 lets stand between brackets: IPvFuture, "v" 1*HEXDIG "." 1*( unreserved / sub-delims / ":" ). */
+static bool valid_future(const char *s, size_t n)
+{
+    const char *dot = memchr(s, '.', n);
+    if (dot == NULL || dot == s + 1 || dot + 1 == s + n || !all(s + 1, (size_t)(dot - s) - 1, HEX))
+        return false;
+    for (const char *c = dot + 1; c < s + n; c++)
+        if (*c != ':' && (*c == '%' || !is(*c, HOST)))
+            return false;
+    return true;
+}
+
+/* "[" ( IPv6address / IPvFuture ) "]" */
+static bool valid_literal(const char *s, size_t n)
+{
+    char text[INET6_ADDRSTRLEN];
+    struct in6_addr address;
+    if (n > 0 && (s[0] | 0x20) == 'v')
+        return valid_future(s, n);
+    if (n >= sizeof text || memchr(s, '\0', n) != NULL)
+        return false;
+    memcpy(text, s, n);
+    text[n] = '\0';
+    return inet_pton(AF_INET6, text, &address) == 1;
+}
+
+bool fw_check_host(const char *s, size_t n)
+{
+    size_t host;
+    if (n > 0 && s[0] == '[') {
+        const char *close = memchr(s, ']', n);
+        if (close == NULL || !valid_literal(s + 1, (size_t)(close - s) - 1))
+            return false;
+        host = (size_t)(close - s) + 1;
+    } else {
+        const char *colon = memchr(s, ':', n);
+        host = colon != NULL ? (size_t)(colon - s) : n;
+        if (!valid_name(s, host))
+            return false;
+    }
+    return host == n || (s[host] == ':' && valid_port(s + host + 1, n - host - 1));
+}
+
+/* ---- target ---------------------------------------------------------------------------------------------------- */
+
+/* Splits path from query and checks every byte.  `at` is the first byte of the path, within the target. */
+static bool split_target(fw_request *r, uint32_t at)
+{
+    const char *s = r->base;
+    const uint32_t end = r->target.off + r->target.len;
+    uint32_t i = at;
+    while (i < end && is(s[i], PATH) && s[i] != '?')
+        i++;
+    r->path.off = at;
+    r->path.len = i - at;
+    if (i == end) {
+        r->query.off = end;
+        r->query.len = 0;
+        return true;
+    }
+    if (s[i] != '?')
+        return false;
+    r->query.off = i + 1;
+    r->query.len = end - i - 1;
+    return all(s + i + 1, r->query.len, QUERY);
+}
+
+/* http://authority[path][?query] (RFC 9112 3.2.2). */
+static enum fw_parse check_absolute(fw_request *r)
+{
+    const char *s = fw_request_at(r, r->target);
+    const uint32_t n = r->target.len;
+    uint32_t scheme = 0;
+    if (n > 7 && fw_wire_same(s, 7, "http://"))
+        scheme = 7;
+    else if (n > 8 && fw_wire_same(s, 8, "https://"))
+        scheme = 8;
+    else
+        return fw_request_refuse(r, 400, "invalid request target");
+    uint32_t end = scheme;
+    while (end < n && s[end] != '/' && s[end] != '?')
+        end++;
+    if (!fw_check_host(s + scheme, end - scheme))
+        return fw_request_refuse(r, 400, "invalid authority in the request target");
+    r->authority.off = r->target.off + scheme;
+    r->authority.len = end - scheme;
+    if (!split_target(r, r->target.off + end))
+        return fw_request_refuse(r, 400, "invalid byte in the request target");
+    r->asterisk = end == n && r->method_id == FW_METHOD_OPTIONS;
+    return FW_PARSE_DONE;
+}
+
+static enum fw_parse check_target(fw_request *r)
+{
+    const char *s = fw_request_at(r, r->target);
+    if (fw_likely(r->target.len > 0 && s[0] == '/')) {
+        if (!split_target(r, r->target.off))
+            return fw_request_refuse(r, 400, "invalid byte in the request target");
+        return FW_PARSE_DONE;
+    }
+    if (r->target.len == 1 && s[0] == '*') {
+        if (r->method_id != FW_METHOD_OPTIONS)
+            return fw_request_refuse(r, 400, "the target * belongs to OPTIONS");
+        r->asterisk = true;
+        return FW_PARSE_DONE;
+    }
+    return check_absolute(r);
+}
+
+/* ---- a request line that llhttp refused ------------------------------------------------------------------------ */
+
+/* What the text behind the target says: 0 a version we speak, else the status that answers it. */
+static int judge_version(const char *s, size_t n)
+{
+    if (n != 8 || memcmp(s, "HTTP/", 5) != 0 || !is(s[5], DIGIT) || s[6] != '.' || !is(s[7], DIGIT))
+        return 400;
+    return s[5] == '1' && s[7] <= '1' ? 0 : 505;
+}
+
+#define TLS_HANDSHAKE 0x16 /* the first byte of a ClientHello's record (RFC 8446 5.1); no token begins with it */
+
+static const char MALFORMED_LINE[] = "malformed request line";
+
+enum fw_parse fw_check_bad_line(fw_request *r, const char *base, size_t len)
+{
+    const char *line = base + r->start;
+    size_t n = len - r->start;
+    const char *lf = memchr(line, '\n', n);
+    const bool whole = lf != NULL;
+    if (whole)
+        n = (size_t)(lf - line);
+    const bool too_long = n > (size_t)r->cfg->limit_line + 1;
+    if (too_long) /* what lies beyond does not count, so that the answer is the same however the line arrives */
+        n = (size_t)r->cfg->limit_line + 1;
+    if (n > 0 && line[0] == TLS_HANDSHAKE)
+        return fw_request_refuse(r, 400, "TLS on a port that speaks plain HTTP");
+    size_t i = 0;
+    while (i < n && fw_wire_tchar[(uint8_t)line[i]])
+        i++;
+    if (i < n && (line[i] != ' ' || i == 0))
+        return fw_request_refuse(r, 400, MALFORMED_LINE);
+    const size_t target = i + 1;
+    for (i = target; i < n && is(line[i], BOTH);)
+        i++;
+    if (i < n && line[i] != ' ' && line[i] != '\r')
+        return fw_request_refuse(r, 400, MALFORMED_LINE);
+    if (too_long)
+        return fw_request_refuse(r, 414, "the request line is too long");
+    if (!whole)
+        return FW_PARSE_MORE;
+    if (n == 0 || line[n - 1] != '\r' || i == target || target > n)
+        return fw_request_refuse(r, 400, MALFORMED_LINE);
+    if (i == n - 1 && i - target >= 5 && memcmp(line + target, "HTTP/", 5) == 0) /* a version, but no target */
+        return fw_request_refuse(r, 400, MALFORMED_LINE);
+    if (i == n - 1) /* no version: HTTP/0.9 */
+        return fw_request_refuse(r, 505, "this server speaks HTTP/1.1 and HTTP/1.0");
+    int status = line[i] == ' ' ? judge_version(line + i + 1, n - i - 2) : 400;
+    if (status == 505)
+        return fw_request_refuse(r, 505, "this server speaks HTTP/1.1 and HTTP/1.0");
+    if (status != 0)
+        return fw_request_refuse(r, 400, MALFORMED_LINE);
+    if (r->api->get_errno(&r->parser) == FW_HPE_INVALID_URL)
+        return fw_request_refuse(r, 400, MALFORMED_LINE);
+    return fw_request_refuse(r, 501, "unknown method"); /* none that llhttp knows, or one of RTSP's, or PRI */
+}
+
+/* ---- fields ---------------------------------------------------------------------------------------------------- */
+
+typedef struct codings {
+    unsigned chunked; /* how often "chunked" occurs */
+    bool other;       /* some other well-formed coding occurs */
+    bool last;        /* "chunked" came last */
+} codings;
+
+/* Transfer-Encoding (RFC 9112 6.1, 7).  False: malformed, or obfuscated. */
+static bool read_codings(const fw_request *r, const fw_field *f, codings *c)
+{
+    const char *s = fw_request_at(r, f->value), *end = s + f->value.len;
+    if (s == end)
+        return false;
+    for (;;) {
+        const char *from = s;
+        while (s < end && fw_wire_tchar[(uint8_t)*s])
+            s++;
+        if (s == from)
+            return false;
+        c->last = fw_wire_same(from, (size_t)(s - from), "chunked");
+        c->chunked += c->last;
+        c->other |= !c->last;
+        while (s < end && (*s == ' ' || *s == '\t'))
+            s++;
+        if (s == end)
+            return true;
+        if (*s++ != ',')
+            return false;
+        while (s < end && (*s == ' ' || *s == '\t'))
+            s++;
+    }
+}
+
+/* 1*DIGIT below 2^63 (RFC 9110 8.6). */
+static bool read_length(const fw_request *r, const fw_field *f, uint64_t *length)
+{
+    const char *s = fw_request_at(r, f->value);
+    const uint32_t n = f->value.len;
+    uint64_t v = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        if (!is(s[i], DIGIT) || v > (uint64_t)INT64_MAX / 10)
+            return false;
+        v = v * 10 + (uint64_t)(s[i] - '0');
+        if (v > (uint64_t)INT64_MAX)
+            return false;
+    }
+    *length = v;
+    return n > 0;
+}
+
+static void trim(const fw_request *r, fw_field *f)
+{
+    const char *s = fw_request_at(r, f->value);
+    while (f->value.len > 0 && (s[f->value.len - 1] == ' ' || s[f->value.len - 1] == '\t'))
+        f->value.len--;
+}
+
+/* A name with an underscore would share its environ key with the name that has a hyphen there. */
+static enum fw_parse judge_unknown(fw_request *r, fw_field *f)
+{
+    if (fw_likely(memchr(fw_request_at(r, f->name), '_', f->name.len) == NULL))
+        return FW_PARSE_DONE;
+    if (r->cfg->header_map == FW_MAP_REFUSE)
+        return fw_request_refuse(r, 400, "a header field name with an underscore");
+    if (r->cfg->header_map == FW_MAP_DROP)
+        f->flags |= FW_FIELD_HIDDEN;
+    else
+        r->repeats = true; /* its key may be that of a name we know */
+    return FW_PARSE_DONE;
+}
+
+typedef struct verdict {
+    codings te;
+    bool close, keep;
+    bool expects_other;
+} verdict;
+
+static enum fw_parse judge_repeat(fw_request *r, const fw_field *f)
+{
+    switch (f->id) {
+    case FW_NAME_HOST: return fw_request_refuse(r, 400, "more than one Host field");
+    case FW_NAME_CONTENT_LENGTH: return fw_request_refuse(r, 400, "more than one Content-Length field");
+    case FW_NAME_CONTENT_TYPE: return fw_request_refuse(r, 400, "more than one Content-Type field");
+    default: r->repeats = true; return FW_PARSE_DONE;
+    }
+}
+
+static enum fw_parse judge_known(fw_request *r, fw_field *f, verdict *v)
+{
+    switch (f->id) {
+    case FW_NAME_HOST:
+        if (!fw_check_host(fw_request_at(r, f->value), f->value.len))
+            return fw_request_refuse(r, 400, "invalid Host");
+        break;
+    case FW_NAME_CONNECTION:
+        v->close |= fw_wire_lists(fw_request_at(r, f->value), f->value.len, "close");
+        v->keep |= fw_wire_lists(fw_request_at(r, f->value), f->value.len, "keep-alive");
+        break;
+    case FW_NAME_CONTENT_LENGTH:
+        if (!read_length(r, f, &r->length))
+            return fw_request_refuse(r, 400, "invalid Content-Length");
+        r->has_length = true;
+        break;
+    case FW_NAME_TRANSFER_ENCODING:
+        f->flags |= FW_FIELD_HIDDEN;
+        if (!read_codings(r, f, &v->te))
+            return fw_request_refuse(r, 400, "invalid Transfer-Encoding");
+        break;
+    case FW_NAME_EXPECT:
+        if (fw_wire_same(fw_request_at(r, f->value), f->value.len, "100-continue"))
+            r->expects = true;
+        else
+            v->expects_other = true;
+        break;
+    case FW_NAME_PROXY: f->flags |= FW_FIELD_HIDDEN; break; /* httpoxy */
+    default: break;
+    }
+    return FW_PARSE_DONE;
+}
+
+static enum fw_parse judge_fields(fw_request *r, verdict *v)
+{
+    for (uint32_t i = 0; i < r->nfields; i++) {
+        fw_field *f = &r->fields[i];
+        trim(r, f);
+        f->id = (uint8_t)fw_name_find(fw_request_at(r, f->name), f->name.len);
+        enum fw_parse p = FW_PARSE_DONE;
+        if (f->id == FW_NAME_UNKNOWN) {
+            p = judge_unknown(r, f);
+        } else {
+            const uint64_t bit = UINT64_C(1) << f->id;
+            if (fw_unlikely((r->names & bit) != 0))
+                p = judge_repeat(r, f);
+            r->names |= bit;
+            if (p == FW_PARSE_DONE)
+                p = judge_known(r, f, v);
+        }
+        if (fw_unlikely(p != FW_PARSE_DONE))
+            return p;
+    }
+    return FW_PARSE_DONE;
+}
+
+static inline bool has(const fw_request *r, enum fw_name name)
+{
+    return (r->names >> name & 1) != 0;
+}
+
+static enum fw_parse judge_framing(fw_request *r, const verdict *v)
+{
+    if (!has(r, FW_NAME_TRANSFER_ENCODING)) {
+        r->framing = r->length > 0 ? FW_FRAMING_LENGTH : FW_FRAMING_NONE;
+        if (r->cfg->limit_body != 0 && r->length > r->cfg->limit_body)
+            return fw_request_refuse(r, 413, "the request body is too large");
+        return FW_PARSE_DONE;
+    }
+    if (r->has_length)
+        return fw_request_refuse(r, 400, "Transfer-Encoding together with Content-Length");
+    if (r->minor == 0)
+        return fw_request_refuse(r, 400, "Transfer-Encoding in an HTTP/1.0 request");
+    if (v->te.chunked != 1 || !v->te.last)
+        return fw_request_refuse(r, 400, "invalid Transfer-Encoding");
+    if (v->te.other)
+        return fw_request_refuse(r, 501, "a transfer coding other than chunked");
+    r->framing = FW_FRAMING_CHUNKED;
+    return FW_PARSE_DONE;
+}
+
+/* One space on either side of the target, and HTTP as the protocol (RFC 9112 3): llhttp lets more spaces pass, and
+ * RTSP and ICE. */
+static bool well_formed_line(const fw_request *r)
+{
+    const char *target = fw_request_at(r, r->target);
+    return target[-2] != ' ' && memcmp(target + r->target.len, " HTTP/", 6) == 0;
+}
+
+enum fw_parse fw_check_line(fw_request *r)
+{
+    const uint8_t major = r->api->get_http_major(&r->parser);
+    r->minor = r->api->get_http_minor(&r->parser);
+    r->method_id = r->api->get_method(&r->parser);
+    r->method.off = r->start;
+    r->method.len = r->target.off - r->start - 1;
+    const uint32_t line = r->target.off + r->target.len + 9 - r->start; /* " HTTP/1.1" */
+    if (line > r->cfg->limit_line)
+        return fw_request_refuse(r, 414, "the request line is too long");
+    if (major != 1 || r->minor > 1)
+        return fw_request_refuse(r, 505, "this server speaks HTTP/1.1 and HTTP/1.0");
+    if (!well_formed_line(r))
+        return fw_request_refuse(r, 400, MALFORMED_LINE);
+    if (r->method_id == FW_METHOD_CONNECT)
+        return fw_request_refuse(r, 501, "CONNECT is not implemented");
+    if (r->head_len - r->start - line - 2 > r->cfg->limit_header)
+        return fw_request_refuse(r, 431, "the header section is too long");
+    return check_target(r);
+}
+
+enum fw_parse fw_check_head(fw_request *r)
+{
+    verdict v = {0};
+    enum fw_parse p = fw_check_line(r);
+    if (p == FW_PARSE_DONE)
+        p = judge_fields(r, &v);
+    if (fw_unlikely(p != FW_PARSE_DONE))
+        return p;
+    if (!has(r, FW_NAME_HOST) && r->minor == 1)
+        return fw_request_refuse(r, 400, "no Host field");
+    r->keep_alive = !v.close && (r->minor == 1 || v.keep);
+    if (r->minor == 0)
+        r->expects = false;
+    else if (v.expects_other)
+        return fw_request_refuse(r, 417, "only 100-continue can be expected");
+    return judge_framing(r, &v);
+}

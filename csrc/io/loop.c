@@ -1,0 +1,489 @@
+/* loop.c - accept, poll, hand out requests, stop. */
+#include "io/loop.h"
+#include "observe/access_log.h"
+#include "io/input.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/tcp.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define EVENTS 256
+#define ACCEPTS 64        /* connections taken per event of a listener */
+#define LAST_ACCEPTS 1024 /* ... when the worker stops */
+#define RETRY_MS 100      /* until accepting is tried again after the system ran short */
+#define NOTICE_MS 60000   /* the same notice at most once in this time */
+#define COUNT_MS 100      /* between two copies of the counters to the board */
+#define NAP_MS 1000       /* the standby's longest poll while there are connections */
+#define FORCE_MS 1000     /* beyond the end of a stop: then calls that do not end are left behind */
+#define REFUSE_SURPLUS 64 /* connections above the limit that may be open to be told 503 */
+
+/* ---- portability ----------------------------------------------------------------------------------------------- */
+
+#if !defined(__linux__)
+static int set_flags(int fd)
+{
+    return fcntl(fd, F_SETFL, O_NONBLOCK) < 0 || fcntl(fd, F_SETFD, FD_CLOEXEC) < 0 ? -errno : FW_OK;
+}
+#endif
+
+static int open_pipe(int ends[2])
+{
+#if defined(__linux__)
+    return pipe2(ends, O_NONBLOCK | O_CLOEXEC) < 0 ? -errno : FW_OK;
+#else
+    if (pipe(ends) < 0)
+        return -errno;
+    int rc = set_flags(ends[0]);
+    return rc != FW_OK ? rc : set_flags(ends[1]);
+#endif
+}
+
+static int accept_one(int fd, struct sockaddr *address, socklen_t *len)
+{
+#if defined(__linux__)
+    return accept4(fd, address, len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+#else
+    int client = accept(fd, address, len);
+    if (client >= 0) {
+        int one = 1;
+        set_flags(client);
+        setsockopt(client, SOL_SOCKET, SO_NOSIGPIPE, &one, sizeof one);
+    }
+    return client;
+#endif
+}
+
+/* ---- life ------------------------------------------------------------------------------------------------------ */
+
+int fw_loop_open(fw_loop **out, const fw_llhttp_api *api, const fw_config *cfg)
+{
+    fw_loop *l = calloc(1, sizeof *l);
+    if (l == NULL)
+        return -ENOMEM;
+    pthread_mutex_init(&l->lock, NULL);
+    l->patience = -1;
+    l->lifeline_fd = -1;
+    l->crew.last = &l->crew.threads;
+    int ends[2] = {-1, -1};
+    int rc = fw_hub_open(&l->hub, api, cfg, EVENTS);
+    if (rc != FW_OK)
+        goto err_hub;
+    rc = -ENOMEM;
+    if ((l->events = calloc(EVENTS, sizeof *l->events)) == NULL)
+        goto err_events;
+    if ((rc = open_pipe(ends)) != FW_OK)
+        goto err_pipe;
+    l->wake.kind = FW_HANDLE_WAKE;
+    l->wake_read = ends[0];
+    l->wake_write = ends[1];
+    if ((rc = fw_poller_add(&l->hub.poller, l->wake_read, FW_POLL_LEVEL, &l->wake)) != FW_OK)
+        goto err_add;
+    *out = l;
+    return FW_OK;
+err_add:
+    close(ends[0]);
+    close(ends[1]);
+err_pipe:
+    free(l->events);
+err_events:
+    fw_hub_close(&l->hub);
+err_hub:
+    free(l);
+    return rc;
+}
+
+void fw_loop_free(fw_loop *l)
+{
+    fw_loop_abandon(l);
+    fw_hub_reap(&l->hub);
+    close(l->wake_read);
+    close(l->wake_write);
+    fw_hub_close(&l->hub);
+    pthread_mutex_destroy(&l->lock);
+    free(l->events);
+    free(l);
+}
+
+int fw_loop_listen(fw_loop *l, int fd, bool tcp)
+{
+    if (l->nlisteners == FW_LISTENERS)
+        return -EMFILE;
+    fw_listener *n = &l->listeners[l->nlisteners];
+    n->handle.kind = FW_HANDLE_LISTENER;
+    n->fd = fd;
+    n->tcp = tcp;
+    n->index = l->nlisteners;
+    if (tcp) { /* accepted sockets inherit it: no system call for each of them */
+        int one = 1;
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    }
+    return (int)l->nlisteners++;
+}
+
+int fw_loop_lifeline(fw_loop *l, int fd)
+{
+    l->lifeline.kind = FW_HANDLE_LIFELINE;
+    const int rc = fw_poller_add(&l->hub.poller, fd, FW_POLL_LEVEL, &l->lifeline);
+    if (rc == FW_OK)
+        l->lifeline_fd = fd;
+    return rc;
+}
+
+void fw_loop_stop(fw_loop *l, enum fw_stop how)
+{
+    int now = atomic_load(&l->stop);
+    while (now < (int)how && !atomic_compare_exchange_weak(&l->stop, &now, (int)how))
+        ;
+    fw_loop_wake(l);
+}
+
+static void notice(fw_loop *l, enum fw_notice what)
+{
+    uint64_t *last = &l->noticed_at[what >> 1];
+    if (*last != 0 && l->hub.now - *last < NOTICE_MS)
+        return;
+    *last = l->hub.now;
+    l->notices |= (unsigned)what;
+    l->woken = true; /* the worker is to say it */
+}
+
+/* ---- accepting ------------------------------------------------------------------------------------------------- */
+
+static void pause_accepting(fw_loop *l)
+{
+    l->accept_on = NULL;
+    if (!l->accepting)
+        return;
+    for (unsigned i = 0; i < l->nlisteners; i++)
+        fw_poller_del(&l->hub.poller, l->listeners[i].fd);
+    l->accepting = false;
+}
+
+/* The system cannot give us a socket: existing connections go on, accepting waits for better times. */
+static void out_of_resources(fw_loop *l)
+{
+    notice(l, FW_NOTICE_DESCRIPTORS);
+    pause_accepting(l);
+    l->retry_at = l->hub.now + RETRY_MS;
+}
+
+static int resume_accepting(fw_loop *l)
+{
+    l->accepting = true;
+    l->retry_at = 0;
+    for (unsigned i = 0; i < l->nlisteners; i++) {
+        int rc = fw_poller_add(&l->hub.poller, l->listeners[i].fd, FW_POLL_SHARED, &l->listeners[i]);
+        if (rc == -ENOMEM || rc == -ENOSPC) {
+            out_of_resources(l);
+            return FW_OK;
+        }
+        if (rc != FW_OK && rc != -EEXIST)
+            return rc;
+    }
+    return FW_OK;
+}
+
+static bool at_limit(const fw_loop *l)
+{
+    return l->hub.stats.connections >= l->hub.cfg.max_connections;
+}
+
+bool fw_loop_full(const fw_loop *l)
+{
+    const fw_config *cfg = &l->hub.cfg;
+    if (fw_unlikely(cfg->max_ready != 0) && !cfg->overload_refuse && l->hub.nready >= cfg->max_ready)
+        return true;
+    return l->hub.stats.connections >= (uint64_t)cfg->max_connections + (cfg->overload_refuse ? REFUSE_SURPLUS : 0);
+}
+
+static void welcome(fw_loop *l, int fd, const fw_listener *from, const struct sockaddr *address, socklen_t len)
+{
+    fw_hub *h = &l->hub;
+    const bool surplus = at_limit(l);
+    fw_conn *c = fw_conn_open(h, fd, from, address, len);
+    if (c == NULL) {
+        close(fd);
+        out_of_resources(l);
+    } else if (surplus) {
+        fw_conn_refuse_now(h, c, 503, "too many connections");
+    } else {
+        fw_conn_event(h, c, FW_EVENT_IN); /* its request may be here already: one system call to know */
+    }
+}
+
+/* Takes one connection from l->accept_on, or ends the taking. */
+static void accept_next(fw_loop *l)
+{
+    const fw_listener *from = l->accept_on;
+    if (at_limit(l))
+        notice(l, FW_NOTICE_CONNECTIONS);
+    if (fw_loop_full(l)) {
+        pause_accepting(l);
+        return;
+    }
+    if (l->accept_budget-- == 0)
+        l->accept_on = NULL;
+    union {
+        struct sockaddr any;
+        struct sockaddr_storage room;
+    } address;
+    socklen_t len = sizeof address;
+    int fd = accept_one(from->fd, &address.any, &len);
+    if (fd >= 0) {
+        welcome(l, fd, from, &address.any, len);
+        return;
+    }
+    switch (errno) {
+    case EINTR:
+    case ECONNABORTED: /* that client has changed its mind */
+    case EPERM:
+    case EPROTO: return;
+    case EMFILE:
+    case ENFILE:
+    case ENOBUFS:
+    case ENOMEM: out_of_resources(l); return;
+    default: l->accept_on = NULL; return; /* EAGAIN: nobody left */
+    }
+}
+
+/* ---- stopping -------------------------------------------------------------------------------------------------- */
+
+void fw_loop_abandon(fw_loop *l)
+{
+    fw_hub_release(&l->hub, &l->hub.pool, &l->hub.stats.bytes_out);
+    l->at = l->nevents = 0; /* events of the closed; listeners and wake-up are reported again */
+    fw_conn *end = &l->hub.conns;
+    for (fw_conn *c = end->next, *next; c != end; c = next) {
+        next = c->next;
+        fw_conn_close(&l->hub, c);
+    }
+    fw_hub_again(&l->hub); /* nobody reads any more: those closed while they waited to are handed to the reaper */
+}
+
+void fw_loop_reopen(fw_loop *l)
+{
+    atomic_store(&l->stop, FW_STOP_NONE);
+    l->stopped = FW_STOP_NONE;
+    l->hub.stopping = l->over = false;
+    l->crew.lead = FW_LEAD_NOBODY;
+    l->crew.leader = l->crew.claimant = NULL;
+}
+
+/* Clients that the kernel has greeted for us already are served too: when the last process closes the listener, it would
+ * reset them. */
+static void accept_last(fw_loop *l)
+{
+    for (unsigned i = 0; i < l->nlisteners && l->accepting; i++) {
+        l->accept_on = &l->listeners[i];
+        l->accept_budget = LAST_ACCEPTS;
+        while (l->accept_on != NULL)
+            accept_next(l);
+    }
+}
+
+static void begin_stop(fw_loop *l, int how)
+{
+    if (how == FW_STOP_GRACEFUL)
+        accept_last(l);
+    l->stopped = how;
+    l->hub.stopping = true;
+    pause_accepting(l);
+    l->retry_at = 0;
+    l->stop_at = how == FW_STOP_QUICK ? l->hub.now : l->hub.now + l->hub.cfg.graceful_ms;
+    fw_conn *end = &l->hub.conns;
+    for (fw_conn *c = end->next, *next; c != end; c = next) {
+        next = c->next;
+        fw_conn_retire(&l->hub, c);
+    }
+}
+
+/* ---- the loop -------------------------------------------------------------------------------------------------- */
+
+static void swallow_wakes(fw_loop *l)
+{
+    char sink[256];
+    ssize_t n = read(l->wake_read, sink, sizeof sink); /* what is left is reported again */
+    if (n > l->kicked)
+        l->woken = true;
+    if (n > 0)
+        l->kicked = false;
+}
+
+/* The master is gone. Whoever is able to ends the process in time, from Python; not one whose interpreter is stuck. */
+static void orphaned(fw_loop *l)
+{
+    fw_poller_del(&l->hub.poller, l->lifeline_fd);
+    l->lifeline_fd = -1;
+    l->orphan_end = l->hub.now + FW_ORPHAN_MS;
+}
+
+static void dispatch(fw_loop *l, const fw_event *e)
+{
+    switch (((const fw_handle *)e->data)->kind) {
+    case FW_HANDLE_CONN: fw_conn_event(&l->hub, e->data, e->flags); return;
+    case FW_HANDLE_LISTENER:
+        if (l->accepting) {
+            l->accept_on = e->data;
+            l->accept_budget = ACCEPTS;
+        }
+        return;
+    case FW_HANDLE_LIFELINE: orphaned(l); return;
+    default: swallow_wakes(l);
+    }
+}
+
+static void expire(fw_loop *l)
+{
+    fw_deadline *d;
+    while ((d = fw_deadline_expire(&l->hub.deadlines, l->polled_at)) != NULL)
+        fw_conn_expire(&l->hub, fw_container(d, fw_conn, deadline));
+}
+
+static int sooner(int a, uint64_t when, uint64_t now)
+{
+    int b = when <= now ? 0 : when - now > 60000 ? 60000 : (int)(when - now);
+    return a < 0 || b < a ? b : a;
+}
+
+/* Counters have moved since they were copied to the board. */
+static bool has_news(const fw_loop *l)
+{
+    const fw_stats *s = &l->hub.stats;
+    return s->bytes_in != l->counted_bytes || s->connections != l->counted_connections;
+}
+
+static void count(fw_loop *l)
+{
+    const fw_hub *h = &l->hub;
+    l->counted_at = h->now;
+    l->counted_bytes = h->stats.bytes_in;
+    l->counted_connections = h->stats.connections;
+    fw_board_count(l->board, &h->stats, h->nready, l->crew.latency, fw_deadline_us());
+}
+
+static int patience(const fw_loop *l, bool again)
+{
+    if (again || l->hub.called || (l->hub.ready_head != NULL && l->crew.lead != FW_LEAD_STANDBY))
+        return 0;
+    int t = fw_deadline_wait(&l->hub.deadlines, l->hub.now);
+    if (l->patience >= 0 && (t < 0 || t > l->patience))
+        t = l->patience;
+    if (l->crew.lead == FW_LEAD_STANDBY && l->hub.stats.connections != 0 && (t < 0 || t > NAP_MS))
+        t = NAP_MS; /* threads set deadlines meanwhile: few of them are so near that the leader must be kicked */
+    if (l->retry_at != 0 && !fw_loop_full(l))
+        t = sooner(t, l->retry_at, l->hub.now);
+    if (fw_unlikely(l->orphan_end != 0))
+        t = sooner(t, l->orphan_end, l->hub.now);
+    if (fw_likely(l->board != NULL) && (fw_unlikely(has_news(l)) || l->hub.cfg.beat_ms != 0))
+        t = sooner(t, l->counted_at + (has_news(l) ? COUNT_MS : l->hub.cfg.beat_ms), l->hub.now);
+    if (l->stopped != FW_STOP_NONE)
+        t = sooner(t, l->hub.now < l->stop_at ? l->stop_at : l->stop_at + FORCE_MS, l->hub.now);
+    return t;
+}
+
+/* Between two polls: every event has been handled, so memory can be freed and time can pass judgement. */
+static int safe_point(fw_loop *l)
+{
+    fw_hub_reap(&l->hub);
+    if (!l->crowded)
+        expire(l); /* nobody is late whose bytes still wait in the kernel */
+    if (fw_unlikely(l->orphan_end != 0) && l->hub.now >= l->orphan_end)
+        kill(getpid(), SIGKILL);
+    if (l->board != NULL && l->hub.now - l->counted_at >= COUNT_MS)
+        count(l);
+    int how = atomic_load_explicit(&l->stop, memory_order_relaxed);
+    if (fw_unlikely(how > l->stopped))
+        begin_stop(l, how);
+    if (fw_unlikely(l->stopped != FW_STOP_NONE)) {
+        if (l->hub.now >= l->stop_at) {
+            fw_hub_refuse_ready(&l->hub, 503, "the server is stopping");
+            fw_loop_abandon(l);
+        }
+        if (l->hub.stats.connections == 0 || l->hub.now >= l->stop_at + FORCE_MS) {
+            if (l->board != NULL)
+                count(l);
+            return FW_LOOP_DONE;
+        }
+    } else if (!l->accepting && !fw_loop_full(l) && l->hub.now >= l->retry_at) {
+        int rc = resume_accepting(l);
+        if (rc != FW_OK)
+            return rc;
+    }
+    return FW_LOOP_ON;
+}
+
+/* Lines of the access log, or bodies, are lost when the disk is full, say: the error log hears of it. */
+static bool tell_of_loss(fw_loop *l)
+{
+    const fw_access *a = l->hub.cfg.access;
+    if (fw_unlikely(l->hub.storage_error != 0)) {
+        l->storage_error = l->hub.storage_error;
+        l->hub.storage_error = 0;
+        notice(l, FW_NOTICE_STORAGE);
+    }
+    if (fw_unlikely(a != NULL && atomic_load_explicit(&a->batch.lost, memory_order_relaxed) != 0))
+        notice(l, FW_NOTICE_ACCESS);
+    return l->woken;
+}
+
+static int wait_for_events(fw_loop *l, int ms)
+{
+    if (fw_unlikely(tell_of_loss(l)))
+        ms = 0;
+    if (ms == 0)
+        return fw_poller_wait(&l->hub.poller, l->events, 0);
+    l->wakes_at = ms < 0 ? UINT64_MAX : l->hub.now + (uint64_t)ms;
+    l->polling = true;
+    fw_loop_release(l);
+    fw_access_flush(l->hub.cfg.access);
+    int rc = fw_poller_wait(&l->hub.poller, l->events, ms);
+    fw_loop_lock(l);
+    l->polling = false;
+    return rc;
+}
+
+static int poll_once(fw_loop *l)
+{
+    const uint32_t waiting = atomic_load_explicit(&l->hub.nready, memory_order_relaxed);
+    int rc = safe_point(l);
+    if (rc != FW_LOOP_ON)
+        return rc;
+    const bool again = l->hub.again != NULL && fw_hub_again(&l->hub);
+    if (l->hub.called || atomic_load_explicit(&l->hub.nready, memory_order_relaxed) != waiting)
+        return FW_LOOP_ON; /* somebody is to be told before the wait */
+    l->at = l->nevents = 0;
+    rc = wait_for_events(l, patience(l, again));
+    l->hub.now = l->polled_at = fw_deadline_clock();
+    if (rc == FW_RETRY)
+        return FW_LOOP_WAKE;
+    if (rc < 0)
+        return rc;
+    l->nevents = rc;
+    l->crowded = rc == EVENTS;
+    if (fw_unlikely(l->woken)) {
+        l->woken = false;
+        return FW_LOOP_WAKE;
+    }
+    return FW_LOOP_ON;
+}
+
+int fw_loop_step(fw_loop *l)
+{
+    if (l->accept_on != NULL) {
+        accept_next(l);
+    } else if (l->at < l->nevents) {
+        dispatch(l, &l->events[l->at++]);
+    } else {
+        return poll_once(l);
+    }
+    if (fw_unlikely(l->woken)) {
+        l->woken = false;
+        return FW_LOOP_WAKE;
+    }
+    return FW_LOOP_ON;
+}

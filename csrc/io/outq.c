@@ -1,0 +1,413 @@
+/* outq.c - the output queue: writev, sendfile, partial writes. */
+#include "io/outq.h"
+#include "system/sigpipe.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <unistd.h>
+#if defined(__linux__)
+#include <sys/sendfile.h>
+#endif
+
+#ifndef MSG_NOSIGNAL
+#define MSG_NOSIGNAL 0 /* macOS: the socket carries SO_NOSIGPIPE instead */
+#endif
+#ifndef MSG_MORE
+#define MSG_MORE 0
+#endif
+
+#define IOV_BATCH 64
+#define FILE_BATCH ((size_t)1 << 30) /* one sendfile call; Linux moves at most 2 GiB - 4096 at once */
+#define POOL_CHUNKS 64
+#define LOOKED_AT 64 /* pieces that are looked at one by one: a list of blocks may be of any length */
+
+enum piece_kind { PIECE_CHUNK, PIECE_REF, PIECE_FILE };
+
+struct fw_piece {
+    fw_piece *next;
+    const char *at; /* first unsent byte (chunk, ref) */
+    size_t left;    /* unsent bytes */
+    size_t room;    /* chunk: writable bytes behind them */
+    size_t whole;   /* ref: bytes that it began with */
+    off_t offset;   /* file: where the unsent bytes start */
+    void *owner;
+    int fd;         /* file: a descriptor of our own */
+    enum piece_kind kind;
+    bool pooled;
+    char data[];
+};
+
+/* ---- pool ------------------------------------------------------------------------------------------------------ */
+
+void fw_pool_close(fw_pool *pool)
+{
+    while (pool->chunks != NULL) {
+        fw_piece *p = pool->chunks;
+        pool->chunks = p->next;
+        free(p);
+    }
+    pool->nchunks = 0;
+}
+
+static void piece_free(fw_piece *p)
+{
+    if (p->kind == PIECE_FILE)
+        close(p->fd);
+    free(p);
+}
+
+void *fw_pool_spent(fw_pool *pool)
+{
+    fw_piece *p = pool->spent;
+    if (p == NULL)
+        return NULL;
+    void *owner = p->owner;
+    pool->spent = p->next;
+    piece_free(p);
+    return owner;
+}
+
+static void piece_drop(fw_piece *p, fw_pool *pool)
+{
+    if (p->pooled && pool->nchunks < POOL_CHUNKS) {
+        p->next = pool->chunks;
+        pool->chunks = p;
+        pool->nchunks++;
+    } else if (p->owner != NULL) {
+        p->next = pool->spent;
+        pool->spent = p;
+    } else {
+        piece_free(p);
+    }
+}
+
+static fw_piece *piece_new(enum piece_kind kind, size_t cap)
+{
+    fw_piece *p = malloc(sizeof *p + cap);
+    if (p == NULL)
+        return NULL;
+    memset(p, 0, sizeof *p);
+    p->kind = kind;
+    p->at = p->data;
+    p->room = cap;
+    return p;
+}
+
+static fw_piece *chunk_take(fw_pool *pool, size_t cap)
+{
+    if (cap > FW_CHUNK)
+        return piece_new(PIECE_CHUNK, cap);
+    fw_piece *p = pool->chunks;
+    if (p != NULL) {
+        pool->chunks = p->next;
+        pool->nchunks--;
+        p->at = p->data;
+        p->left = 0;
+        p->room = FW_CHUNK;
+        p->next = NULL;
+        return p;
+    }
+    p = piece_new(PIECE_CHUNK, FW_CHUNK);
+    if (p != NULL)
+        p->pooled = true;
+    return p;
+}
+
+/* ---- queueing -------------------------------------------------------------------------------------------------- */
+
+static void append(fw_outq *q, fw_piece *p)
+{
+    if (q->tail != NULL)
+        q->tail->next = p;
+    else
+        q->head = p;
+    q->tail = p;
+}
+
+char *fw_outq_reserve(fw_outq *q, fw_pool *pool, size_t n)
+{
+    fw_piece *t = q->tail;
+    if (fw_unlikely(t == NULL || t->kind != PIECE_CHUNK || t->room < n)) {
+        t = chunk_take(pool, n);
+        if (t == NULL)
+            return NULL;
+        append(q, t);
+    }
+    return (char *)(uintptr_t)(t->at + t->left);
+}
+
+void fw_outq_commit(fw_outq *q, size_t n)
+{
+    q->tail->left += n;
+    q->tail->room -= n;
+    q->bytes += n;
+}
+
+int fw_outq_copy(fw_outq *q, fw_pool *pool, const void *data, size_t n)
+{
+    char *to = fw_outq_reserve(q, pool, n);
+    if (to == NULL)
+        return -ENOMEM;
+    memcpy(to, data, n);
+    fw_outq_commit(q, n);
+    return FW_OK;
+}
+
+static void append_owned(fw_outq *q, fw_piece *p, size_t n, void *owner)
+{
+    p->left = p->whole = n;
+    p->owner = owner;
+    append(q, p);
+    q->bytes += n;
+}
+
+int fw_outq_ref(fw_outq *q, fw_pool *pool, const void *data, size_t n, void *owner)
+{
+    (void)pool;
+    fw_piece *p = piece_new(PIECE_REF, 0);
+    if (p == NULL)
+        return -ENOMEM;
+    p->at = data;
+    append_owned(q, p, n, owner);
+    return FW_OK;
+}
+
+int fw_outq_file(fw_outq *q, fw_pool *pool, int fd, off_t offset, size_t n, void *owner)
+{
+    (void)pool;
+    fw_piece *p = piece_new(PIECE_FILE, 0);
+    if (p == NULL)
+        return -ENOMEM;
+    p->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    if (p->fd < 0) {
+        const int error = errno;
+        free(p);
+        return -error;
+    }
+    p->offset = offset;
+    append_owned(q, p, n, owner);
+    return FW_OK;
+}
+
+size_t fw_outq_held(const fw_outq *q)
+{
+    const fw_piece *p = q->head;
+    return q->bytes + (p != NULL && p->kind == PIECE_REF ? p->whole - p->left : 0);
+}
+
+/* Bytes that a piece occupies, more or less. */
+static size_t piece_memory(const fw_piece *p)
+{
+    switch (p->kind) {
+    case PIECE_CHUNK: return sizeof *p + (size_t)(p->at - p->data) + p->left + p->room;
+    case PIECE_REF: return sizeof *p + p->whole;
+    default: return sizeof *p;
+    }
+}
+
+size_t fw_outq_memory(const fw_outq *q)
+{
+    size_t sum = 0, behind = q->bytes;
+    const fw_piece *p = q->head;
+    for (int i = 0; p != NULL && i < LOOKED_AT; p = p->next, i++) {
+        sum += piece_memory(p);
+        behind -= p->left;
+    }
+    return sum + (p != NULL ? behind : 0);
+}
+
+fw_outq_mark fw_outq_here(const fw_outq *q)
+{
+    fw_outq_mark m = {q->tail, q->tail != NULL ? q->tail->left : 0};
+    return m;
+}
+
+static void drop_from(fw_outq *q, fw_piece *first, fw_pool *pool)
+{
+    while (first != NULL) {
+        fw_piece *next = first->next;
+        q->bytes -= first->left;
+        piece_drop(first, pool);
+        first = next;
+    }
+}
+
+void fw_outq_rollback(fw_outq *q, fw_pool *pool, fw_outq_mark mark)
+{
+    if (mark.tail == NULL) {
+        fw_outq_clear(q, pool);
+        return;
+    }
+    drop_from(q, mark.tail->next, pool);
+    size_t surplus = mark.tail->left - mark.left;
+    mark.tail->next = NULL;
+    mark.tail->left -= surplus;
+    mark.tail->room += surplus;
+    q->bytes -= surplus;
+    q->tail = mark.tail;
+}
+
+/* A piece of its own size with what is left of `p`, which is dropped; or `p`. */
+static fw_piece *piece_fit(fw_piece *p, fw_pool *pool)
+{
+    if (p->kind == PIECE_FILE || p->left > piece_memory(p) / 2)
+        return p;
+    fw_piece *fit = piece_new(PIECE_CHUNK, p->left);
+    if (fit == NULL)
+        return p;
+    memcpy(fit->data, p->at, p->left);
+    fit->left = p->left;
+    fit->room = 0;
+    fit->next = p->next;
+    piece_drop(p, pool);
+    return fit;
+}
+
+void fw_outq_compact(fw_outq *q, fw_pool *pool)
+{
+    fw_piece **at = &q->head;
+    for (int i = 0; *at != NULL && i < LOOKED_AT; at = &(*at)->next, i++) {
+        const bool last = *at == q->tail;
+        *at = piece_fit(*at, pool);
+        if (last)
+            q->tail = *at;
+    }
+}
+
+void fw_outq_clear(fw_outq *q, fw_pool *pool)
+{
+    drop_from(q, q->head, pool);
+    q->head = q->tail = NULL;
+}
+
+/* ---- sending --------------------------------------------------------------------------------------------------- */
+
+static int broken_or_retry(int e)
+{
+    return e == EAGAIN || e == EWOULDBLOCK ? FW_RETRY : -e;
+}
+
+/* Takes `n` sent bytes off the front of the queue. */
+static void consume(fw_outq *q, fw_pool *pool, size_t n)
+{
+    q->bytes -= n;
+    while (q->head != NULL && n >= q->head->left) {
+        fw_piece *p = q->head;
+        n -= p->left;
+        q->head = p->next;
+        piece_drop(p, pool);
+    }
+    if (q->head == NULL) {
+        q->tail = NULL;
+    } else {
+        if (q->head->kind != PIECE_FILE) /* send_file has moved the offset */
+            q->head->at += n;
+        q->head->left -= n;
+    }
+}
+
+static ssize_t send_memory(const fw_outq *q, int fd)
+{
+    const fw_piece *p = q->head;
+    if (fw_likely(p->next == NULL))
+        return send(fd, p->at, p->left, MSG_NOSIGNAL);
+    struct iovec iov[IOV_BATCH];
+    size_t n = 0;
+    for (; p != NULL && p->kind != PIECE_FILE && n < IOV_BATCH; p = p->next, n++) {
+        iov[n].iov_base = (void *)(uintptr_t)p->at;
+        iov[n].iov_len = p->left;
+    }
+    struct msghdr msg = {.msg_iov = iov, .msg_iovlen = n};
+    return sendmsg(fd, &msg, MSG_NOSIGNAL | (p != NULL ? MSG_MORE : 0));
+}
+
+/* sendfile(2) refuses some descriptors; their next bytes are read into a chunk in front of what is left. */
+static int file_to_chunk(fw_outq *q, fw_pool *pool)
+{
+    fw_piece *f = q->head;
+    fw_piece *c = chunk_take(pool, FW_CHUNK);
+    if (c == NULL)
+        return -ENOMEM;
+    size_t want = f->left < FW_CHUNK ? f->left : FW_CHUNK;
+    ssize_t n;
+    do
+        n = pread(f->fd, c->data, want, f->offset);
+    while (n < 0 && errno == EINTR);
+    if (n <= 0) {
+        int e = n < 0 ? errno : EIO;
+        piece_drop(c, pool);
+        return -e;
+    }
+    c->left = (size_t)n;
+    c->room -= (size_t)n;
+    f->offset += n;
+    f->left -= (size_t)n;
+    c->next = f;
+    q->head = c;
+    return FW_OK;
+}
+
+/* One attempt: bytes moved, or -1 with errno. */
+static ssize_t send_file(fw_piece *p, int fd)
+{
+    size_t want = p->left < FILE_BATCH ? p->left : FILE_BATCH;
+    fw_sigpipe signal;
+    fw_sigpipe_hold(&signal);
+#if defined(__linux__)
+    ssize_t n = sendfile(fd, p->fd, &p->offset, want);
+#else
+    off_t moved = (off_t)want;
+    int rc = sendfile(p->fd, fd, p->offset, &moved, NULL, 0);
+    ssize_t n = rc == 0 || moved > 0 ? (ssize_t)moved : -1;
+    if (n > 0)
+        p->offset += n;
+#endif
+    /* The reader may have gone when some had been sent: then the signal has come, and the error has not. */
+    fw_sigpipe_drop(&signal, n < 0 ? errno == EPIPE : (size_t)n < want);
+    return n;
+}
+
+static int flush_file(fw_outq *q, fw_pool *pool, int fd)
+{
+    ssize_t n = send_file(q->head, fd);
+    if (n > 0) {
+        consume(q, pool, (size_t)n);
+        return FW_OK;
+    }
+    if (n == 0)
+        return -EIO;
+    if (errno == EINTR)
+        return FW_OK;
+    if (errno == EINVAL || errno == ENOSYS || errno == ENOTSUP)
+        return file_to_chunk(q, pool);
+    return broken_or_retry(errno);
+}
+
+int fw_outq_flush(fw_outq *q, fw_pool *pool, int fd)
+{
+    while (q->head != NULL) {
+        fw_piece *p = q->head;
+        if (p->left == 0) { /* reserved and not used, or an empty file */
+            consume(q, pool, 0);
+            continue;
+        }
+        if (p->kind == PIECE_FILE) {
+            int rc = flush_file(q, pool, fd);
+            if (rc != FW_OK)
+                return rc;
+            continue;
+        }
+        ssize_t n = send_memory(q, fd);
+        if (n < 0) {
+            if (errno == EINTR)
+                continue;
+            return broken_or_retry(errno);
+        }
+        consume(q, pool, (size_t)n);
+    }
+    return FW_OK;
+}

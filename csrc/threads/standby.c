@@ -1,0 +1,299 @@
+/* standby.c - the standby thread: it leads while nobody else does, watches otherwise, and sends what has gathered. */
+#include "threads/standby.h"
+#include "io/conn_parts.h"
+#include "threads/crew.h"
+#include "io/store.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#define TICK_NS 1000000 /* between two looks */
+#define QUIET_TICKS 50  /* looks without anything to see before it sleeps */
+#define AWAY_US 5000    /* a thread that does not block may be away this long: the interpreter's switch interval */
+
+/* ---- what has gathered ------------------------------------------------------------------------------------------ */
+
+/* Sends what `t` has left to be sent, unless it is writing there right now. What a full socket does not take is sent when
+ * the poller says that it does. */
+static void send_for(fw_loop *l, fw_thread *t)
+{
+    if (!atomic_load(&t->pending) || pthread_mutex_trylock(&t->gate) != 0)
+        return;
+    fw_thread_pend(t, false); /* first: who begins to gather now says so anew */
+    fw_conn *c = atomic_load(&t->gathering);
+    if (c != NULL && fw_conn_send(c, &t->pool, &t->bytes_out) == FW_RETRY) {
+        fw_loop_lock(l);
+        fw_conn_arm(&l->hub, c);
+        fw_loop_unlock(l);
+    }
+    pthread_mutex_unlock(&t->gate);
+}
+
+/* Gives up the lock meanwhile: the threads live as long as the standby. */
+static void send_gathered(fw_loop *l)
+{
+    fw_loop_unlock(l);
+    for (fw_thread *t = l->crew.threads; t != NULL; t = t->next)
+        send_for(l, t);
+    fw_loop_lock(l);
+}
+
+/* ---- what is held ------------------------------------------------------------------------------------------------ */
+
+/* As many complete responses may be held as there are calls in a tick: each waits about that long at most, and none waits
+ * when calls are slow. */
+static void judge_pace(fw_loop *l, unsigned calls)
+{
+    fw_hub *h = &l->hub;
+    const unsigned most = calls < FW_HELD ? calls : FW_HELD;
+    atomic_store_explicit(&h->held_most, most, memory_order_relaxed);
+    if (h->nheld != 0 && (h->nheld > most || h->releases == l->crew.releases))
+        fw_hub_release(h, &h->pool, &h->stats.bytes_out);
+    l->crew.releases = h->releases;
+}
+
+/* ---- the standby leads ----------------------------------------------------------------------------------------- */
+
+/* Really blocked: the system says that it sleeps. */
+static bool is_blocked(const fw_thread *t)
+{
+    char path[64], text[512];
+    if (t->tid == 0)
+        return false;
+    snprintf(path, sizeof path, "/proc/self/task/%d/stat", t->tid);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return false;
+    ssize_t n = read(fd, text, sizeof text - 1);
+    close(fd);
+    if (n <= 0)
+        return false;
+    text[n] = '\0';
+    const char *name_end = strrchr(text, ')'); /* "TID (NAME) S ..." */
+    return name_end != NULL && name_end[1] == ' ' && (name_end[2] == 'S' || name_end[2] == 'D');
+}
+
+/* Waiting requests may be given to another thread than the one that is away. */
+static bool may_replace(const fw_crew *w)
+{
+    return w->away == NULL || !w->away->away || fw_deadline_us() - w->away_since >= AWAY_US || is_blocked(w->away);
+}
+
+/* Inline regime: gives the lead to the thread that claims it, or to an idle one if there is work for it. */
+static bool hand_over(fw_loop *l)
+{
+    fw_crew *w = &l->crew;
+    if (fw_in_pool(l))
+        return false;
+    fw_thread *t = w->claimant;
+    if (t == NULL) {
+        t = fw_idle_best(l);
+        if (t == NULL || l->hub.ready_head == NULL || !may_replace(w))
+            return false;
+    }
+    fw_lead_to(l, t);
+    if (t->idle)
+        fw_idle_call(l, t);
+    return true;
+}
+
+/* Large things that are sent are released by threads: an idle one is asked to. */
+static void have_released(fw_loop *l)
+{
+    fw_thread *t = l->crew.idle;
+    if (t == NULL || l->hub.pool.spent == NULL || fw_loop_pending(l))
+        return;
+    t->poked = true;
+    fw_idle_call(l, t);
+}
+
+static bool must_look_soon(fw_loop *l)
+{
+    const fw_crew *w = &l->crew;
+    return atomic_load(&w->pending) != 0 || (!fw_in_pool(l) && w->idle != NULL && l->hub.ready_head != NULL);
+}
+
+static void lead(fw_loop *l)
+{
+    fw_crew *w = &l->crew;
+    w->quiet = 0; /* the lead may go to a thread that is away */
+    judge_pace(l, 0);
+    fw_lead_call(l);
+    if (hand_over(l))
+        return;
+    have_released(l);
+    atomic_store(&w->resting, FW_REST_POLLING);
+    l->patience = must_look_soon(l) ? 1 : -1;
+    int rc = fw_loop_step(l);
+    atomic_store(&w->resting, FW_REST_NONE);
+    fw_loop_step_aside(l);
+    if (fw_unlikely(rc == FW_LOOP_WAKE))
+        fw_lead_poke_main(l, NULL);
+    else if (fw_unlikely(rc != FW_LOOP_ON))
+        fw_lead_end(l, rc == FW_LOOP_DONE ? FW_NEXT_DONE : rc);
+    if (!fw_loop_pending(l) && atomic_load(&w->pending) != 0)
+        send_gathered(l);
+}
+
+/* ---- the standby watches --------------------------------------------------------------------------------------- */
+
+static void step_in(fw_loop *l)
+{
+    l->crew.away = l->crew.leader;
+    l->crew.away_since = fw_deadline_us();
+    if (!l->crew.away->shown)
+        fw_lead_show(l, l->crew.away, l->crew.away_since - TICK_NS / 1000);
+    fw_lead_to_standby(l);
+    fw_hub_flush_ready(&l->hub);
+}
+
+static void look(fw_loop *l)
+{
+    fw_crew *w = &l->crew;
+    const unsigned calls = w->calls - w->seen;
+    const bool away = w->lead == FW_LEAD_THREAD && !w->attended;
+    const bool slow = away && calls == 0;
+    w->seen = w->calls;
+    w->quiet = away || calls != 0 ? 0 : w->quiet + 1;
+    fw_lead_score(l, slow, calls);
+    if (slow)
+        step_in(l);
+    else
+        judge_pace(l, calls);
+}
+
+#if defined(__APPLE__)
+
+static int open_condition(pthread_cond_t *c)
+{
+    return pthread_cond_init(c, NULL);
+}
+
+static void wait_tick(pthread_cond_t *c, pthread_mutex_t *m)
+{
+    const struct timespec tick = {.tv_nsec = TICK_NS};
+    pthread_cond_timedwait_relative_np(c, m, &tick);
+}
+
+#else
+
+static int open_condition(pthread_cond_t *c)
+{
+    pthread_condattr_t how;
+    int rc = pthread_condattr_init(&how);
+    if (rc != 0)
+        return rc;
+    if ((rc = pthread_condattr_setclock(&how, CLOCK_MONOTONIC)) == 0)
+        rc = pthread_cond_init(c, &how);
+    pthread_condattr_destroy(&how);
+    return rc;
+}
+
+static void wait_tick(pthread_cond_t *c, pthread_mutex_t *m)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_nsec += TICK_NS;
+    if (until.tv_nsec >= 1000000000) {
+        until.tv_nsec -= 1000000000;
+        until.tv_sec++;
+    }
+    pthread_cond_timedwait(c, m, &until);
+}
+
+#endif
+
+/* Waits a tick, or until it is needed if all is quiet. */
+static void doze(fw_loop *l)
+{
+    fw_crew *w = &l->crew;
+    if (w->quiet >= QUIET_TICKS && atomic_load(&w->pending) == 0) {
+        atomic_store(&w->resting, FW_REST_ASLEEP);
+        if (atomic_load(&w->pending) == 0)
+            fw_loop_wait(l, &w->wake);
+        atomic_store(&w->resting, FW_REST_NONE);
+        w->quiet = 0;
+        w->seen = w->calls - 1; /* the call that has woken us has just begun */
+        if (w->lead == FW_LEAD_STANDBY || w->quit)
+            return;
+    }
+    fw_loop_signal_all(l);
+    wait_tick(&w->wake, &l->lock);
+}
+
+static void watch(fw_loop *l)
+{
+    fw_crew *w = &l->crew;
+    doze(l);
+    if (w->quit || w->lead == FW_LEAD_STANDBY)
+        return;
+    if (atomic_load(&w->pending) != 0)
+        send_gathered(l);
+    look(l);
+}
+
+/* ---- life ------------------------------------------------------------------------------------------------------ */
+
+static void *live(void *arg)
+{
+    fw_loop *l = arg;
+    pthread_mutex_lock(&l->lock);
+    while (!l->crew.quit) {
+        if (l->crew.lead == FW_LEAD_STANDBY)
+            lead(l);
+        else
+            watch(l);
+    }
+    pthread_mutex_unlock(&l->lock);
+    return NULL;
+}
+
+int fw_standby_start(fw_loop *l)
+{
+    fw_crew *w = &l->crew;
+    sigset_t all, before;
+    int rc = open_condition(&w->wake);
+    if (rc != 0)
+        return -rc;
+    fw_store_open(l);
+    w->quit = false;
+    w->running = true;
+    l->hub.shares = true;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before); /* signals are the application's threads' */
+    rc = pthread_create(&w->standby, NULL, live, l);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (rc != 0) {
+        w->running = l->hub.shares = false;
+        pthread_cond_destroy(&w->wake);
+        fw_store_close(l);
+    }
+    return -rc;
+}
+
+void fw_standby_need(fw_loop *l)
+{
+    fw_loop_lock(l);
+    fw_crew_wake_standby(l);
+    fw_loop_unlock(l);
+}
+
+void fw_standby_stop(fw_loop *l)
+{
+    fw_crew *w = &l->crew;
+    if (!w->running)
+        return;
+    fw_loop_lock(l);
+    w->quit = true;
+    pthread_cond_signal(&w->wake);
+    fw_loop_kick(l);
+    fw_loop_unlock(l);
+    pthread_join(w->standby, NULL);
+    pthread_cond_destroy(&w->wake);
+    w->running = l->hub.shares = false;
+    fw_store_close(l);
+}

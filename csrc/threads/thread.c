@@ -1,0 +1,400 @@
+/* thread.c - an application thread: pulling turns, handing back, output, waiting. */
+#include "threads/thread.h"
+#include "observe/access_log.h"
+#include "threads/crew.h"
+#include "threads/standby.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#if defined(__linux__)
+#include <sys/syscall.h>
+#endif
+
+/* ---- life ------------------------------------------------------------------------------------------------------ */
+
+fw_thread *fw_thread_open(fw_loop *l)
+{
+    fw_thread *t = calloc(1, sizeof *t);
+    if (t == NULL)
+        return NULL;
+    t->loop = l;
+    t->main = l->crew.threads == NULL;
+    for (const fw_thread *other = l->crew.threads; other != NULL; other = other->next)
+        t->index++;
+    pthread_cond_init(&t->wake, NULL);
+    pthread_mutex_init(&t->gate, NULL);
+    *l->crew.last = t;
+    l->crew.last = &t->next;
+    return t;
+}
+
+void fw_thread_close_all(fw_loop *l)
+{
+    for (fw_thread *t = l->crew.threads, *next; t != NULL; t = next) {
+        next = t->next;
+        while (t->buried != NULL) {
+            fw_conn *c = t->buried;
+            t->buried = c->link;
+            free(c);
+        }
+        while (fw_pool_spent(&t->pool) != NULL)
+            ;
+        fw_pool_close(&t->pool);
+        pthread_cond_destroy(&t->wake);
+        pthread_mutex_destroy(&t->gate);
+        free(t);
+    }
+    l->crew.threads = NULL;
+    l->crew.last = &l->crew.threads;
+}
+
+void fw_thread_attach(fw_thread *t)
+{
+#if defined(__linux__)
+    t->tid = (int)syscall(SYS_gettid);
+#else
+    (void)t;
+#endif
+}
+
+/* ---- what the loop has for this thread to release --------------------------------------------------------------- */
+
+static bool has_litter(const fw_hub *h)
+{
+    return h->pool.spent != NULL || h->buried != NULL || h->memos.nretired != 0;
+}
+
+/* Under the lock: takes over what is to be released, so that it can be done without. While the thread gathers its pool is
+ * shared with the standby, and the gate is not for those who hold the lock. */
+static void take_litter(fw_thread *t)
+{
+    fw_hub *h = &t->loop->hub;
+    if (atomic_load_explicit(&t->gathering, memory_order_relaxed) == NULL && t->pool.spent == NULL) {
+        t->pool.spent = h->pool.spent;
+        h->pool.spent = NULL;
+    }
+    if (t->buried == NULL) {
+        t->buried = h->buried;
+        h->buried = NULL;
+    }
+    t->retired = h->memos.nretired != 0;
+}
+
+void fw_thread_clear_up(fw_thread *t)
+{
+    fw_loop *l = t->loop;
+    fw_loop_abandon(l);
+    fw_hub_reap(&l->hub);
+    fw_memos_clear(&l->hub.memos);
+    take_litter(t);
+}
+
+bool fw_thread_call(fw_thread *t, fw_board_call *to)
+{
+    fw_loop *l = t->loop;
+    fw_loop_lock(l);
+    const bool shown = t->shown;
+    if (shown)
+        memcpy(to, &l->board->calls[t->index], sizeof *to);
+    fw_loop_unlock(l);
+    return shown;
+}
+
+void *fw_thread_spent(fw_thread *t)
+{
+    fw_thread_open_gate(t);
+    void *owner = fw_pool_spent(&t->pool);
+    fw_thread_close_gate(t);
+    if (owner == NULL && fw_unlikely(t->buried != NULL)) {
+        fw_conn *c = t->buried;
+        t->buried = c->link;
+        owner = c->peer;
+        free(c);
+    }
+    if (owner == NULL && fw_unlikely(t->retired)) {
+        fw_loop_lock(t->loop);
+        owner = fw_memo_retired(&t->loop->hub.memos);
+        fw_loop_unlock(t->loop);
+        t->retired = owner != NULL;
+    }
+    return owner;
+}
+
+/* ---- gathering ------------------------------------------------------------------------------------------------- */
+
+void fw_thread_pend(fw_thread *t, bool pending)
+{
+    if (atomic_exchange(&t->pending, pending) == pending)
+        return;
+    if (pending)
+        atomic_fetch_add(&t->loop->crew.pending, 1);
+    else
+        atomic_fetch_sub(&t->loop->crew.pending, 1);
+}
+
+/* The queue is the owner's alone again. */
+static void end_gathering(fw_thread *t)
+{
+    if (fw_likely(atomic_load_explicit(&t->gathering, memory_order_relaxed) == NULL))
+        return;
+    pthread_mutex_lock(&t->gate);
+    atomic_store(&t->gathering, NULL);
+    fw_thread_pend(t, false);
+    pthread_mutex_unlock(&t->gate);
+}
+
+int fw_thread_gather(fw_thread *t, fw_conn *c)
+{
+    if (atomic_load_explicit(&c->broken, memory_order_relaxed))
+        return -EPIPE;
+    if (atomic_load_explicit(&t->gathering, memory_order_relaxed) == NULL)
+        atomic_store(&t->gathering, c);
+    if (!atomic_load(&t->pending)) {
+        fw_thread_pend(t, true);
+        if (atomic_load(&t->loop->crew.resting) != FW_REST_NONE)
+            fw_standby_need(t->loop);
+    }
+    return FW_OK;
+}
+
+/* ---- output ---------------------------------------------------------------------------------------------------- */
+
+int fw_thread_send(fw_thread *t, fw_conn *c)
+{
+    int rc = fw_conn_send(c, &t->pool, &t->bytes_out);
+    if (rc != FW_RETRY && fw_unlikely(atomic_load_explicit(&t->pending, memory_order_relaxed)))
+        fw_thread_pend(t, false);
+    return rc;
+}
+
+int fw_thread_pass(fw_thread *t, fw_conn *c, bool more)
+{
+    const size_t mark = atomic_load_explicit(&t->loop->hub.mark, memory_order_relaxed);
+    if (fw_unlikely(mark < t->loop->hub.cfg.high_water) && !c->limited)
+        fw_conn_limit_unsent(c);
+    fw_thread_open_gate(t);
+    int rc = fw_thread_send(t, c);
+    const bool below = rc == FW_RETRY && fw_outq_held(&c->out) < mark;
+    if (rc == FW_OK && more && fw_unlikely(mark == 0) && !fw_conn_has_room(c))
+        rc = FW_RETRY;
+    fw_thread_close_gate(t);
+    /* The application goes on, perhaps for long: the standby awaits the socket (PEP 3333: no block is delayed). */
+    return below ? fw_thread_gather(t, c) : rc;
+}
+
+/* ---- turns ----------------------------------------------------------------------------------------------------- */
+
+static bool pull(fw_thread *t, fw_conn **out)
+{
+    fw_loop *l = t->loop;
+    if (fw_unlikely(l->crew.lead == FW_LEAD_STANDBY))
+        fw_lead_claim(l, t);
+    fw_conn *c = fw_conn_pull(&l->hub, &t->owner, fw_lead_allows(l, t));
+    if (c == NULL)
+        return false;
+    t->parked -= c->turn != FW_TURN_REQUEST;
+    *out = t->conn = c;
+    if (fw_unlikely(c->out.head != NULL)) { /* a pipelined response waits to share a send: not for long */
+        atomic_store(&t->gathering, c);
+        fw_thread_pend(t, true);
+    }
+    fw_lead_depart(l, t);
+    return true;
+}
+
+/* What the leader's step has brought. True: `*rc` is to be returned. */
+static bool step(fw_thread *t, int *rc)
+{
+    fw_loop *l = t->loop;
+    l->patience = -1;
+    *rc = fw_loop_step(l);
+    fw_loop_step_aside(l);
+    if (fw_unlikely(l->hub.called))
+        fw_lead_call(l);
+    if (fw_likely(*rc == FW_LOOP_ON))
+        return false;
+    if (*rc == FW_LOOP_WAKE) {
+        *rc = FW_NEXT_WAKE;
+        return fw_lead_poke_main(l, t);
+    }
+    fw_lead_end(l, *rc == FW_LOOP_DONE ? FW_NEXT_DONE : *rc);
+    return false;
+}
+
+/* Under the lock: the next request is to be run at once. */
+static bool has_more(const fw_thread *t)
+{
+    const fw_loop *l = t->loop;
+    return l->crew.leader == t && (l->hub.ready_head != NULL || fw_loop_pending(l));
+}
+
+static void release_held(fw_thread *t)
+{
+    fw_hub *h = &t->loop->hub;
+    if (h->nheld != 0)
+        fw_hub_release(h, &t->pool, &t->bytes_out);
+}
+
+static int take_turn(fw_thread *t, bool hasty, fw_conn **out)
+{
+    fw_loop *l = t->loop;
+    int rc;
+    for (;;) {
+        if (fw_unlikely(t->parked != 0) && !hasty) {
+            fw_loop_flush_access(l); /* first: who is called while it has no lock is not asleep yet */
+            if (fw_lead_pass_on(l, t)) {
+                fw_idle_wait(l, t);
+                continue;
+            }
+        }
+        if (pull(t, out))
+            return FW_NEXT_TURN;
+        if (fw_unlikely(t->poked)) {
+            t->poked = false;
+            return FW_NEXT_WAKE;
+        }
+        if (fw_unlikely(l->over))
+            return l->result;
+        if (fw_likely(fw_lead_take(l, t))) {
+            if (!fw_loop_pending(l)) {
+                release_held(t);
+                if (hasty)
+                    return FW_RETRY;
+                if (l->hub.pool.spent != NULL) /* nothing of the size of a response is kept while we wait */
+                    return FW_NEXT_WAKE;
+            }
+            if (step(t, &rc))
+                return rc;
+        } else {
+            if (hasty)
+                return FW_RETRY;
+            if (!fw_loop_flush_access(l))
+                fw_idle_wait(l, t);
+        }
+    }
+}
+
+/* Under the lock: counts what the thread has done since it was here last; `done`: it has finished what it had a turn for. */
+static void come_back(fw_thread *t, bool done)
+{
+    fw_loop *l = t->loop;
+    t->away = false;
+    t->conn = NULL;
+    l->hub.stats.bytes_out += t->bytes_out;
+    t->bytes_out = 0;
+    if (fw_unlikely(t->timed || t->shown))
+        fw_lead_judge(l, t, done);
+}
+
+/* Before the lock is taken: what is queued is sent, unless the answer to a pipelined request may share the send, or
+ * (`more`) it may be held. And a body in a file is let go: to free the pages of a gigabyte takes the system a tenth of a
+ * second. */
+static void send_last(fw_thread *t, fw_conn *c, bool keep, bool more)
+{
+    end_gathering(t);
+    const bool pipelined = keep && c->in != NULL && c->in->pos != c->in->len;
+    if (c->out.head != NULL && !pipelined && !(more && fw_conn_may_hold(&t->loop->hub, c)))
+        fw_thread_send(t, c);
+    if (fw_unlikely(c->req != NULL && c->req->body.fd >= 0))
+        fw_body_close(&c->req->body);
+}
+
+/* Lines of the access log that must not wait for a pause: many, or of calls that may be long. */
+static void flush_due(fw_loop *l)
+{
+    fw_batch *b = &l->hub.cfg.access->batch;
+    const size_t n = fw_batch_len(b);
+    if (n >= FW_BATCH_DUE || (n != 0 && atomic_load_explicit(&l->crew.pool, memory_order_relaxed)))
+        fw_batch_flush(b);
+}
+
+int fw_thread_next(fw_thread *t, fw_conn *done, bool keep, bool cut, bool hasty, fw_conn **out)
+{
+    fw_loop *l = t->loop;
+    if (done != NULL)
+        send_last(t, done, keep, t->more);
+    if (fw_unlikely(l->hub.cfg.access != NULL) && !hasty)
+        flush_due(l);
+    fw_loop_lock(l);
+    come_back(t, done != NULL);
+    if (done != NULL)
+        fw_conn_finish(&l->hub, done, keep, cut, has_more(t));
+    if (fw_unlikely(l->hub.nheld >= atomic_load_explicit(&l->hub.held_most, memory_order_relaxed)))
+        release_held(t);
+    const int rc = take_turn(t, hasty, out);
+    if (fw_unlikely(rc == FW_NEXT_WAKE))
+        fw_lead_leave(l, t);
+    if (fw_unlikely(has_litter(&l->hub)))
+        take_litter(t);
+    if (fw_unlikely(l->hub.called || fw_in_pool(l)))
+        fw_lead_call(l);
+    fw_loop_unlock(l);
+    return rc;
+}
+
+void fw_thread_finish(fw_thread *t, fw_conn *done, bool keep, bool cut)
+{
+    fw_loop *l = t->loop;
+    send_last(t, done, keep, false);
+    fw_loop_lock(l);
+    come_back(t, true);
+    fw_conn_finish(&l->hub, done, keep, cut, false);
+    fw_lead_leave(l, t);
+    fw_lead_call(l);
+    fw_loop_unlock(l);
+}
+
+void fw_thread_enter(fw_thread *t)
+{
+    fw_loop *l = t->loop;
+    t->at_door = false;
+    atomic_fetch_sub(&l->crew.door, 1);
+    t->entered = fw_deadline_us();
+    if (atomic_load(&l->hub.nready) == 0)
+        return;
+    fw_loop_lock(l);
+    fw_lead_call(l);
+    fw_loop_unlock(l);
+}
+
+void fw_thread_suspend(fw_thread *t, fw_conn *c, void *user)
+{
+    fw_loop *l = t->loop;
+    end_gathering(t);
+    fw_loop_lock(l);
+    t->parked++;
+    fw_conn_suspend(&l->hub, c, user);
+    if (l->hub.called)
+        fw_lead_call(l);
+    fw_loop_unlock(l);
+}
+
+int fw_thread_wait(fw_thread *t, fw_conn *c)
+{
+    fw_loop *l = t->loop;
+    int rc = -EPIPE;
+    end_gathering(t);
+    fw_loop_lock(l);
+    if (!c->broken && !l->over) {
+        rc = FW_OK;
+        fw_lead_give_up(l, t);
+        const uint64_t began = fw_lead_pause(l, t);
+        fw_conn_wait(&l->hub, c);
+        fw_loop_remind(l);
+        while (c->state == FW_STATE_SUSPENDED && !t->poked && !l->over)
+            fw_loop_wait(l, &t->wake);
+        fw_lead_proceed(l, t, began);
+    }
+    if (c->state == FW_STATE_SUSPENDED) {
+        fw_conn_take_back(c);
+        rc = l->over ? -EPIPE : FW_RETRY; /* over: nobody polls any more */
+    }
+    if (c->broken)
+        rc = -EPIPE;
+    if (rc == FW_RETRY) /* else what it was poked for is still to be looked at */
+        t->poked = false;
+    fw_loop_unlock(l);
+    return rc;
+}
