@@ -38,7 +38,7 @@ test: build ## run the suite, with ARGS
 
 ctest: build ## run the C core's unit tests under sanitizers, and check the model of its threads
 	$(call need,test)
-	python -m pytest tests/test_c_units.py tests/test_races.py tests/test_model.py $(ARGS)
+	python -m pytest tests/threads/test_c_units.py tests/threads/test_races.py tests/threads/test_model.py $(ARGS)
 
 stress: $(VENV)/bin/python ## run the programs that look for races 200 times each, cores oversubscribed, with ARGS
 	$(call need,test)
@@ -91,7 +91,7 @@ dist: $(VENV)/bin/python ## build sdist and wheel into dist/
 
 dist-test: $(VENV)/bin/python ## build, install and start the package on every Python found
 	$(call need,test)
-	FASTWSGI_EVERY_PYTHON=1 python -m pytest tests/test_packaging.py $(ARGS)
+	FASTWSGI_EVERY_PYTHON=1 python -m pytest tests/project/test_packaging.py $(ARGS)
 
 strict-apps: build ## run applications from PyPI under --strict-wsgi; ARGS=--write renews the table in docs/strict.md
 	python scripts/strict_apps $(ARGS)

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 TESTS = Path(__file__).resolve().parent.parent / "tests"
-sys.path.insert(0, str(TESTS))
+sys.path[:0] = [str(TESTS), str(TESTS / "threads")]
 
 from apps.ahead import cores  # noqa: E402
 from test_c_units import SANITIZERS, build, httptools_module, link  # noqa: E402

@@ -1,4 +1,4 @@
-/* race.c - threads, a standby and clients of all kinds at once, for a sanitizer that sees races (tests/test_races.py).
+/* race.c - threads, a standby and clients of all kinds at once, for a sanitizer that sees races (tests/threads/test_races.py).
  *
  * Each client draws what it does: it asks, pipelines, reads slowly, talks nonsense, leaves in the midst. Meanwhile time
  * passes, and deadlines with it. At the end everybody is answered, the loop stops with requests on their way, and all

@@ -10,5 +10,6 @@ Rule: a case is data - bytes in, outcomes out - and knows no server; `runner` kn
     peers.py    the other servers: how to install and how to start them
     matrix.py   the same suite against all of them, written to docs/conformance.md
 
-`python tests/conformance` runs the matrix; `tests/test_conformance.py` runs the suite against ours.
+`python tests/conformance` runs the matrix; `tests/http/test_conformance.py` runs the suite against
+ours.
 """

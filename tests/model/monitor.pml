@@ -1,5 +1,5 @@
 /* monitor.pml - the rules of csrc/threads/standby.h as a model for spin: application threads, the standby, and an environment
- * that makes REQUESTS requests and then stops the loop. tests/test_model.py checks it.
+ * that makes REQUESTS requests and then stops the loop. tests/threads/test_model.py checks it.
  *
  * What a thread does under loop->lock without giving it up is one atomic block here, begun by HOLD and ended by RELEASE,
  * where fw_loop_unlock looks whether the polling leader must be kicked. What runs without the lock, and what the standby

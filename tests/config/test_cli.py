@@ -59,7 +59,7 @@ def test_help_and_print_config_need_neither_core_nor_anything_slow() -> None:
             "print([m for m in sys.modules if m.startswith('fastwsgi._core') or m in "
             "('logging', 'socket', 'asyncio', 'importlib.metadata', 'httptools')])")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True,
-                          timeout=60, cwd=Path(__file__).parent.parent)
+                          timeout=60, cwd=Path(__file__).parents[2])
     assert done.stdout.strip() == "[]", done.stderr
 
 

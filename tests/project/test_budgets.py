@@ -17,7 +17,7 @@ from apps import benchmarks  # noqa: F401
 
 from bench import budgets, callgrind, peers
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 pytestmark = [
     pytest.mark.slow,

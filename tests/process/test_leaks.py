@@ -16,7 +16,7 @@ from apps.client import Address, Client, chunked, fetch, request
 
 from fastwsgi.testing import spawn
 
-TESTS = Path(__file__).parent
+TESTS = Path(__file__).parents[1]
 ROUNDS = 1000
 WARM_UP = 150
 

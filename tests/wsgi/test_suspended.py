@@ -24,7 +24,7 @@ from fastwsgi.testing import serve, spawn
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
-TESTS = Path(__file__).parent
+TESTS = Path(__file__).parents[1]
 SOON = 0.3
 LATER = 60.0
 BLOCK = 65536

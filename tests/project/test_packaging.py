@@ -23,7 +23,7 @@ from apps.ahead import cores
 
 import fastwsgi
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 LEFT_BEHIND = shutil.ignore_patterns(
     ".git", ".venv", "build", "dist", "site", "*.so", "*.egg-info", "__pycache__", ".*_cache",
     ".hypothesis",

@@ -28,7 +28,7 @@ from fastwsgi.testing import serve, spawn
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-TESTS = Path(__file__).parent
+TESTS = Path(__file__).parents[1]
 BINARY = [("Content-Type", "application/octet-stream")]
 
 

@@ -22,15 +22,15 @@ from xml.sax.saxutils import XMLGenerator
 import pytest
 from apps import contract
 from apps.client import Client, fetch, request
+from apps.frameworks import FORM, URLENCODED, installable
 from conformance import servers
 from conformance.cases import all_cases
 from conformance.servers import Bench
-from test_frameworks import FORM, URLENCODED, installable
 
 import fastwsgi.demo
 from fastwsgi.testing import Process, serve, spawn
 
-TESTS = Path(__file__).parent
+TESTS = Path(__file__).parents[1]
 TEXT = [("Content-Type", "text/plain")]
 
 Start = Callable[..., Any]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 CSRC = ROOT / "csrc"
 CORE = ROOT / "fastwsgi" / "_core"
 HEADERS = sorted(CSRC.rglob("*.h"))

@@ -26,7 +26,7 @@ from fastwsgi import testing
 
 pytestmark = needs_injection
 
-TESTS = Path(__file__).parent
+TESTS = Path(__file__).parents[1]
 
 # Nobody may notice these.
 BEARABLE = {

@@ -26,7 +26,7 @@ from fastwsgi.strict.report import NOWHERE, Place, Reports, of_callable
 from fastwsgi.strict.rules import RULES
 from fastwsgi.testing import Server, raw, serve, spawn
 
-MISUSE = Path(__file__).parent / "apps" / "misuse.py"
+MISUSE = Path(__file__).parents[1] / "apps" / "misuse.py"
 REPORT = re.compile(r"strict WSGI: .* \[([a-z0-9-]+); [^]]+\], (.*)$")
 BODY = b"a=1&b=2"
 

@@ -22,7 +22,7 @@ from fastwsgi.testing import Server, serve, spawn
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
-TESTS = Path(__file__).parent
+TESTS = Path(__file__).parents[1]
 SOON = 0.3
 HEALTH = "/healthz"
 

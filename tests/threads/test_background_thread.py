@@ -17,7 +17,7 @@ from apps.client import TIMEOUT, Client, fetch, request
 
 from fastwsgi.testing import Process, spawn
 
-TESTS = Path(__file__).parent
+TESTS = Path(__file__).parents[1]
 QUESTIONS = bytes(range(50))
 
 

@@ -22,7 +22,7 @@ from apps.held import Held
 
 from fastwsgi.testing import spawn
 
-TESTS = Path(__file__).parent
+TESTS = Path(__file__).parents[1]
 LATER = 60.0
 HEALTH = "/healthz"
 

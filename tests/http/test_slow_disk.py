@@ -24,7 +24,7 @@ from apps.faults import Injected, needs_injection
 
 from fastwsgi.testing import Process, environment, spawn
 
-TESTS = Path(__file__).parent
+TESTS = Path(__file__).parents[1]
 MEMORY = 65536
 LARGE = 1 << 20
 BODY = bytes(range(256)) * (LARGE // 256)

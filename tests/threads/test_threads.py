@@ -25,7 +25,7 @@ from fastwsgi.testing import serve, spawn
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
-TESTS = Path(__file__).parent
+TESTS = Path(__file__).parents[1]
 COUNTS = [1, 2, 4, 32]
 
 

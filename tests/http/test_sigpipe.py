@@ -18,7 +18,7 @@ from apps.gated import Gate
 
 from fastwsgi.testing import environment, spawn
 
-TESTS = Path(__file__).parent
+TESTS = Path(__file__).parents[1]
 APP = "apps.sigpipe:app"
 
 

@@ -17,7 +17,7 @@ import pytest
 from apps.ahead import ahead, chosen
 from test_c_units import CC
 
-MODEL = Path(__file__).parent / "model" / "monitor.pml"
+MODEL = Path(__file__).parents[1] / "model" / "monitor.pml"
 STUCK = "invalid end state"
 ENDLESS = "non-progress cycle"
 DEEPEST = "-m100000"

@@ -10,7 +10,6 @@ import hashlib
 import http.client
 import json
 import socket
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
@@ -18,34 +17,11 @@ from urllib.parse import quote
 import pytest
 from apps import contract
 from apps.client import Client, chunked
+from apps.frameworks import FORM, URLENCODED, installable
 
 from fastwsgi.testing import spawn
 
-TESTS = Path(__file__).parent
-
-# Framework -> (first Python that it no longer installs on, reason); None while it installs on
-# every Python that the server supports.
-FRAMEWORKS: dict[str, tuple[tuple[int, int], str] | None] = {
-    "bottle": None,
-    "cherrypy": None,
-    "django": None,
-    "falcon": None,
-    "flask": None,
-    "morepath": None,
-    "pyramid": None,
-    "webob": None,
-    "webpy": ((3, 15), "web.py 0.76 declares Requires-Python <3.15"),
-    "werkzeug": None,
-}
-
-
-def installable() -> list[str]:
-    return [
-        name
-        for name, excluded in FRAMEWORKS.items()
-        if excluded is None or sys.version_info < excluded[0]
-    ]
-
+TESTS = Path(__file__).parents[1]
 
 @pytest.fixture(scope="module", params=installable())
 def server(request: pytest.FixtureRequest) -> Iterator[tuple[str, int]]:
@@ -98,9 +74,7 @@ def test_head_has_no_body_and_keeps_the_connection_in_step(server: tuple[str, in
         assert client.fetch("/").body.decode() == contract.HELLO
 
 
-FORM = b"name=Ada+L.&colour=bleu+fonc%C3%A9"
 FORM_TEXT = contract.form_summary("Ada L.", "bleu foncé")
-URLENCODED = "application/x-www-form-urlencoded"
 
 
 def test_reads_a_posted_form(connection: http.client.HTTPConnection) -> None:

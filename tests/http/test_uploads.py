@@ -22,7 +22,7 @@ from apps.held import Held
 
 from fastwsgi.testing import Process, spawn
 
-TESTS = Path(__file__).parent
+TESTS = Path(__file__).parents[1]
 MEMORY = 65536
 LARGE = 64 << 20
 PIECE = b"0123456789abcdef" * 65536

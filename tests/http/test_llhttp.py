@@ -20,11 +20,11 @@ import pytest
 from fastwsgi import testing
 from fastwsgi._core import native
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 COMPILER = shutil.which("cc")
 needs_compiler = pytest.mark.skipif(COMPILER is None, reason="no C compiler on this machine")
 
-FUNCTIONS = re.findall(r'"(llhttp_\w+)"', (ROOT / "csrc" / "llhttp.c").read_text("utf-8"))
+FUNCTIONS = re.findall(r'"(llhttp_\w+)"', (ROOT / "csrc/http/llhttp.c").read_text("utf-8"))
 
 FORWARD = r"""
 #include <dlfcn.h>

@@ -14,7 +14,7 @@ from apps import benchmarks  # noqa: F401
 
 from bench import publish, report, worst
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 
 

@@ -22,7 +22,7 @@ from fastwsgi.testing import Process, environment, raw, spawn
 
 Project = Callable[..., Path]
 
-EXAMPLES = Path(__file__).parent.parent / "examples"
+EXAMPLES = Path(__file__).parents[2] / "examples"
 GET = b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
 
 APP = """

@@ -27,7 +27,7 @@ from fastwsgi.testing import Process, raw, spawn
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
-TESTS = Path(__file__).parent
+TESTS = Path(__file__).parents[1]
 BODY_MEMORY = 1000
 
 

@@ -22,7 +22,7 @@ from apps.client import TIMEOUT, Client, chunked, fetch, request
 
 from fastwsgi.testing import spawn
 
-TESTS = Path(__file__).parent
+TESTS = Path(__file__).parents[1]
 
 # A proxy is part of the platform: where there is none, only continuous integration insists.
 pytestmark = pytest.mark.skipif(
