@@ -35,7 +35,7 @@ DUMP = signal.SIGUSR2
 LEAVING = 2.0
 """Seconds that a worker in which nothing but given up requests is left may take to end."""
 _PACKAGE = os.path.dirname(os.path.dirname(__file__)) + os.sep
-_SERVES = os.path.join(_PACKAGE, "process.py")
+_SERVES = os.path.join(_PACKAGE, "worker", "process.py")
 
 
 def grace(timeout: float) -> float:
