@@ -293,11 +293,11 @@ _TABLE = (
         "another account needs",
         metavar="MODE"),
     Setting(
-        "user", "system", ("-u", "--user"), None, values.account,
+        "user", "system", ("-u", "--user"), None, values.user,
         "user the workers change to; the master stays who it is, so this needs root",
         metavar="USER"),
     Setting(
-        "group", "system", ("-g", "--group"), None, values.accounts,
+        "group", "system", ("-g", "--group"), None, values.group,
         "group the workers change to; left out, it is the main group of --user, which a number "
         "without an account has not",
         metavar="GROUP"),

@@ -221,14 +221,14 @@ def mode(value: object) -> int | None:
     return value
 
 
-def account(value: object) -> str | int | None:
+def user(value: object) -> str | int | None:
     """Convert the name or number of a user; None means: the one who started the server."""
     import pwd
 
     return _known(value, "user", lambda name: pwd.getpwnam(name).pw_uid)
 
 
-def accounts(value: object) -> str | int | None:
+def group(value: object) -> str | int | None:
     """Convert the name or number of a group; None means: the one of the starting process."""
     import grp
 
