@@ -140,7 +140,7 @@ _TABLE = (
         "makes requests wait beside an idle CPU",
         const=True),
     Setting(
-        "warmup", "processes", ("--warmup",), "", values.request_path,
+        "warmup", "processes", ("--warmup",), "", values.url_target,
         "path that is requested from the application before its worker counts as ready; answered "
         "with a status of 500 or more, the worker counts as failed, which keeps the old workers "
         "of a reload",
@@ -268,7 +268,7 @@ _TABLE = (
         metavar="LEVEL"),
 
     Setting(
-        "health_path", "metrics", ("--health-path",), "", values.target,
+        "health_path", "metrics", ("--health-path",), "", values.url_path,
         "path that the worker answers itself with 200 'ok', even while every application thread "
         "is busy; 503 once it is stopping, so that a load balancer looks elsewhere",
         metavar="PATH", core=True),

@@ -125,14 +125,6 @@ def pinning(value: object) -> bool:
     return wanted
 
 
-def request_path(value: object) -> str:
-    """Convert the target of a request (RFC 9112 origin-form), or the empty text for none."""
-    path = text(value)
-    if path and (not path.startswith("/") or any(ord(c) <= 32 or ord(c) >= 127 for c in path)):
-        raise ValueError(f"empty or a path that begins with '/', not {value!r}")
-    return path
-
-
 def _either(words: Iterable[str]) -> str:
     *head, last = words
     return f"{', '.join(head)} or {last}" if head else last
@@ -250,21 +242,26 @@ def _known(value: object, kind: str, find: Callable[[str], int]) -> str | int | 
         raise ValueError(f"the name or number of a {kind}, not {value!r}") from None
 
 
-def mount(value: object) -> str:
-    """Convert SCRIPT_NAME (PEP 3333): empty, or a path that begins with ``/``."""
-    path = text(value).rstrip("/")
-    if path and (not path.startswith("/") or any(ord(c) <= 32 or ord(c) >= 127 for c in path)):
-        raise ValueError(f"empty or a path that begins with '/', not {value!r}")
-    return path
+def url_path(value: object, also: str = "") -> str:
+    """Convert a path as requests ask for it: empty, or ``/`` and visible ASCII.
 
-
-def target(value: object) -> str:
-    """Convert a path that a request line asks for: empty, or ``/`` and visible ASCII, no query."""
+    ``?`` and ``#``, which end a path, are refused unless they are in ``also``.
+    """
     path = text(value)
-    if path and (not path.startswith("/") or any(
-            not 33 <= ord(c) <= 126 or c in "?#" for c in path)):
+    if path and not (path.startswith("/") and all(
+            "!" <= c <= "~" and (c not in "?#" or c in also) for c in path)):
         raise ValueError(f"empty or a path that begins with '/', not {value!r}")
     return path
+
+
+def url_target(value: object) -> str:
+    """Convert a path that a query may follow."""
+    return url_path(value, "?#")
+
+
+def mount(value: object) -> str:
+    """Convert SCRIPT_NAME (PEP 3333), which is decoded and has no slash at its end."""
+    return url_path(value, "?#").rstrip("/")
 
 
 def worker_class(value: object) -> str:
