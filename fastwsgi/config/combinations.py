@@ -35,6 +35,11 @@ def check_together(config: Any) -> None:
         raise ConfigError(
             f"reload_engine inotify (from {config.origin('reload_engine')}) needs the "
             "watchfiles library: pip install fastwsgi[reload]")
+    if config.warmup and config.script_name and not _is_below(config.warmup, config.script_name):
+        raise ConfigError(
+            f"warmup {config.warmup!r} (from {config.origin('warmup')}) is not below script_name "
+            f"{config.script_name!r} (from {config.origin('script_name')}): a client would be "
+            "answered 404")
     for name, needed in IDLE_WITHOUT.items():
         if (getattr(config, name) != SETTINGS[name].default
                 and getattr(config, needed) == SETTINGS[needed].default):
@@ -42,6 +47,14 @@ def check_together(config: Any) -> None:
                 f"{name} (from {config.origin(name)}) does nothing without {needed}")
     if not config.workers:
         _check_without_master(config)
+
+
+def _is_below(target: str, script_name: str) -> bool:
+    """Whether a request for ``target`` reaches an application mounted under ``script_name``."""
+    from urllib.parse import unquote  # seldom needed
+
+    path = unquote(target.partition("?")[0], "latin-1")
+    return f"{path}/".startswith(f"{script_name}/")
 
 
 def can_watch() -> bool:

@@ -141,9 +141,9 @@ _TABLE = (
         const=True),
     Setting(
         "warmup", "processes", ("--warmup",), "", values.url_target,
-        "path that is requested from the application before its worker counts as ready; answered "
-        "with a status of 500 or more, the worker counts as failed, which keeps the old workers "
-        "of a reload",
+        "path that is requested from the application before its worker counts as ready, as a "
+        "client would request it: with --script-name in front. Answered with a status of 500 or "
+        "more, the worker counts as failed, which keeps the old workers of a reload",
         metavar="PATH"),
 
     Setting(

@@ -24,10 +24,12 @@ def warm_up(
 ) -> str:
     """Request ``path`` (with its query) from the application and return the status.
 
-    ``environ`` has what does not depend on the request; it is changed. Raises WarmUpError for a
-    status of 500 or above, and whatever the application raises.
+    It is the path that a client asks for: below SCRIPT_NAME, which is taken off it. ``environ`` has
+    what does not depend on the request; it is changed. Raises WarmUpError for a status of 500 or
+    above, and whatever the application raises.
     """
     target, _, query = path.partition("?")
+    decoded = unquote_to_bytes(target).decode("latin-1")
     statuses: list[str] = []
 
     def start_response(status: str, headers: object, exc_info: Any = None) -> Callable[..., int]:
@@ -37,8 +39,8 @@ def warm_up(
         return io.BytesIO().write
 
     environ.update({
-        "REQUEST_METHOD": "GET", "SCRIPT_NAME": environ.get("SCRIPT_NAME", ""),
-        "PATH_INFO": unquote_to_bytes(target).decode("latin-1"), "QUERY_STRING": query,
+        "REQUEST_METHOD": "GET", "PATH_INFO": decoded.removeprefix(environ["SCRIPT_NAME"]),
+        "QUERY_STRING": query,
         "RAW_URI": path, "REQUEST_URI": path, "SERVER_PROTOCOL": "HTTP/1.1",
         "REMOTE_ADDR": "127.0.0.1", "REMOTE_PORT": "0", "HTTP_USER_AGENT": "fastwsgi-warmup",
         "GATEWAY_INTERFACE": "CGI/1.1", "wsgi.version": (1, 0), "wsgi.url_scheme": "http",

@@ -326,6 +326,15 @@ def test_what_does_nothing_by_itself_is_noticed(
     assert from_keywords({}).notices == []
 
 
+@pytest.mark.parametrize("target", ["/", "/prefix", "/other?/pre/"])
+def test_a_warm_up_request_that_clients_could_not_make_is_refused(target: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        from_keywords({"script_name": "/pre/", "warmup": target})
+    assert str(caught.value) == (
+        f"warmup {target!r} (from keyword) is not below script_name '/pre' (from keyword): a "
+        "client would be answered 404")
+
+
 def test_keywords_read_no_environment(monkeypatch: pytest.MonkeyPatch, project: Project) -> None:
     monkeypatch.setenv("FASTWSGI_WORKERS", "9")
     monkeypatch.setenv("WEB_CONCURRENCY", "8")

@@ -43,6 +43,18 @@ def test_the_warm_up_request_comes_before_all_others(project: Project, args: lis
         assert b"\r\n/a b?c=d closed /?\r\n" in raw(server.address, GET)
 
 
+@pytest.mark.parametrize(("target", "seen"), [
+    ("/pre/warm?a", "/warm?a"), ("/p%72e/warm", "/warm?"), ("/pre", "?"),
+])
+def test_the_warm_up_request_is_below_script_name(
+    project: Project, target: str, seen: str,
+) -> None:
+    where = project(app=WARM)
+    with spawn("--script-name", "/pre", "--warmup", target, "app:app", cwd=where) as server:
+        told = raw(server.address, GET.replace(b"/", b"/pre/", 1))
+        assert f"\r\n{seen} closed /?\r\n".encode() in told
+
+
 def test_the_warm_up_request_is_whole(project: Project) -> None:
     where = project(app="""
         from wsgiref.validate import validator
