@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from fastwsgi._version import __version__
-from fastwsgi.config.sources import Config, gather
+from fastwsgi.config.config import Config
+from fastwsgi.config.sources import gather
 from fastwsgi.config.table import GROUPS, SETTINGS, Setting
 from fastwsgi.errors import ConfigError, FastwsgiError
 

@@ -13,8 +13,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from fastwsgi._version import __version__
+from fastwsgi.config.config import Config
 from fastwsgi.config.hooks import ServerView
-from fastwsgi.config.sources import Config
 from fastwsgi.errors import ConfigError, FastwsgiError, ListenError
 from fastwsgi.logs.access import AccessLog
 from fastwsgi.logs.error import ErrorLog

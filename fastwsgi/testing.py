@@ -22,7 +22,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from fastwsgi.config.sources import Config, from_keywords
+from fastwsgi.config.config import Config
+from fastwsgi.config.sources import from_keywords
 from fastwsgi.errors import ConfigError
 from fastwsgi.logs.access import AccessLog
 from fastwsgi.logs.error import ErrorLog

@@ -17,8 +17,8 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 
+from fastwsgi.config.config import Config
 from fastwsgi.config.hooks import ServerView
-from fastwsgi.config.sources import Config
 from fastwsgi.errors import FastwsgiError
 from fastwsgi.logs.access import AccessLog
 from fastwsgi.logs.error import ErrorLog

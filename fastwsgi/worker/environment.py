@@ -11,7 +11,7 @@ import os
 import pwd
 from pathlib import Path
 
-from fastwsgi.config.sources import Config
+from fastwsgi.config.config import Config
 from fastwsgi.errors import ConfigError
 from fastwsgi.worker.loader import prefer_directory
 

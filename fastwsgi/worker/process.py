@@ -20,8 +20,8 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TextIO, cast
 
 from fastwsgi._version import __version__
+from fastwsgi.config.config import Config
 from fastwsgi.config.hooks import Hooks, ServerView, WorkerView
-from fastwsgi.config.sources import Config
 from fastwsgi.errors import AppImportError, CoreError, RequestTimeout
 from fastwsgi.logs.access import AccessLog
 from fastwsgi.logs.error import ErrorLog

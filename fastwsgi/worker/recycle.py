@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from fastwsgi.config.sources import Config
+from fastwsgi.config.config import Config
 
 PERIOD = 0.1
 """Seconds between two looks at the limits."""

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from fastwsgi.config import values
+from fastwsgi.config.config import Config
 from fastwsgi.config.hooks import ARGUMENTS
-from fastwsgi.config.sources import Config, from_keywords, gather
+from fastwsgi.config.sources import from_keywords, gather
 from fastwsgi.config.table import SETTINGS, SPELLINGS
 from fastwsgi.errors import ConfigError
 
