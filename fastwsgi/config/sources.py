@@ -84,7 +84,7 @@ def _default(item: Setting, environ: Mapping[str, str]) -> Value:
 
 def _convert(item: Setting, value: object, origin: str) -> Value:
     try:
-        return Value(item.convert(value), origin)
+        return Value(item.read(value), origin)
     except ValueError as error:
         raise ConfigError(f"{item.name} must be {error} (from {origin})") from None
 

@@ -9,7 +9,7 @@ differs says why. The kinds of values live in values.py, the origins in sources.
 from __future__ import annotations
 
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from fastwsgi.config import values
 from fastwsgi.logs.format import DEFAULT
@@ -18,10 +18,11 @@ from fastwsgi.logs.format import DEFAULT
 class Setting(NamedTuple):
     """One setting, everywhere it shows.
 
-    ``flags`` are its command-line spellings (``MODULE:APP`` itself has none). ``const`` is the
-    value of a flag that takes no argument; ``many`` lets a flag be repeated. ``fallbacks`` are
-    customary variables that stand in for the default, as ``(variable, template)``. ``core`` marks
-    what is handed to the compiled worker under the same name.
+    ``flags`` are its command-line spellings (``MODULE:APP`` itself has none). ``convert`` makes a
+    value of what an origin offers, within ``bounds``: the least and the most, or the words to
+    choose from. ``const`` is the value of a flag that takes no argument; ``many`` lets a flag be
+    repeated. ``fallbacks`` are customary variables that stand in for the default, as ``(variable,
+    template)``. ``core`` marks what is handed to the compiled worker under the same name.
     """
 
     name: str
@@ -30,11 +31,16 @@ class Setting(NamedTuple):
     default: object
     convert: values.Converter
     doc: str
+    bounds: tuple[Any, ...] = ()
     metavar: str = ""
     const: object = None
     many: bool = False
     fallbacks: tuple[tuple[str, str], ...] = ()
     core: bool = False
+
+    def read(self, value: object) -> object:
+        """Return the value that is meant; raise ValueError as a converter does."""
+        return self.convert(value, *self.bounds)
 
     @property
     def variable(self) -> str:
@@ -68,10 +74,10 @@ _TABLE = (
         "set, the default is 0.0.0.0:$PORT",
         metavar="ADDRESS", many=True, fallbacks=(("PORT", "0.0.0.0:{}"),)),
     Setting(
-        "backlog", "socket", ("--backlog",), 2048, values.whole(1, 65535),
+        "backlog", "socket", ("--backlog",), 2048, values.whole,
         "connections the kernel keeps waiting to be accepted; it cuts this to its own limit "
         "(net.core.somaxconn)",
-        metavar="N"),
+        bounds=(1, 65535), metavar="N"),
     Setting(
         "reuse_port", "socket", ("--reuse-port",), False, values.switch,
         "set SO_REUSEPORT, so that another server that sets it too can listen on the same "
@@ -84,48 +90,46 @@ _TABLE = (
         "calling process without a fork. If $WEB_CONCURRENCY is set, it is the default",
         metavar="N", fallbacks=(("WEB_CONCURRENCY", "{}"),)),
     Setting(
-        "threads", "processes", ("--threads",), 1, values.whole(1, 1024),
+        "threads", "processes", ("--threads",), 1, values.whole,
         "application threads per worker. More cost a quick application nothing: one of them "
         "serves alone for as long as requests take less than about a millisecond, and the others "
         "step in when one blocks. Slow clients occupy none, because only complete requests reach "
         "them. With more than one the application must be thread-safe (wsgi.multithread)",
-        metavar="N", core=True),
+        bounds=(1, 1024), metavar="N", core=True),
     Setting(
-        "worker_connections", "processes", ("--worker-connections",), 10000,
-        values.whole(1, 1_000_000),
+        "worker_connections", "processes", ("--worker-connections",), 10000, values.whole,
         "connections one worker holds at the same time; see --overload for what comes after. "
         "Ten times gunicorn's default, because an idle connection is cheap here",
-        metavar="N", core=True),
+        bounds=(1, 1_000_000), metavar="N", core=True),
     Setting(
-        "queue", "processes", ("--queue",), 0, values.whole(0, 1_000_000),
+        "queue", "processes", ("--queue",), 0, values.whole,
         "complete requests that may wait for an application thread of a worker, 0 for no bound "
         "but --worker-connections; see --overload for what comes after",
-        metavar="N", core=True),
+        bounds=(0, 1_000_000), metavar="N", core=True),
     Setting(
         "worker_class", "processes", ("-k", "--worker-class"), "", values.worker_class,
         "accepted for gunicorn's sake: sync and gthread both mean fastwsgi's one kind of worker",
         metavar="CLASS"),
     Setting(
-        "max_requests", "processes", ("--max-requests",), 0, values.whole(0, 1 << 53),
+        "max_requests", "processes", ("--max-requests",), 0, values.whole,
         "requests after which a worker is replaced, 0 for never; it helps against memory that the "
         "application leaks. The replacement is ready before the worker finishes, one worker "
         "at a time; the count is looked at ten times a second, so a busy worker goes beyond it",
-        metavar="N"),
+        bounds=(0, 1 << 53), metavar="N"),
     Setting(
-        "max_requests_jitter", "processes", ("--max-requests-jitter",), 0,
-        values.whole(0, 1 << 53),
+        "max_requests_jitter", "processes", ("--max-requests-jitter",), 0, values.whole,
         "up to this many requests are added to --max-requests, at random for each worker, so that "
         "workers are replaced at different times",
-        metavar="N"),
+        bounds=(0, 1 << 53), metavar="N"),
     Setting(
         "max_lifetime", "processes", ("--max-lifetime",), 0.0, values.seconds,
         "how long a worker serves before it is replaced in the same way, 0 for as long as it likes",
         metavar="SECONDS"),
     Setting(
-        "max_rss", "processes", ("--max-rss",), 0, values.whole(0, 1 << 30),
+        "max_rss", "processes", ("--max-rss",), 0, values.whole,
         "resident memory of a worker, in MiB, at which it is replaced in the same way, 0 for no "
         "limit. Below what a fresh worker takes it is not kept, and the log says so",
-        metavar="MIB"),
+        bounds=(0, 1 << 30), metavar="MIB"),
     Setting(
         "preload_app", "processes", ("--preload",), False, values.switch,
         "import the application once, in a process that the workers are forked from, so that they "
@@ -161,44 +165,41 @@ _TABLE = (
         "connection (gunicorn's 2 s makes these 502s)",
         metavar="SECONDS", core=True),
     Setting(
-        "header_timeout", "time", ("--header-timeout",), 30.0, values.some_seconds,
+        "header_timeout", "time", ("--header-timeout",), 30.0, values.seconds,
         "how long a client may take for the whole request head; then 408",
-        metavar="SECONDS", core=True),
+        bounds=(0.001,), metavar="SECONDS", core=True),
     Setting(
-        "body_timeout", "time", ("--body-timeout",), 30.0, values.some_seconds,
+        "body_timeout", "time", ("--body-timeout",), 30.0, values.seconds,
         "how long a client may pause within a request body; then 408",
-        metavar="SECONDS", core=True),
+        bounds=(0.001,), metavar="SECONDS", core=True),
     Setting(
-        "write_timeout", "time", ("--write-timeout",), 60.0, values.some_seconds,
+        "write_timeout", "time", ("--write-timeout",), 60.0, values.seconds,
         "how long a client may take nothing of a waiting response; then the connection is closed",
-        metavar="SECONDS", core=True),
+        bounds=(0.001,), metavar="SECONDS", core=True),
     Setting(
         "graceful_timeout", "time", ("--graceful-timeout",), 30.0, values.seconds,
         "how long a stopping worker may finish its requests in flight; then they are cut",
         metavar="SECONDS", core=True),
 
     Setting(
-        "limit_request_line", "limits", ("--limit-request-line",), 8190,
-        values.whole(0, 1 << 20),
+        "limit_request_line", "limits", ("--limit-request-line",), 8190, values.whole,
         "bytes of a request line; a longer one is answered 414. 0 means the most, 1 MiB",
-        metavar="BYTES", core=True),
+        bounds=(0, 1 << 20), metavar="BYTES", core=True),
     Setting(
-        "limit_request_fields", "limits", ("--limit-request-fields",), 100,
-        values.whole(0, 32768),
+        "limit_request_fields", "limits", ("--limit-request-fields",), 100, values.whole,
         "number of header fields; more are answered 431. 0 means the most, 32768",
-        metavar="N", core=True),
+        bounds=(0, 32768), metavar="N", core=True),
     Setting(
         "limit_request_field_size", "limits",
         ("--limit-request-field_size", "--limit-request-field-size"), 8190,
-        values.whole(0, 1 << 24),
+        values.whole,
         "bytes of one header field; a longer one is answered 431. 0 means the most, 16 MiB",
-        metavar="BYTES", core=True),
+        bounds=(0, 1 << 24), metavar="BYTES", core=True),
     Setting(
-        "limit_request_header", "limits", ("--limit-request-header",), 65536,
-        values.whole(0, 1 << 24),
+        "limit_request_header", "limits", ("--limit-request-header",), 65536, values.whole,
         "bytes of the whole header section; a longer one is answered 431. 0 means the most, 16 "
         "MiB: each connection may then take that much memory",
-        metavar="BYTES", core=True),
+        bounds=(0, 1 << 24), metavar="BYTES", core=True),
     Setting(
         "limit_request_body", "limits", ("--limit-request-body",), 0, values.size,
         "bytes of a request body, 0 for no limit; a larger one is answered 413 without being "
@@ -217,29 +218,28 @@ _TABLE = (
         "in the end after each block. 0 for no limit: 256 KiB for each connection",
         metavar="BYTES", core=True),
     Setting(
-        "min_rate", "limits", ("--min-rate",), 0, values.whole(0, 1_000_000_000),
+        "min_rate", "limits", ("--min-rate",), 0, values.whole,
         "bytes per second that a request head or body must arrive with on average, once it has "
         "taken --min-rate-grace, and that a client must take of a response that waits for it; a "
         "slower request is answered 408, a slower response cut off. 0 for none: the timeouts alone "
         "decide, and a byte now and then satisfies those",
-        metavar="BYTES", core=True),
+        bounds=(0, 1_000_000_000), metavar="BYTES", core=True),
     Setting(
         "min_rate_grace", "limits", ("--min-rate-grace",), 5.0, values.seconds,
         "how long a request head or body may take, or a response wait for its client, before "
         "--min-rate is asked of it",
         metavar="SECONDS", core=True),
     Setting(
-        "overload", "limits", ("--overload",), "wait", values.choice("wait", "503"),
+        "overload", "limits", ("--overload",), "wait", values.choice,
         "what meets a connection beyond --worker-connections, or a request beyond --queue: 'wait' "
         "lets new connections wait in the backlog, '503' answers so at once, with Retry-After",
-        metavar="wait|503", core=True),
+        bounds=("wait", "503"), metavar="wait|503", core=True),
 
     Setting(
-        "header_map", "proxy", ("--header-map",), "drop",
-        values.choice("drop", "refuse", "dangerous"),
+        "header_map", "proxy", ("--header-map",), "drop", values.choice,
         "header names with an underscore, which look like those with a hyphen once they are in "
         "the environ: 'drop' them, 'refuse' the request with 400, or 'dangerous': keep them",
-        metavar="drop|refuse|dangerous", core=True),
+        bounds=("drop", "refuse", "dangerous"), metavar="drop|refuse|dangerous", core=True),
     Setting(
         "script_name", "proxy", ("--script-name",), "", values.mount,
         "path the application is mounted under: becomes SCRIPT_NAME and is removed from the "
@@ -262,10 +262,9 @@ _TABLE = (
         "SIGUSR1 opens it anew after a rotation",
         metavar="FILE"),
     Setting(
-        "loglevel", "log", ("--log-level",), "info",
-        values.choice("debug", "info", "warning", "error", "critical"),
+        "loglevel", "log", ("--log-level",), "info", values.choice,
         "least severity that is written: debug, info, warning, error or critical",
-        metavar="LEVEL"),
+        bounds=("debug", "info", "warning", "error", "critical"), metavar="LEVEL"),
 
     Setting(
         "health_path", "metrics", ("--health-path",), "", values.url_path,
@@ -336,13 +335,12 @@ _TABLE = (
         "Requests wait in between, so this is for development",
         const=True),
     Setting(
-        "reload_engine", "development", ("--reload-engine",), "auto",
-        values.choice("auto", "poll", "inotify"),
+        "reload_engine", "development", ("--reload-engine",), "auto", values.choice,
         "how --reload notices: 'poll' looks at the files twice a second, 'inotify' is told by the "
         "operating system through the watchfiles library (pip install fastwsgi[reload]), 'auto' "
         "takes the library when it is installed. Network file systems and mounts into virtual "
         "machines often tell nothing: poll there",
-        metavar="auto|poll|inotify"),
+        bounds=("auto", "poll", "inotify"), metavar="auto|poll|inotify"),
     Setting(
         "reload_extra_files", "development", ("--reload-extra-file",), (), values.paths,
         "file for --reload to watch besides, such as a template; repeat it for several",

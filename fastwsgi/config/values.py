@@ -1,9 +1,10 @@
 """What a setting's value may be: one converter per kind of value.
 
 A converter takes what an origin offers (text from the command line or the environment, a Python or
-TOML value from a file, a keyword argument) and returns the value the server works with, or raises
-``ValueError`` whose text completes the sentence "NAME must be ...". It knows nothing of origins;
-sources.py adds those.
+TOML value from a file, a keyword argument) and the bounds of the setting, if its kind has any. It
+returns the value the server works with, or raises ``ValueError`` whose text completes the sentence
+"NAME must be ...". It knows nothing of origins; sources.py adds those. The type it returns becomes
+the type of the setting in config.py.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from pathlib import Path
 from fastwsgi.logs.format import parse
 from fastwsgi.system.address import Address, parse_address
 
-Converter = Callable[[object], object]
+Converter = Callable[..., object]
 
 def _items(value: object, kind: str) -> list[str]:
     """Split a comma-separated text, or take a list or tuple of texts as it is."""
@@ -41,27 +42,17 @@ def addresses(value: object) -> tuple[Address, ...]:
     return found
 
 
-def whole(minimum: int, maximum: int | None = None) -> Converter:
-    """Return a converter for whole numbers from ``minimum`` to ``maximum`` (None: no end)."""
-    if maximum is None:
-        allowed = f"a whole number of at least {minimum}"
-    else:
-        allowed = f"a whole number from {minimum} to {maximum}"
-
-    def convert(value: object) -> int:
-        if isinstance(value, str) and re.fullmatch(r"\s*[+-]?\d{1,18}\s*", value, re.ASCII):
-            value = int(value)
-        if not isinstance(value, int) or isinstance(value, bool) or value < minimum:
-            raise ValueError(f"{allowed}, not {value!r}")
-        if maximum is not None and value > maximum:
-            raise ValueError(f"{allowed}, not {value!r}")
-        return value
-
-    return convert
+def whole(value: object, least: int, most: int) -> int:
+    """Convert a whole number from ``least`` to ``most``."""
+    if isinstance(value, str) and re.fullmatch(r"\s*[+-]?\d{1,18}\s*", value, re.ASCII):
+        value = int(value)
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+        raise ValueError(f"a whole number from {least} to {most}, not {value!r}")
+    return value
 
 
-def seconds(value: object, *, least: float = 0.0) -> float:
-    """Convert a number of seconds, whole or with a fraction."""
+def seconds(value: object, least: float = 0.0) -> float:
+    """Convert a number of seconds, whole or with a fraction, from ``least`` to a year."""
     try:
         number = math.nan if isinstance(value, bool) else float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError):
@@ -70,11 +61,6 @@ def seconds(value: object, *, least: float = 0.0) -> float:
         kind = "seconds, 0 or more" if least == 0 else "seconds, more than 0"
         raise ValueError(f"a number of {kind} (a year at most), not {value!r}")
     return number
-
-
-def some_seconds(value: object) -> float:
-    """Convert a number of seconds that is not 0: a time limit that cannot be switched off."""
-    return seconds(value, least=0.001)
 
 
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
@@ -104,17 +90,13 @@ def switch(value: object) -> bool:
     raise ValueError(f"true or false, not {value!r}")
 
 
-def choice(*allowed: str) -> Converter:
-    """Return a converter for one of a few words, in any case."""
-
-    def convert(value: object) -> str:
-        if isinstance(value, str) and value.lower() in allowed:
-            return value.lower()
-        if isinstance(value, int) and str(value) in allowed:
-            return str(value)
-        raise ValueError(f"{_either(allowed)}, not {value!r}")
-
-    return convert
+def choice(value: object, *words: str) -> str:
+    """Convert one of a few words, in any case."""
+    if isinstance(value, str) and value.lower() in words:
+        return value.lower()
+    if isinstance(value, int) and str(value) in words:
+        return str(value)
+    raise ValueError(f"{_either(words)}, not {value!r}")
 
 
 def pinning(value: object) -> bool:
@@ -181,7 +163,7 @@ def workers(value: object) -> int:
     if isinstance(value, str) and value.strip().lower() == "auto":
         return usable_cpus()
     try:
-        return int(whole(0, 4096)(value))  # type: ignore[call-overload, no-any-return]
+        return whole(value, 0, 4096)
     except ValueError:
         raise ValueError(f"a whole number from 0 to 4096 or 'auto', not {value!r}") from None
 
@@ -237,7 +219,7 @@ def _known(value: object, kind: str, find: Callable[[str], int]) -> str | int | 
             raise ValueError(f"the name or number of a {kind}; {value!r} is not known") from None
         return value
     try:
-        return int(whole(0, 2**32 - 2)(value))  # type: ignore[call-overload, no-any-return]
+        return whole(value, 0, 2**32 - 2)
     except ValueError:
         raise ValueError(f"the name or number of a {kind}, not {value!r}") from None
 

@@ -146,7 +146,7 @@ def test_every_default_passes_its_own_converter() -> None:
     config = from_keywords({})
     for name, setting in SETTINGS.items():
         assert config.origin(name) == "default"
-        assert setting.convert(getattr(config, name)) == getattr(config, name)
+        assert setting.read(getattr(config, name)) == getattr(config, name)
 
 
 def test_defaults_are_those_promised() -> None:
