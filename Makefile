@@ -17,7 +17,7 @@ export PYTHONPATH := $(CURDIR)
 need = @python scripts/extra.py build run $(1)
 
 .DEFAULT_GOAL := help
-.PHONY: help build serve test ctest stress strict-apps py314 lint sanitize fuzz bench publish soak conformance profile coverage docs dist dist-test clean
+.PHONY: help build serve test ctest stress strict-apps py314 lint sanitize fuzz bench publish soak conformance profile coverage settings docs dist dist-test clean
 
 help: ## list the tasks
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -80,9 +80,12 @@ coverage: $(VENV)/bin/python ## tell which lines of Python and C the suite runs
 	$(call need,test coverage)
 	scripts/coverage $(ARGS)
 
-docs: $(VENV)/bin/python ## generate the settings page and render the documentation to site/
+settings: $(VENV)/bin/python ## bring documents and types into step with the table of settings
+	$(call need)
+	@python scripts/settings_page.py --write
+
+docs: settings ## render the documentation to site/
 	$(call need,docs)
-	python scripts/settings_page.py --write
 	mkdocs build --quiet --strict
 
 dist: $(VENV)/bin/python ## build sdist and wheel into dist/

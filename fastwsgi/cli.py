@@ -83,7 +83,7 @@ def _target(config: Config) -> str:
     if not config.wsgi_app:
         raise ConfigError("no application: say which one as MODULE:APP, for example "
                           "fastwsgi myproject.wsgi:application")
-    return str(config.wsgi_app)
+    return config.wsgi_app
 
 
 def _check(config: Config) -> int:

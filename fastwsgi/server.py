@@ -96,7 +96,7 @@ class _Server:
         with contextlib.ExitStack() as stack:
             stack.callback(log.close)
             stack.push(partial(_log_failure, log, daemon))
-            access = AccessLog.wanted(config, owner)
+            access = AccessLog.wanted(config.accesslog, config.access_log_format, owner)
             core_worker()
             self._call_on_starting(log)
             listeners = self._listen(owner, passed)

@@ -94,7 +94,7 @@ def serve(
 def _in_thread(
     app: Callable[..., Any], config: Config, log: ErrorLog, file: TextIO,
 ) -> Iterator[Server]:
-    access = AccessLog.wanted(config)
+    access = AccessLog.wanted(config.accesslog, config.access_log_format)
     listeners = _listen(config)
     workers: list[Worker] = []
     failures: list[BaseException] = []

@@ -1,14 +1,15 @@
-"""Bring the documents into step with the tables of settings, rules and atoms in fastwsgi.
+"""Bring documents and types into step with the tables of settings, rules and atoms in fastwsgi.
 
 Usage: python scripts/settings_page.py --write | --check
 
 What is made: docs/settings.md, the table of a few settings in README.md, the tables of rules in
-docs/strict.md, and that of atoms in docs/logs.md. With --check nothing is written, and the exit
-code is 1 if something would be. A test keeps them in step.
+docs/strict.md, that of atoms in docs/logs.md, and the types of settings in fastwsgi/config. With
+--check nothing is written, and the exit code is 1 if something would be. A test keeps them in step.
 """
 
 from __future__ import annotations
 
+import inspect
 import logging
 import re
 import sys
@@ -24,6 +25,7 @@ from fastwsgi.strict.rules import RULES  # noqa: E402
 
 SETTINGS_PAGE = ROOT / "docs" / "settings.md"
 STRICT_PAGE = ROOT / "docs" / "strict.md"
+CONFIG = ROOT / "fastwsgi" / "config" / "config.py"
 LOGS_PAGE = ROOT / "docs" / "logs.md"
 README = ROOT / "README.md"
 
@@ -142,8 +144,25 @@ def strict() -> str:
     return text
 
 
+def config() -> str:
+    """fastwsgi/config/config.py with its types made anew: what the converters return."""
+    types = [
+        f"    {setting.name}: {inspect.get_annotations(setting.convert)['return']}\n"
+        for setting in SETTINGS.values()
+    ]
+    start, end = "    # types: made by `make settings`\n", "    # end of types\n"
+    before, _, rest = CONFIG.read_text(encoding="utf-8").partition(start)
+    return before + start + "".join(types) + end + rest.partition(end)[2]
+
+
 def main(word: str) -> int:
-    made = {SETTINGS_PAGE: page(), README: readme(), STRICT_PAGE: strict(), LOGS_PAGE: logs()}
+    made = {
+        SETTINGS_PAGE: page(),
+        README: readme(),
+        STRICT_PAGE: strict(),
+        LOGS_PAGE: logs(),
+        CONFIG: config(),
+    }
     stale = [
         path
         for path, text in made.items()
@@ -154,7 +173,7 @@ def main(word: str) -> int:
             path.write_text(made[path], encoding="utf-8")
         return 0
     for path in stale:
-        print(f"{path.relative_to(ROOT)} is out of step with its table: run make docs")
+        print(f"{path.relative_to(ROOT)} is out of step with its table: run make settings")
     return 1 if stale else 0
 
 

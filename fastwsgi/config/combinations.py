@@ -6,8 +6,8 @@ What a single setting may be is in values.py; here is what one means beside anot
 from __future__ import annotations
 
 import importlib.util
-from typing import Any
 
+from fastwsgi.config.config import Config
 from fastwsgi.config.hooks import WITHOUT_MASTER
 from fastwsgi.config.table import SETTINGS
 from fastwsgi.errors import ConfigError
@@ -21,11 +21,8 @@ IDLE_WITHOUT = {"access_log_format": "accesslog", "max_requests_jitter": "max_re
 """Settings that do nothing without another one."""
 
 
-def check_together(config: Any) -> None:
-    """Raise ConfigError for settings that contradict each other; note what is not used.
-
-    ``config`` is a ``Config``.
-    """
+def check_together(config: Config) -> None:
+    """Raise ConfigError for settings that contradict each other; note what is not used."""
     if config.reload and config.preload_app:
         raise ConfigError(
             f"reload (from {config.origin('reload')}) and preload_app (from "
@@ -62,7 +59,7 @@ def can_watch() -> bool:
     return importlib.util.find_spec("watchfiles") is not None
 
 
-def _check_without_master(config: Any) -> None:
+def _check_without_master(config: Config) -> None:
     for name in NEED_A_MASTER:
         if getattr(config, name) != SETTINGS[name].default:
             raise ConfigError(f"workers must be 1 or more for {name} (from "

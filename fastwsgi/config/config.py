@@ -1,4 +1,4 @@
-"""The settings in effect, each with its origin."""
+"""The settings in effect, each with its type and its origin."""
 
 from __future__ import annotations
 
@@ -24,19 +24,72 @@ class Config:
     configuration file that are called on events.
     """
 
+    # types: made by `make settings`
+    wsgi_app: str
+    config: str
+    bind: tuple[Address, ...]
+    backlog: int
+    reuse_port: bool
+    workers: int
+    threads: int
+    worker_connections: int
+    queue: int
+    worker_class: str
+    max_requests: int
+    max_requests_jitter: int
+    max_lifetime: float
+    max_rss: int
+    preload_app: bool
+    cpu_affinity: bool
+    warmup: str
+    timeout: float
+    keepalive: float
+    header_timeout: float
+    body_timeout: float
+    write_timeout: float
+    graceful_timeout: float
+    limit_request_line: int
+    limit_request_fields: int
+    limit_request_field_size: int
+    limit_request_header: int
+    limit_request_body: int
+    body_memory: int
+    response_memory: int
+    min_rate: int
+    min_rate_grace: float
+    overload: str
+    header_map: str
+    script_name: str
+    accesslog: str
+    access_log_format: str
+    errorlog: str
+    loglevel: str
+    health_path: str
+    chdir: str
+    pythonpath: tuple[str, ...]
+    raw_env: tuple[str, ...]
+    umask: int | None
+    user: str | int | None
+    group: str | int | None
+    initgroups: bool
+    pidfile: str
+    proc_name: str
+    daemon: bool
+    sendfile: bool
+    reload: bool
+    reload_engine: str
+    reload_extra_files: tuple[str, ...]
+    strict_wsgi: bool
+    # end of types
+
     def __init__(
         self, found: Mapping[str, Value], notices: Iterable[str] = (),
         hooks: Mapping[str, Hook] | None = None,
     ) -> None:
         self._values = dict(found)
+        vars(self).update({name: value for name, (value, _) in found.items()})
         self.notices = list(notices)
         self.hooks = Hooks(hooks or {})
-
-    def __getattr__(self, name: str) -> Any:
-        try:
-            return self.__dict__["_values"][name].value
-        except KeyError:
-            raise AttributeError(name) from None
 
     def origin(self, name: str) -> str:
         """Say where the value of the setting ``name`` came from."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
 
 from fastwsgi.errors import ConfigError
 from fastwsgi.logs.format import parse
@@ -36,11 +35,11 @@ class AccessLog:
                               ) from None
 
     @classmethod
-    def wanted(cls, config: Any, owner: tuple[int, int] = (-1, -1)) -> AccessLog | None:
-        """Open what the settings ask for, None for no access log. ``config`` is a ``Config``."""
-        if not config.accesslog:
-            return None
-        return cls(config.accesslog, config.access_log_format, owner)
+    def wanted(
+        cls, path: str, pattern: str, owner: tuple[int, int] = (-1, -1),
+    ) -> AccessLog | None:
+        """Open what the settings ask for; None for an empty ``path``: no access log."""
+        return cls(path, pattern, owner) if path else None
 
     def _open(self) -> int:
         assert self._path is not None

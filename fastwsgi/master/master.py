@@ -253,7 +253,8 @@ class Master:
         since = file_time()
         try:
             config = self._reconfigure()
-            access = AccessLog.wanted(config, account_ids(config))
+            access = AccessLog.wanted(
+                config.accesslog, config.access_log_format, account_ids(config))
         except FastwsgiError as error:
             self._log.error("reload refused, nothing has changed: %s", error)
             self._notifier.ready("the last reload was refused")

@@ -52,8 +52,13 @@ def account_ids(config: Config) -> tuple[int, int]:
     uid = gid = -1
     if config.user is not None:
         account = _account(config.user)
-        uid = config.user if account is None else account.pw_uid
-        gid = -1 if account is None else account.pw_gid
+        if account is not None:
+            uid, gid = account.pw_uid, account.pw_gid
+        elif isinstance(config.user, int):
+            uid = config.user
+        else:  # it had one when the settings were read
+            raise ConfigError(f"user {config.user!r} (from {config.origin('user')}) has no account "
+                              "any more")
         lacking = account is None and uid != os.geteuid()
         if lacking and config.group is None:
             raise ConfigError(f"user {config.user} (from {config.origin('user')}) has no account "

@@ -233,7 +233,7 @@ class Duty(NamedTuple):
     @property
     def name(self) -> str:
         """What tells this server from others in a list of processes."""
-        return str(self.config.proc_name or self.config.wsgi_app)
+        return self.config.proc_name or self.config.wsgi_app
 
     def preloaded(self, application: Application, multiprocess: bool) -> Duty:
         """Return the same with the application that has been loaded."""

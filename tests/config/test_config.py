@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from fastwsgi.config.sources import from_keywords, gather
 from fastwsgi.config.table import SETTINGS, SPELLINGS
 from fastwsgi.errors import ConfigError
 
+ROOT = Path(__file__).parents[2]
 Project = Callable[..., Path]
 
 
@@ -173,6 +175,23 @@ def test_a_setting_is_known_by_its_flags_names_too() -> None:
     assert SPELLINGS["log_level"] == "loglevel"
     assert SPELLINGS["keep_alive"] == "keepalive"
     assert from_keywords({"error_logfile": "x", "log-level": "debug"}).loglevel == "debug"
+
+
+def test_settings_have_types(tmp_path: Path) -> None:
+    """A misspelt setting, and one used as what it is not, are found by mypy."""
+    (tmp_path / "use.py").write_text(
+        "from fastwsgi.config.sources import gather\n"
+        "config = gather({}, {})\n"
+        "config.workers + config.timeout\n"
+        "config.wokers\n"
+        "config.errorlog + 1\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "mypy", "--strict", "--config-file=", "use.py"], cwd=tmp_path,
+        env={**os.environ, "MYPYPATH": str(ROOT)}, capture_output=True, text=True, timeout=300)
+    assert done.stdout.splitlines() == [
+        'use.py:4: error: "Config" has no attribute "wokers"; maybe "workers"?  [attr-defined]',
+        'use.py:5: error: Unsupported operand types for + ("str" and "int")  [operator]',
+        "Found 2 errors in 1 file (checked 1 source file)"]
 
 
 # -- origins -----------------------------------------------------------------------------------
