@@ -1,5 +1,5 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, TextIO
+from typing import TextIO
 
 from typing_extensions import Buffer
 
@@ -8,12 +8,18 @@ class Worker:
         self,
         application: Callable[..., Iterable[bytes]],
         listeners: Sequence[tuple[int, str, str]],
-        settings: Mapping[str, Any],
+        settings: Mapping[str, object],
         *,
         log: Callable[[int, str, BaseException | None], None],
         errors: TextIO,
         multiprocess: bool = ...,
+        version: str = ...,
+        access: object = ...,
+        shown: Callable[[str], str] | None = ...,
         board: Buffer | None = ...,
+        beat_ms: int = ...,
+        lifeline: int | None = ...,
+        memo: bool = ...,
         timeout_error: type[BaseException] | None = ...,
     ) -> None: ...
     @property

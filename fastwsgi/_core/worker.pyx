@@ -8,15 +8,14 @@ from cpython.contextvars cimport PyContext_CopyCurrent
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_INCREF, Py_XDECREF
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport uint32_t
 from posix.unistd cimport getpid
 
 from fastwsgi._core cimport native
 from fastwsgi._core.access cimport AccessLog
 from fastwsgi._core.csrc cimport (
-    FW_CLASS_BODY, FW_CLASS_HEADER, FW_CLASS_KEEPALIVE, FW_CLASS_WRITE, FW_MAP_DANGEROUS, FW_MAP_DROP, FW_MAP_REFUSE,
-    FW_PHASE_APPLICATION, FW_STOP_GRACEFUL, FW_STOP_QUICK, fw_board, fw_board_call, fw_config, fw_loop,
-    fw_process,
+    FW_CLASS_BODY, FW_CLASS_HEADER, FW_CLASS_KEEPALIVE, FW_CLASS_WRITE, FW_PHASE_APPLICATION, FW_STOP_GRACEFUL,
+    FW_STOP_QUICK, fw_board, fw_board_call, fw_config, fw_loop, fw_process,
 )
 from fastwsgi._core.environ cimport EnvironBuilder
 from fastwsgi._core.filewrapper cimport FileWrapper
@@ -33,12 +32,6 @@ cdef extern from "Python.h":
     int PyThreadState_SetAsyncExc(unsigned long ident, PyObject *error)
 
 cdef double LEFT_BEHIND = 0.2  # seconds for the other threads to end when the loop is over
-
-cdef dict HEADER_MAPS = {"drop": FW_MAP_DROP, "refuse": FW_MAP_REFUSE, "dangerous": FW_MAP_DANGEROUS}
-
-
-cdef uint32_t milliseconds(object seconds) except? 0:
-    return <uint32_t>min(max(round(float(seconds) * 1000), 0), 0xFFFFFFFF)
 
 
 cdef str temporary_folder():
@@ -60,56 +53,32 @@ cdef str temporary_folder():
         return os.environ.get("TMPDIR") or os.environ.get("TEMP") or os.environ.get("TMP") or "/tmp"
 
 
-cdef uint32_t bounded(object value, uint64_t most) except? 0:
-    """A limit, where 0 means as much as the core can count."""
-    cdef uint64_t n = value
-    return <uint32_t>(most if n == 0 or n > most else n)
+cdef int configure(fw_config *cfg, dict members) except -1:
+    """Fills in what the settings decide, and takes it out of *members*, by the names and in the units of fw.h.
 
-
-cdef int configure(fw_config *cfg, object settings) except -1:
-    """Copies settings that are present over the core's defaults; names and units as in config.py."""
+    A member that is missing raises KeyError, a number that does not fit OverflowError. A text is borrowed.
+    """
+    cdef bytes health = members.pop("health")
     native.config_defaults(cfg)
-    for name, value in settings.items():
-        if name == "limit_request_line":
-            cfg.limit_line = bounded(value, 1 << 20)
-        elif name == "limit_request_fields":
-            cfg.limit_fields = bounded(value, 1 << 15)
-        elif name == "limit_request_field_size":
-            cfg.limit_field_size = bounded(value, 1 << 24)
-        elif name == "limit_request_header":
-            cfg.limit_header = bounded(value, 1 << 24)
-        elif name == "limit_request_body":
-            cfg.limit_body = value
-        elif name == "body_memory":
-            cfg.body_memory = value
-        elif name == "response_memory":
-            cfg.response_memory = value
-        elif name == "worker_connections":
-            cfg.max_connections = bounded(value, 1 << 30)
-        elif name == "header_timeout":
-            cfg.timeouts[<int>FW_CLASS_HEADER] = milliseconds(value)
-        elif name == "body_timeout":
-            cfg.timeouts[<int>FW_CLASS_BODY] = milliseconds(value)
-        elif name == "write_timeout":
-            cfg.timeouts[<int>FW_CLASS_WRITE] = milliseconds(value)
-        elif name == "keepalive":
-            cfg.timeouts[<int>FW_CLASS_KEEPALIVE] = milliseconds(value)
-        elif name == "graceful_timeout":
-            cfg.graceful_ms = milliseconds(value)
-        elif name == "header_map":
-            cfg.header_map = HEADER_MAPS[value]
-        elif name == "overload":
-            cfg.overload_refuse = value == "503"
-        elif name == "queue":
-            cfg.max_ready = bounded(value, 1 << 30) if value else 0
-        elif name == "min_rate":
-            cfg.min_rate = value
-        elif name == "min_rate_grace":
-            cfg.min_rate_grace_ms = milliseconds(value)
-        elif name == "beat":
-            cfg.beat_ms = milliseconds(value)
-        elif name == "head_memo":
-            cfg.memo = value
+    cfg.limit_line = members.pop("limit_line")
+    cfg.limit_fields = members.pop("limit_fields")
+    cfg.limit_field_size = members.pop("limit_field_size")
+    cfg.limit_header = members.pop("limit_header")
+    cfg.limit_body = members.pop("limit_body")
+    cfg.body_memory = members.pop("body_memory")
+    cfg.response_memory = members.pop("response_memory")
+    cfg.max_connections = members.pop("max_connections")
+    cfg.max_ready = members.pop("max_ready")
+    cfg.min_rate = members.pop("min_rate")
+    cfg.min_rate_grace_ms = members.pop("min_rate_grace_ms")
+    cfg.timeouts[<int>FW_CLASS_HEADER] = members.pop("timeouts[FW_CLASS_HEADER]")
+    cfg.timeouts[<int>FW_CLASS_BODY] = members.pop("timeouts[FW_CLASS_BODY]")
+    cfg.timeouts[<int>FW_CLASS_WRITE] = members.pop("timeouts[FW_CLASS_WRITE]")
+    cfg.timeouts[<int>FW_CLASS_KEEPALIVE] = members.pop("timeouts[FW_CLASS_KEEPALIVE]")
+    cfg.graceful_ms = members.pop("graceful_ms")
+    cfg.header_map = members.pop("header_map")
+    cfg.overload_refuse = members.pop("overload_refuse")
+    cfg.health = <const char *>health if health else NULL
     return 0
 
 
@@ -117,18 +86,24 @@ cdef class Worker:
     """Serves *application* on already listening sockets, from as many threads as the setting *threads* says.
 
     *listeners* are ``(fd, server_name, server_port)`` of non-blocking listening sockets, which stay the caller's.
-    *settings* maps setting names of config.py to values; missing ones take their defaults. *access* among them is
-    the file of the access log: see AccessLog. *shown* among them is called with a request line that the log is to name,
-    and returns what it may say of it. *log* is called as
-    ``log(level, message, exception_or_None)``; *errors* is the text stream for ``wsgi.errors``. *board* is memory for
-    the scoreboard (csrc/observe/scoreboard.h), writable and large enough; without it the worker has its own.
-    *timeout_error* is the exception that :meth:`interrupt` raises in the application.
+    *settings* are those of fastwsgi/config/table.py that have a member, by the member's name and in its unit: all of
+    them, and nothing else. *log* is called as ``log(level, message, exception_or_None)``; *errors* is the text stream
+    for ``wsgi.errors``. *version* is the server's. *access* is the file of the access log: see AccessLog. *shown* is
+    called with a request line that the log is to name, and returns what it may say of it. *board* is memory for the
+    scoreboard (csrc/observe/scoreboard.h), writable and large enough; without it the worker has its own. It is written
+    every *beat_ms* milliseconds at least; 0: when there is something new. *lifeline* is what the loop is to watch for
+    its end. Without *memo* no heads are remembered. *timeout_error* is the exception that :meth:`interrupt` raises in
+    the application.
     """
 
     cdef fw_loop *loop
-    cdef object settings
     cdef bytes temp_dir
-    cdef bytes health
+    cdef bytes health      # the core's setting borrows it
+    cdef str script_name
+    cdef str version
+    cdef unsigned threads
+    cdef bint sendfile
+    cdef object shown
     cdef Input no_body
     cdef AccessLog access  # or None
     cdef PyObject *held    # the same, or NULL
@@ -139,19 +114,28 @@ cdef class Worker:
     cdef void *own_board
     cdef bint running
 
-    def __cinit__(self, application, listeners, settings, *, log, errors, bint multiprocess=False, board=None,
+    def __cinit__(self, application, listeners, settings, *, log, errors, bint multiprocess=False, str version="",
+                  access=None, shown=None, board=None, unsigned beat_ms=0, lifeline=None, bint memo=True,
                   timeout_error=None):
         cdef fw_config cfg
         cdef int rc
         cdef list bases
-        self.settings = settings
-        configure(&cfg, settings)
-        self.temp_dir = os.fsencode(settings.get("temp_dir") or temporary_folder())
+        cdef dict members = dict(settings)
+        self.threads = members.pop("threads")
+        self.sendfile = members.pop("sendfile")
+        self.script_name = members.pop("script_name")
+        self.health = members["health"]
+        configure(&cfg, members)
+        if members:
+            raise ValueError(f"settings that the core does not know: {', '.join(members)}")
+        self.version = version
+        self.shown = shown
+        self.temp_dir = os.fsencode(temporary_folder())
         cfg.temp_dir = self.temp_dir
-        self.health = settings.get("health_path", "").encode("ascii")
-        cfg.health = <const char *>self.health if self.health else NULL
-        if settings.get("access"):
-            self.access = AccessLog(settings["access"], settings.get("script_name", ""))
+        cfg.beat_ms = beat_ms
+        cfg.memo = memo
+        if access is not None:
+            self.access = AccessLog(access, self.script_name)
             Py_INCREF(self.access)  # ours until the loop is gone, whatever the garbage collector takes before
             self.held = <PyObject *>self.access
             cfg.access = self.access.log
@@ -162,8 +146,8 @@ cdef class Worker:
         if rc < 0:
             raise OSError(-rc, os.strerror(-rc))
         self.open_board(board)
-        if settings.get("lifeline") is not None:
-            rc = native.loop_lifeline(self.loop, settings["lifeline"])
+        if lifeline is not None:
+            rc = native.loop_lifeline(self.loop, lifeline)
             if rc < 0:
                 raise OSError(-rc, os.strerror(-rc))
         for fd, _, port in listeners:
@@ -174,8 +158,8 @@ cdef class Worker:
         bases = [self.base_environ(name, port, errors, multiprocess) for _, name, port in listeners]
         warned = set()
         self.pullers = [
-            self.puller(application, bases, log, errors, warned, cfg.memo, timeout_error)
-            for _ in range(settings.get("threads", 1))
+            self.puller(application, bases, log, errors, warned, memo, timeout_error)
+            for _ in range(self.threads)
         ]
 
     def __dealloc__(self):
@@ -193,8 +177,7 @@ cdef class Worker:
 
     cdef int open_board(self, object shared) except -1:
         """Opens the scoreboard in *shared* memory, or (None) in memory of our own."""
-        cdef unsigned threads = self.settings.get("threads", 1)
-        cdef size_t size = native.board_size(threads)
+        cdef size_t size = native.board_size(self.threads)
         if shared is None:
             self.own_board = PyMem_Calloc(1, size)
             if self.own_board == NULL:
@@ -205,7 +188,7 @@ cdef class Worker:
             if <size_t>self.board.len < size:
                 raise ValueError(f"the scoreboard needs {size} bytes, not {self.board.len}")
             self.loop.board = <fw_board *>self.board.buf
-        native.board_open(self.loop.board, <uint32_t>getpid(), threads)
+        native.board_open(self.loop.board, <uint32_t>getpid(), self.threads)
         return 0
 
     cdef Puller puller(
@@ -219,12 +202,12 @@ cdef class Worker:
         shared.process = self.process
         shared.errors = errors
         shared.log = log
-        shared.shown = self.settings.get("shown")
-        shared.keepalive = milliseconds(self.settings.get("keepalive", 75)) > 0
-        shared.sendfile = self.settings.get("sendfile", True)
+        shared.shown = self.shown
+        shared.keepalive = self.loop.hub.cfg.timeouts[<int>FW_CLASS_KEEPALIVE] > 0
+        shared.sendfile = self.sendfile
         shared.warned = warned
         shared.timeout_error = timeout_error
-        environs = EnvironBuilder(bases, self.no_body, self.settings.get("script_name", ""), memo)
+        environs = EnvironBuilder(bases, self.no_body, self.script_name, memo)
         return Puller(application, shared, environs, self.no_body, self.access)
 
     cdef dict base_environ(self, str server_name, str server_port, object errors, bint multiprocess):
@@ -236,7 +219,6 @@ cdef class Worker:
         filled key by key: CPython lays out a dict of a size told beforehand for keys of any type, which takes half as
         much memory again and longer to copy.
         """
-        cdef str version = self.settings.get("version", "")
         cdef dict environ = {}
         for key, value in (
             ("REQUEST_METHOD", ""),
@@ -248,20 +230,20 @@ cdef class Worker:
             ("REMOTE_ADDR", ""),
             ("REMOTE_PORT", ""),
             ("wsgi.input", self.no_body),
-            ("SCRIPT_NAME", self.settings.get("script_name", "")),
+            ("SCRIPT_NAME", self.script_name),
             ("SERVER_NAME", server_name if server_port else "localhost"),
             ("SERVER_PORT", server_port or "80"),
-            ("SERVER_SOFTWARE", f"fastwsgi/{version}" if version else "fastwsgi"),
+            ("SERVER_SOFTWARE", f"fastwsgi/{self.version}" if self.version else "fastwsgi"),
             ("GATEWAY_INTERFACE", "CGI/1.1"),
             ("wsgi.version", (1, 0)),
             ("wsgi.url_scheme", "http"),
             ("wsgi.errors", errors),
-            ("wsgi.multithread", self.settings.get("threads", 1) > 1),
+            ("wsgi.multithread", self.threads > 1),
             ("wsgi.multiprocess", bool(multiprocess)),
             ("wsgi.run_once", False),
             ("wsgi.file_wrapper", FileWrapper),
             ("wsgi.input_terminated", True),
-            ("fastwsgi.version", version),
+            ("fastwsgi.version", self.version),
         ):
             environ[key] = value
         return environ

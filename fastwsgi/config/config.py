@@ -96,8 +96,9 @@ class Config:
         return self._values[name].origin
 
     def core(self) -> dict[str, object]:
-        """Return the settings the compiled worker takes, under the names it knows."""
-        return {name: self._values[name].value for name, item in SETTINGS.items() if item.core}
+        """Return the settings the compiled worker takes, under its names and in its units."""
+        return {item.member: item.in_core(self._values[name].value)
+                for name, item in SETTINGS.items() if item.member}
 
     def show(self) -> str:
         """Return every effective value with its origin, in the form of a configuration file."""

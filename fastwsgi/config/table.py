@@ -3,15 +3,17 @@
 The command line, the FASTWSGI_* variables, configuration files, ``--help``, ``--print-config`` and
 the keywords of ``fastwsgi.run`` are all derived from ``SETTINGS``; nothing about a setting is said
 anywhere else. Names and defaults are gunicorn's where gunicorn has the setting; a default that
-differs says why. The kinds of values live in values.py, the origins in sources.py.
+differs says why. The kinds of values live in values.py, the units in which the core counts them in
+units.py, the origins in sources.py.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from fastwsgi.config import values
+from fastwsgi.config import units, values
 from fastwsgi.logs.format import DEFAULT
 
 
@@ -22,7 +24,8 @@ class Setting(NamedTuple):
     value of what an origin offers, within ``bounds``: the least and the most, or the words to
     choose from. ``const`` is the value of a flag that takes no argument; ``many`` lets a flag be
     repeated. ``fallbacks`` are customary variables that stand in for the default, as ``(variable,
-    template)``. ``core`` marks what is handed to the compiled worker under the same name.
+    template)``. ``member`` is what the core calls it: a member of ``fw_config`` (csrc/fw.h), or
+    something that the compiled worker keeps (_core/worker.pyx); it is counted in ``unit`` there.
     """
 
     name: str
@@ -36,11 +39,16 @@ class Setting(NamedTuple):
     const: object = None
     many: bool = False
     fallbacks: tuple[tuple[str, str], ...] = ()
-    core: bool = False
+    member: str = ""
+    unit: Callable[..., object] = units.plain
 
     def read(self, value: object) -> object:
         """Return the value that is meant; raise ValueError as a converter does."""
         return self.convert(value, *self.bounds)
+
+    def in_core(self, value: Any) -> object:
+        """Return the value as the core's member holds it."""
+        return self.unit(value, *self.bounds)
 
     @property
     def variable(self) -> str:
@@ -95,17 +103,17 @@ _TABLE = (
         "serves alone for as long as requests take less than about a millisecond, and the others "
         "step in when one blocks. Slow clients occupy none, because only complete requests reach "
         "them. With more than one the application must be thread-safe (wsgi.multithread)",
-        bounds=(1, 1024), metavar="N", core=True),
+        bounds=(1, 1024), metavar="N", member="threads"),
     Setting(
         "worker_connections", "processes", ("--worker-connections",), 10000, values.whole,
         "connections one worker holds at the same time; see --overload for what comes after. "
         "Ten times gunicorn's default, because an idle connection is cheap here",
-        bounds=(1, 1_000_000), metavar="N", core=True),
+        bounds=(1, 1_000_000), metavar="N", member="max_connections"),
     Setting(
         "queue", "processes", ("--queue",), 0, values.whole,
         "complete requests that may wait for an application thread of a worker, 0 for no bound "
         "but --worker-connections; see --overload for what comes after",
-        bounds=(0, 1_000_000), metavar="N", core=True),
+        bounds=(0, 1_000_000), metavar="N", member="max_ready"),
     Setting(
         "worker_class", "processes", ("-k", "--worker-class"), "", values.worker_class,
         "accepted for gunicorn's sake: sync and gthread both mean fastwsgi's one kind of worker",
@@ -163,88 +171,92 @@ _TABLE = (
         "response. Longer than the 60 s of "
         "usual load balancers, so that they close first and no request meets a closing "
         "connection (gunicorn's 2 s makes these 502s)",
-        metavar="SECONDS", core=True),
+        metavar="SECONDS", member="timeouts[FW_CLASS_KEEPALIVE]", unit=units.milliseconds),
     Setting(
         "header_timeout", "time", ("--header-timeout",), 30.0, values.seconds,
         "how long a client may take for the whole request head; then 408",
-        bounds=(0.001,), metavar="SECONDS", core=True),
+        bounds=(0.001,), metavar="SECONDS",
+        member="timeouts[FW_CLASS_HEADER]", unit=units.milliseconds),
     Setting(
         "body_timeout", "time", ("--body-timeout",), 30.0, values.seconds,
         "how long a client may pause within a request body; then 408",
-        bounds=(0.001,), metavar="SECONDS", core=True),
+        bounds=(0.001,), metavar="SECONDS",
+        member="timeouts[FW_CLASS_BODY]", unit=units.milliseconds),
     Setting(
         "write_timeout", "time", ("--write-timeout",), 60.0, values.seconds,
         "how long a client may take nothing of a waiting response; then the connection is closed",
-        bounds=(0.001,), metavar="SECONDS", core=True),
+        bounds=(0.001,), metavar="SECONDS",
+        member="timeouts[FW_CLASS_WRITE]", unit=units.milliseconds),
     Setting(
         "graceful_timeout", "time", ("--graceful-timeout",), 30.0, values.seconds,
         "how long a stopping worker may finish its requests in flight; then they are cut",
-        metavar="SECONDS", core=True),
+        metavar="SECONDS", member="graceful_ms", unit=units.milliseconds),
 
     Setting(
         "limit_request_line", "limits", ("--limit-request-line",), 8190, values.whole,
         "bytes of a request line; a longer one is answered 414. 0 means the most, 1 MiB",
-        bounds=(0, 1 << 20), metavar="BYTES", core=True),
+        bounds=(0, 1 << 20), metavar="BYTES", member="limit_line", unit=units.or_most),
     Setting(
         "limit_request_fields", "limits", ("--limit-request-fields",), 100, values.whole,
         "number of header fields; more are answered 431. 0 means the most, 32768",
-        bounds=(0, 32768), metavar="N", core=True),
+        bounds=(0, 32768), metavar="N", member="limit_fields", unit=units.or_most),
     Setting(
         "limit_request_field_size", "limits",
         ("--limit-request-field_size", "--limit-request-field-size"), 8190,
         values.whole,
         "bytes of one header field; a longer one is answered 431. 0 means the most, 16 MiB",
-        bounds=(0, 1 << 24), metavar="BYTES", core=True),
+        bounds=(0, 1 << 24), metavar="BYTES", member="limit_field_size", unit=units.or_most),
     Setting(
         "limit_request_header", "limits", ("--limit-request-header",), 65536, values.whole,
         "bytes of the whole header section; a longer one is answered 431. 0 means the most, 16 "
         "MiB: each connection may then take that much memory",
-        bounds=(0, 1 << 24), metavar="BYTES", core=True),
+        bounds=(0, 1 << 24), metavar="BYTES", member="limit_header", unit=units.or_most),
     Setting(
         "limit_request_body", "limits", ("--limit-request-body",), 0, values.size,
         "bytes of a request body, 0 for no limit; a larger one is answered 413 without being "
         "read. Without a limit the disk of the temporary files is the limit",
-        metavar="BYTES", core=True),
+        metavar="BYTES", member="limit_body"),
     Setting(
         "body_memory", "limits", ("--body-memory",), 1 << 20, values.size,
         "bytes of a request body that stay in memory; a larger body goes to a temporary file "
         "($TMPDIR), and is answered 507 if there is no room for one. Worker memory can grow by "
         "this much per connection, and by 32 KiB at least while a larger body arrives",
-        metavar="BYTES", core=True),
+        metavar="BYTES", member="body_memory"),
     Setting(
         "response_memory", "limits", ("--response-memory",), 64 << 20, values.size,
         "bytes that the responses of a worker may have waiting for their clients, more or less: as "
         "their sum grows from a quarter to a half of this, each application is held back earlier, "
         "in the end after each block. 0 for no limit: 256 KiB for each connection",
-        metavar="BYTES", core=True),
+        metavar="BYTES", member="response_memory"),
     Setting(
         "min_rate", "limits", ("--min-rate",), 0, values.whole,
         "bytes per second that a request head or body must arrive with on average, once it has "
         "taken --min-rate-grace, and that a client must take of a response that waits for it; a "
         "slower request is answered 408, a slower response cut off. 0 for none: the timeouts alone "
         "decide, and a byte now and then satisfies those",
-        bounds=(0, 1_000_000_000), metavar="BYTES", core=True),
+        bounds=(0, 1_000_000_000), metavar="BYTES", member="min_rate"),
     Setting(
         "min_rate_grace", "limits", ("--min-rate-grace",), 5.0, values.seconds,
         "how long a request head or body may take, or a response wait for its client, before "
         "--min-rate is asked of it",
-        metavar="SECONDS", core=True),
+        metavar="SECONDS", member="min_rate_grace_ms", unit=units.milliseconds),
     Setting(
         "overload", "limits", ("--overload",), "wait", values.choice,
         "what meets a connection beyond --worker-connections, or a request beyond --queue: 'wait' "
         "lets new connections wait in the backlog, '503' answers so at once, with Retry-After",
-        bounds=("wait", "503"), metavar="wait|503", core=True),
+        bounds=("wait", "503"), metavar="wait|503", member="overload_refuse", unit=units.position),
 
     Setting(
         "header_map", "proxy", ("--header-map",), "drop", values.choice,
         "header names with an underscore, which look like those with a hyphen once they are in "
         "the environ: 'drop' them, 'refuse' the request with 400, or 'dangerous': keep them",
-        bounds=("drop", "refuse", "dangerous"), metavar="drop|refuse|dangerous", core=True),
+        bounds=("drop", "refuse", "dangerous"), metavar="drop|refuse|dangerous",
+        member="header_map", unit=units.position),
     Setting(
         "script_name", "proxy", ("--script-name",), "", values.mount,
         "path the application is mounted under: becomes SCRIPT_NAME and is removed from the "
         "front of PATH_INFO; a request for any other path is answered 404",
-        metavar="PATH", core=True),
+        metavar="PATH", member="script_name"),
 
     Setting(
         "accesslog", "log", ("--access-logfile",), "", values.text,
@@ -270,7 +282,7 @@ _TABLE = (
         "health_path", "metrics", ("--health-path",), "", values.url_path,
         "path that the worker answers itself with 200 'ok', even while every application thread "
         "is busy; 503 once it is stopping, so that a load balancer looks elsewhere",
-        metavar="PATH", core=True),
+        metavar="PATH", member="health", unit=units.octets),
 
     Setting(
         "chdir", "system", ("--chdir",), "", values.directory,
@@ -326,7 +338,7 @@ _TABLE = (
         "sendfile", "system", ("--no-sendfile",), True, values.switch,
         "send files of wsgi.file_wrapper with sendfile(2); --no-sendfile reads them instead, for "
         "file systems that do sendfile wrongly",
-        const=False, core=True),
+        const=False, member="sendfile"),
 
     Setting(
         "reload", "development", ("--reload",), False, values.switch,

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TextIO, cast
 from fastwsgi._version import __version__
 from fastwsgi.config.config import Config
 from fastwsgi.config.hooks import Hooks, ServerView, WorkerView
+from fastwsgi.config.units import milliseconds
 from fastwsgi.errors import AppImportError, CoreError, RequestTimeout
 from fastwsgi.logs.access import AccessLog
 from fastwsgi.logs.error import ErrorLog
@@ -71,15 +72,18 @@ def core_worker() -> type[Worker]:
 
 def build_worker(
     application: Application, listeners: Sequence[Listener], config: Config, log: ErrorLog,
-    access: AccessLog | None = None, *, multiprocess: bool, board: Board | None = None, **more: Any,
+    access: AccessLog | None = None, *, multiprocess: bool, board: Board | None = None,
+    beat: float = 0.0, lifeline: int | None = None,
 ) -> Worker:
-    """Hand application, listeners, settings, logs and what else is known (``more``) to the core."""
+    """Hand application, listeners, settings, logs and what the master shares to the core.
+
+    ``board`` is written every ``beat`` seconds at least, 0 for when there is something new.
+    """
     return core_worker()(
-        application, [listener.core() for listener in listeners],
-        {**config.core(), "version": __version__, "access": access, "shown": shown,
-         **more},
+        application, [listener.core() for listener in listeners], config.core(),
         log=log, errors=cast("TextIO", log.errors), multiprocess=multiprocess,
-        board=board.memory if board else None, timeout_error=RequestTimeout)
+        version=__version__, access=access, shown=shown, board=board.memory if board else None,
+        beat_ms=milliseconds(beat), lifeline=lifeline, timeout_error=RequestTimeout)
 
 
 def load_application(

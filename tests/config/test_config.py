@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from fastwsgi._core.worker import Worker
 from fastwsgi.config import values
 from fastwsgi.config.config import Config
 from fastwsgi.config.hooks import ARGUMENTS
@@ -155,14 +157,52 @@ def test_defaults_are_those_promised() -> None:
     config = from_keywords({})
     assert [str(address) for address in config.bind] == ["127.0.0.1:8000"]
     assert config.core() == {
-        "threads": 1, "queue": 0, "worker_connections": 10000, "min_rate": 0,
-        "min_rate_grace": 5.0, "health_path": "", "keepalive": 75.0, "header_timeout": 30.0,
-        "body_timeout": 30.0, "write_timeout": 60.0, "graceful_timeout": 30.0,
-        "limit_request_line": 8190, "limit_request_fields": 100,
-        "limit_request_field_size": 8190, "limit_request_header": 65536,
-        "limit_request_body": 0, "body_memory": 1 << 20, "overload": "wait",
+        "threads": 1, "max_ready": 0, "max_connections": 10000, "min_rate": 0,
+        "min_rate_grace_ms": 5000, "health": b"", "timeouts[FW_CLASS_KEEPALIVE]": 75000,
+        "timeouts[FW_CLASS_HEADER]": 30000, "timeouts[FW_CLASS_BODY]": 30000,
+        "timeouts[FW_CLASS_WRITE]": 60000, "graceful_ms": 30000,
+        "limit_line": 8190, "limit_fields": 100, "limit_field_size": 8190, "limit_header": 65536,
+        "limit_body": 0, "body_memory": 1 << 20, "overload_refuse": 0,
         "response_memory": 64 << 20,
-        "header_map": "drop", "script_name": "", "sendfile": True}
+        "header_map": 0, "script_name": "", "sendfile": True}
+
+
+@pytest.mark.parametrize(("name", "value", "member", "held"), [
+    ("limit_request_line", 0, "limit_line", 1 << 20),
+    ("limit_request_fields", 0, "limit_fields", 32768),
+    ("limit_request_header", 5, "limit_header", 5),
+    ("queue", 0, "max_ready", 0),
+    ("header_map", "dangerous", "header_map", 2),
+    ("overload", "503", "overload_refuse", 1),
+    ("health_path", "/health", "health", b"/health"),
+    ("keepalive", 0.0016, "timeouts[FW_CLASS_KEEPALIVE]", 2),
+    ("write_timeout", 31_536_000, "timeouts[FW_CLASS_WRITE]", 0xFFFFFFFF),
+])
+def test_the_core_gets_settings_in_its_own_units(
+    name: str, value: object, member: str, held: object,
+) -> None:
+    assert from_keywords({name: value}).core()[member] == held
+
+
+def test_header_maps_are_counted_as_the_core_does() -> None:
+    (listed,) = re.findall(r"enum fw_header_map *\{([^}]*)\}", (ROOT / "csrc" / "fw.h").read_text())
+    names = re.findall(r"FW_MAP_(\w+)", re.sub(r"/\*.*?\*/", "", listed, flags=re.DOTALL))
+    assert [name.lower() for name in names] == list(SETTINGS["header_map"].bounds)
+
+
+@pytest.mark.parametrize(("change", "error"), [
+    ({"limit_lines": 1}, "settings that the core does not know: limit_lines"),
+    ({"graceful_ms": None}, "graceful_ms"),
+    ({"limit_line": 1 << 32}, "too large"),
+    ({"threads": None}, "threads"),
+])
+def test_the_core_refuses_settings_that_are_not_its_own(
+    change: dict[str, object], error: str,
+) -> None:
+    settings = {**from_keywords({}).core(), **change}
+    given = {name: value for name, value in settings.items() if value is not None}
+    with pytest.raises((ValueError, KeyError, OverflowError), match=error):
+        Worker(lambda environ, start: [], [], given, log=print, errors=sys.stderr)
 
 
 def test_every_setting_says_what_it_does_and_no_flag_is_used_twice() -> None:

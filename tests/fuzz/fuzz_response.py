@@ -31,6 +31,7 @@ import atheris
 from reader import WAIT, exchange, found, read_chunks, read_head
 
 from fastwsgi._core import worker
+from fastwsgi.config.sources import from_keywords
 
 PLAIN = b"GET /plain HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
 PLAIN_BODY = b"this is the plain answer"
@@ -294,7 +295,8 @@ class Server:
         self.address = self.listener.getsockname()
         listeners = [(self.listener.fileno(), "127.0.0.1", str(self.address[1]))]
         self.worker = worker.Worker(
-            self.application, listeners, {}, log=self.log, errors=io.StringIO()
+            self.application, listeners, from_keywords({}).core(), log=self.log,
+            errors=io.StringIO(),
         )
         self.thread = threading.Thread(target=self.run, daemon=True)
         self.thread.start()

@@ -1,7 +1,7 @@
 """The compiled worker in a thread of the test, below every layer of Python.
 
 Rule: this is for what `fastwsgi.testing.serve` does not offer: the core's own settings
-(`head_memo`), several listeners of one worker, and the worker's counters.
+(`memo`), several listeners of one worker, and the worker's counters.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 from apps.client import TIMEOUT, Client
 
 from fastwsgi._core.worker import Worker
+from fastwsgi.config.sources import from_keywords
 
 Application = Callable[..., Iterable[bytes]]
 
@@ -49,8 +50,10 @@ class Core:
 
 
 @contextlib.contextmanager
-def core(app: Application, *, listeners: int = 1, **settings: Any) -> Iterator[Core]:
-    """Serve `app` with the core's `settings` inside the block, on so many ports of 127.0.0.1."""
+def core(
+    app: Application, *, listeners: int = 1, memo: bool = True, **settings: Any,
+) -> Iterator[Core]:
+    """Serve `app` with `settings` inside the block, on so many ports of 127.0.0.1."""
     log: list[str] = []
     failures: list[BaseException] = []
 
@@ -67,7 +70,7 @@ def core(app: Application, *, listeners: int = 1, **settings: Any) -> Iterator[C
             app,
             [(sock.fileno(), host, str(port))
              for sock, (host, port) in zip(sockets, addresses, strict=True)],
-            settings, log=report, errors=io.StringIO())
+            from_keywords(settings).core(), log=report, errors=io.StringIO(), memo=memo)
 
         def run() -> None:
             try:

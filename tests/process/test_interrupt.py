@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fastwsgi._core.worker import Worker
+from fastwsgi.config.sources import from_keywords
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -49,8 +50,8 @@ def test_an_interrupt_inside_the_log_leaves_no_connection_and_no_open_iterable(
         listener.setblocking(False)
         place = [(listener.fileno(), "localhost", "80")]
         worker = Worker(
-            application, place, {"threads": threads}, log=interrupted, errors=sys.stderr
-        )
+            application, place, from_keywords({"threads": threads}).core(), log=interrupted,
+            errors=sys.stderr)
         for turn in (1, 2):  # and it can run again
             with socket.create_connection(listener.getsockname(), timeout=20) as client:
                 client.sendall(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
@@ -83,8 +84,8 @@ def test_a_worker_that_its_application_refers_to_is_collected(threads: int) -> N
             holder = Holder()
             weakref.finalize(holder, gone.append, None)
             holder.worker = Worker(
-                holder, place, {"threads": threads}, log=interrupted, errors=sys.stderr
-            )
+                holder, place, from_keywords({"threads": threads}).core(), log=interrupted,
+                errors=sys.stderr)
             del holder
             gc.collect()
     assert len(gone) == 20

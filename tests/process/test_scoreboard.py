@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fastwsgi._core.worker import Worker
+from fastwsgi.config.sources import from_keywords
 from fastwsgi.testing import raw, spawn
 from fastwsgi.worker.scoreboard import APPLICATION, BOUNDS, Board, Totals, now
 
@@ -44,14 +45,14 @@ def quiet(level: int, message: str, error: BaseException | None) -> None:
 
 @contextmanager
 def working(
-    app: Held, board: Board, threads: int = 1, **more: float,
+    app: Held, board: Board, threads: int = 1, beat_ms: int = 0,
 ) -> Iterator[tuple[str, int]]:
     """A worker that shows itself on a board, and the address it serves."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.setblocking(False)
         worker = Worker(app, [(listener.fileno(), "localhost", "80")],
-                        {"threads": threads, **more}, log=quiet, errors=sys.stderr,
-                        board=board.memory)
+                        from_keywords({"threads": threads}).core(), log=quiet, errors=sys.stderr,
+                        board=board.memory, beat_ms=beat_ms)
         runs = threading.Thread(target=worker.run)
         runs.start()
         try:
@@ -114,7 +115,7 @@ def test_a_call_in_flight_is_told_until_it_ends() -> None:
 
 def test_an_idle_worker_shows_that_its_loop_runs() -> None:
     board = Board(2)
-    with working(Held(), board, threads=2, beat=0.05):
+    with working(Held(), board, threads=2, beat_ms=50):
         moments = set()
 
         def seen() -> int:
@@ -142,7 +143,8 @@ def test_totals_outlive_workers() -> None:
 def test_a_board_that_is_too_small_is_refused() -> None:
     board = Board(1)
     with pytest.raises(ValueError, match=r"needs \d+ bytes"):
-        Worker(Held(), [], {"threads": 2}, log=quiet, errors=sys.stderr, board=board.memory)
+        Worker(Held(), [], from_keywords({"threads": 2}).core(), log=quiet, errors=sys.stderr,
+               board=board.memory)
 
 
 @pytest.mark.parametrize("preload", [[], ["--preload"]])

@@ -240,7 +240,7 @@ def test_pipelined_requests_give_the_environs_that_the_twin_says(
 
 
 class Pair:
-    """Two servers that differ in `head_memo` alone, and connections to both."""
+    """Two servers that differ in `memo` alone, and connections to both."""
 
     def __init__(self, servers: dict[bool, tuple[Core, Witness]]) -> None:
         self.servers = servers
@@ -269,8 +269,8 @@ class Pair:
 @pytest.fixture(scope="module")
 def pair() -> Iterator[Pair]:
     remembering, forgetful = Witness(), Witness()
-    with core(remembering, head_memo=True, listeners=2) as one, \
-            core(forgetful, head_memo=False, listeners=2) as other:
+    with core(remembering, memo=True, listeners=2) as one, \
+            core(forgetful, memo=False, listeners=2) as other:
         made = Pair({True: (one, remembering), False: (other, forgetful)})
         yield made
         made.close()
