@@ -61,7 +61,7 @@ typedef struct fw_config {
     struct fw_access *access; /* the access log, or NULL; borrowed */
 } fw_config;
 
-/* Fills `cfg` with the defaults that config.py documents. */
+/* Zeroes `cfg` but for what no setting decides.  The defaults of settings are in fastwsgi/config/table.py. */
 void fw_config_defaults(fw_config *cfg);
 
 #endif

@@ -12,25 +12,8 @@
 void fw_config_defaults(fw_config *cfg)
 {
     *cfg = (fw_config){
-        .limit_line = 8190,
-        .limit_fields = 100,
-        .limit_field_size = 8190,
-        .limit_header = 65536,
-        .body_memory = 1 << 20,
         .high_water = 256 << 10,
-        .response_memory = 64 << 20,
-        .max_connections = 10000,
-        .min_rate_grace_ms = 5000,
-        .timeouts = {[FW_CLASS_HEADER] = 30000,
-                     [FW_CLASS_BODY] = 30000,
-                     [FW_CLASS_WRITE] = 60000,
-                     [FW_CLASS_KEEPALIVE] = 75000,
-                     [FW_CLASS_LINGER] = 2000,
-                     [FW_CLASS_RETIRE] = 500},
-        .graceful_ms = 30000,
-        .header_map = FW_MAP_DROP,
-        .memo = true,
-        .temp_dir = "/tmp",
+        .timeouts = {[FW_CLASS_LINGER] = 2000, [FW_CLASS_RETIRE] = 500},
     };
 }
 

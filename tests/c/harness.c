@@ -124,6 +124,20 @@ fw_config defaults(void)
 {
     fw_config cfg;
     fw_config_defaults(&cfg);
+    cfg.limit_line = 8190;
+    cfg.limit_fields = 100;
+    cfg.limit_field_size = 8190;
+    cfg.limit_header = 65536;
+    cfg.body_memory = 1 << 20;
+    cfg.response_memory = 64 << 20;
+    cfg.max_connections = 10000;
+    cfg.min_rate_grace_ms = 5000;
+    cfg.timeouts[FW_CLASS_HEADER] = cfg.timeouts[FW_CLASS_BODY] = 30000;
+    cfg.timeouts[FW_CLASS_WRITE] = 60000;
+    cfg.timeouts[FW_CLASS_KEEPALIVE] = 75000;
+    cfg.graceful_ms = 30000;
+    cfg.memo = true;
+    cfg.temp_dir = "/tmp";
     return cfg;
 }
 
