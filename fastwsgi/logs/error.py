@@ -33,7 +33,7 @@ class ErrorLog:
     """
 
     def __init__(
-        self, target: str | TextIO = "-", level: str = "info", owner: tuple[int, int] = (-1, -1),
+        self, target: str | TextIO, level: str, owner: tuple[int, int] = (-1, -1),
     ) -> None:
         named = isinstance(target, str) and target != "-"
         self._path = Path(str(target)).absolute() if named else None

@@ -68,7 +68,7 @@ class Listener:
 
 
 def open_listeners(
-    addresses: Sequence[Address], *, backlog: int = 2048, reuse_port: bool = False,
+    addresses: Sequence[Address], *, backlog: int, reuse_port: bool = False,
     umask: int | None = None, owner: tuple[int, int] = (-1, -1), ready: Sequence[Listener] = (),
 ) -> list[Listener]:
     """Open one listener per address, or raise ListenError and leave none open.

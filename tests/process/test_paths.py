@@ -107,7 +107,7 @@ KINDS = ("link", "link to a new file", "link of root's", "hard link", "FIFO", "d
 
 
 def error_log(path: Path) -> ErrorLog:
-    return ErrorLog(str(path), owner=OWNER)
+    return ErrorLog(str(path), "info", OWNER)
 
 
 def access_log(path: Path) -> AccessLog:
@@ -342,7 +342,7 @@ def test_a_pid_file_left_over_by_a_process_of_our_number_is_no_obstacle(tmp_path
 @needs_root
 def test_a_unix_socket_is_given_to_the_account_of_the_workers(place: Path) -> None:
     for path in (place / "x.sock", place / "var" / "x.sock"):
-        (listener,) = open_listeners([parse_address(f"unix:{path}")], owner=OWNER)
+        (listener,) = open_listeners([parse_address(f"unix:{path}")], backlog=1, owner=OWNER)
         found = path.lstat()
         assert (found.st_uid, found.st_gid) == OWNER
         listener.close()
@@ -364,7 +364,7 @@ def test_what_others_put_in_the_place_of_a_new_socket_is_not_given_to_them(
 
     monkeypatch.setattr(sockets, "_give", late)
     with pytest.raises(ListenError, match="somebody has replaced the socket"):
-        open_listeners([parse_address(f"unix:{path}")], owner=OWNER)
+        open_listeners([parse_address(f"unix:{path}")], backlog=1, owner=OWNER)
     assert untouched(secret)
 
 
@@ -378,7 +378,7 @@ def test_a_stale_socket_is_not_removed_through_a_directory_that_others_put_there
         sock.bind(str(stale))
     as_nobody(place / "var", lambda: os.symlink(place / "etc", "run"))
     with pytest.raises(ListenError, match=r"var/run is a symbolic link"):
-        open_listeners([parse_address(f"unix:{place}/var/run/x.sock")])
+        open_listeners([parse_address(f"unix:{place}/var/run/x.sock")], backlog=1)
     assert stale.is_socket()
 
 
@@ -388,7 +388,7 @@ def test_at_the_end_a_socket_is_not_removed_through_a_directory_that_others_put_
 ) -> None:
     run = place / "var" / "run"
     run.mkdir()
-    (listener,) = open_listeners([parse_address(f"unix:{run}/x.sock")])
+    (listener,) = open_listeners([parse_address(f"unix:{run}/x.sock")], backlog=1)
     run.rename(place / "kept")
     as_nobody(place / "var", lambda: os.symlink(place / "kept", "run"))
     listener.close()

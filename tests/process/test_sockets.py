@@ -18,9 +18,9 @@ from fastwsgi.system.sockets import Listener, open_listeners
 
 
 @contextmanager
-def listening(*texts: str, **options: object) -> Iterator[list[Listener]]:
+def listening(*texts: str, backlog: int = 1, **options: object) -> Iterator[list[Listener]]:
     opened = open_listeners(
-        [parse_address(text) for text in texts], **options)  # type: ignore[arg-type]
+        [parse_address(text) for text in texts], backlog=backlog, **options)  # type: ignore[arg-type]
     try:
         yield opened
     finally:
