@@ -53,7 +53,7 @@ def serve(
     except FastwsgiError as error:
         code = error.exit_code
         if predecessor is not None:
-            predecessor.say(str(error))
+            predecessor.send(str(error))
         raise
     finally:
         for item in daemon:

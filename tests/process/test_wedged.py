@@ -129,7 +129,7 @@ def seen(boards: list[State], step: float = PERIOD) -> Progress:
     """What is known after these boards have been looked at, one every so many seconds."""
     progress = Progress(boards[0], 0.0)
     for number, each in enumerate(boards[1:], 1):
-        progress.look(each, number * step)
+        progress.check(each, number * step)
     return progress
 
 
