@@ -24,7 +24,7 @@ from fastwsgi.system import systemd, titles
 from fastwsgi.system.daemon import READY, Daemon
 from fastwsgi.system.pidfile import PidFile
 from fastwsgi.system.sockets import Listener, adopt, open_listeners
-from fastwsgi.worker.environment import account_ids, prepare
+from fastwsgi.worker.environment import prepare, user_and_group
 from fastwsgi.worker.loader import Application
 from fastwsgi.worker.process import core_worker, serve_here
 from fastwsgi.worker.recycle import every
@@ -57,7 +57,7 @@ def serve(
         raise
     finally:
         for item in daemon:
-            item.say(code)
+            item.report(code)
     return code
 
 
@@ -88,7 +88,7 @@ class _Server:
         passed = [] if self._predecessor else systemd.passed_descriptors()
         notifier = systemd.Notifier.take()
         prepare(config, importing=isinstance(self._target, str))
-        owner = account_ids(config)
+        owner = user_and_group(config)
         if config.proc_name and not titles.INSTALLED:
             config.notices.append("proc_name: process titles need the setproctitle library: pip "
                                   "install fastwsgi[title]")
@@ -121,7 +121,7 @@ class _Server:
                     notifier.ready("serving")
                 upgrade.ready()
                 for item in daemon:
-                    item.say(READY)
+                    item.report(READY)
                 if self._on_ready is not None:
                     self._on_ready()
 
@@ -181,7 +181,7 @@ def _feed_watchdog(notifier: systemd.Notifier) -> Callable[[], None]:
 
     def feed() -> bool:
         if not ended.is_set():
-            notifier.alive()
+            notifier.feed_watchdog()
         return not ended.is_set()
 
     if notifier.watchdog:

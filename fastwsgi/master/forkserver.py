@@ -32,11 +32,11 @@ from fastwsgi.worker.process import (
     OK,
     READY,
     STOP_SIGNALS,
-    Duty,
-    give_reason,
-    leave_when_told,
+    WorkerSpec,
+    exit_on_stop_signals,
     reopen,
-    work,
+    report_failure,
+    run_worker,
 )
 from fastwsgi.worker.scoreboard import Board
 
@@ -137,33 +137,33 @@ class ForkedWorker(Child):
 class _ForkServerProcess:
     """The fork server's own side."""
 
-    def __init__(self, duty: Duty, link: socket.socket, to_master: int) -> None:
-        self._duty = duty
+    def __init__(self, spec: WorkerSpec, link: socket.socket, to_master: int) -> None:
+        self._spec = spec
         self._link = link
         self._to_master = to_master
         self._workers: set[int] = set()
-        self._application: Application = duty.target  # type: ignore[assignment]
+        self._application: Application = spec.target  # type: ignore[assignment]
 
     def run(self) -> int:
         """Load the application, then fork on request until the master closes the link."""
-        log = self._duty.log
-        leave_when_told()
+        log = self._spec.log
+        exit_on_stop_signals()
         for number in IGNORED_BY_WORKERS:
             signal.signal(number, signal.SIG_IGN)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        access = self._duty.access
+        access = self._spec.access
         signal.signal(signal.SIGUSR1, lambda _number, _frame: reopen(log, access))
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
-        set_title("fork server", self._duty.name)
-        lifeline = Lifeline(self._duty.lifeline_fd, lambda: os._exit(FAILED))
+        set_title("fork server", self._spec.name)
+        lifeline = Lifeline(self._spec.lifeline_fd, lambda: os._exit(FAILED))
         try:
-            self._application = load(self._duty.target)
+            self._application = load(self._spec.target)
         except AppImportError as error:
-            give_reason(self._to_master, str(error), error.__cause__)
+            report_failure(self._to_master, str(error), error.__cause__)
             return NOT_LOADED
         except Exception as error:
-            give_reason(self._to_master, "the fork server failed to boot: "
-                        f"{type(error).__name__}: {error}", error)
+            report_failure(self._to_master, "the fork server failed to boot: "
+                           f"{type(error).__name__}: {error}", error)
             return NOT_BOOTED
         lifeline.release()
         if threading.active_count() > 1:
@@ -188,12 +188,12 @@ class _ForkServerProcess:
         self._own = (self._wake, waking, self._to_master, self._link.fileno())
         os.write(self._to_master, READY)
         poll = select.poll()
-        for fd in (self._wake, self._link.fileno(), self._duty.lifeline_fd):
+        for fd in (self._wake, self._link.fileno(), self._spec.lifeline_fd):
             poll.register(fd, select.POLLIN)
         with contextlib.suppress(OSError):  # the master has closed the link
             while True:
                 ready = [fd for fd, _ in poll.poll()]
-                if self._duty.lifeline_fd in ready:
+                if self._spec.lifeline_fd in ready:
                     return
                 if self._wake in ready:
                     with contextlib.suppress(BlockingIOError):
@@ -222,14 +222,15 @@ class _ForkServerProcess:
         return True
 
     def _fork(self, asked: dict[str, int], to_master: int, board: int) -> int:
-        duty = self._duty.preloaded(self._application, bool(asked["multiprocess"]))
-        view = WorkerView(asked["age"], duty.config, duty.log)
-        duty.config.hooks.attempt(duty.log, "pre_fork", duty.server, view)
+        spec = self._spec.preloaded(self._application, bool(asked["multiprocess"]))
+        view = WorkerView(asked["age"], spec.config, spec.log)
+        spec.config.hooks.attempt(spec.log, "pre_fork", spec.server, view)
 
         def main() -> int:
             for fd in self._own:
                 os.close(fd)
-            return work(duty, view, to_master, Board(duty.config.threads, board), asked["cpu"])
+            return run_worker(
+                spec, view, to_master, Board(spec.config.threads, board), asked["cpu"])
 
         pid = fork(main)
         self._workers.add(pid)
@@ -246,9 +247,9 @@ class _ForkServerProcess:
         self._link.sendall(" ".join([word, *map(str, numbers)]).encode() + b"\n")
 
 
-def run(duty: Duty, link: socket.socket, to_master: int) -> int:
+def run(spec: WorkerSpec, link: socket.socket, to_master: int) -> int:
     """Be a fork server, in a process just forked for it; return the exit code.
 
     ``link`` is its end of the socket pair, ``to_master`` the write end of its pipe.
     """
-    return _ForkServerProcess(duty, link, to_master).run()
+    return _ForkServerProcess(spec, link, to_master).run()

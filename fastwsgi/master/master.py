@@ -31,7 +31,7 @@ from fastwsgi.system.signals import SignalQueue
 from fastwsgi.system.sockets import Listener
 from fastwsgi.system.systemd import Notifier
 from fastwsgi.system.titles import set_title
-from fastwsgi.worker.environment import account_ids, set_import_path, set_variables
+from fastwsgi.worker.environment import set_import_path, set_variables, user_and_group
 from fastwsgi.worker.loader import Application
 from fastwsgi.worker.process import (
     CHANGED,
@@ -41,7 +41,7 @@ from fastwsgi.worker.process import (
     READY,
     REASON,
     REPLACE,
-    Duty,
+    WorkerSpec,
     reopen,
 )
 from fastwsgi.worker.reloader import file_time
@@ -100,7 +100,7 @@ class Master:
         """Keep the workers running until asked to stop; return the exit code."""
         self._signals = SignalQueue(HANDLED)
         with contextlib.closing(self._signals), self._lifeline_held():
-            set_title("master", self._duty().name)
+            set_title("master", self._spec().name)
             self._hook("when_ready", self._view)
             self._hook("nworkers_changed", self._view, self._wanted, None)
             try:
@@ -253,7 +253,7 @@ class Master:
         since = file_time()
         try:
             config = self._reconfigure()
-            access = AccessLog.wanted(config, account_ids(config))
+            access = AccessLog.wanted(config, user_and_group(config))
         except FastwsgiError as error:
             self._log.error("reload refused, nothing has changed: %s", error)
             self._notifier.ready("the last reload was refused")
@@ -326,15 +326,15 @@ class Master:
 
     # -- starts and ends ----------------------------------------------------------------------
 
-    def _duty(self) -> Duty:
-        return Duty(self._target, self._listeners, self._config, self._log, self._lifeline_fd,
+    def _spec(self) -> WorkerSpec:
+        return WorkerSpec(self._target, self._listeners, self._config, self._log, self._lifeline_fd,
                     self._view, self._wanted > 1, self._watchdog.heartbeat, self._access,
                     self._config_since)
 
     def _spawn(self) -> bool:
         """Start one worker; False when that cannot be now: it is tried again by ``_reconcile``."""
         try:
-            return self._workers.spawn(self._duty(), self._generation)
+            return self._workers.spawn(self._spec(), self._generation)
         except OSError as error:
             self._back_off()
             self._log.error("cannot fork a worker: %s", error.strerror or error)

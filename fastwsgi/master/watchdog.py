@@ -48,7 +48,7 @@ class Watchdog:
             return
         self._next = moment + self._limit / 3
         if paused or self._alive(workers, moment, timeout):
-            self._notifier.alive()
+            self._notifier.feed_watchdog()
             self._silent = False
         elif not self._silent:
             self._silent = True

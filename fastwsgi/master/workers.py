@@ -18,7 +18,7 @@ from fastwsgi.config.hooks import WorkerView
 from fastwsgi.master import forkserver
 from fastwsgi.master.child import Child, fork, open_pipe
 from fastwsgi.master.forkserver import ForkedWorker, ForkServer
-from fastwsgi.worker.process import Duty, work
+from fastwsgi.worker.process import WorkerSpec, run_worker
 from fastwsgi.worker.scoreboard import Board, Totals
 
 QUICK_GRACE = 1.0
@@ -47,32 +47,32 @@ class Workers:
 
     # -- starts ------------------------------------------------------------------------------
 
-    def spawn(self, duty: Duty, generation: int) -> bool:
+    def spawn(self, spec: WorkerSpec, generation: int) -> bool:
         """Start one worker; False when its fork server is not ready yet. Raises OSError."""
         server = None
-        if duty.config.preload_app:
-            server = self._fork_server(duty, generation)
+        if spec.config.preload_app:
+            server = self._fork_server(spec, generation)
             if server.ready_at is None:
                 return False
         self._age += 1
-        board = Board(duty.config.threads)
+        board = Board(spec.config.threads)
         try:
             from_child, to_master = open_pipe()
         except OSError:
             board.close()
             raise
-        cpu = self._least_used_cpu() if duty.config.cpu_affinity else None
-        view = WorkerView(self._age, duty.config, duty.log)
+        cpu = self._least_used_cpu() if spec.config.cpu_affinity else None
+        view = WorkerView(self._age, spec.config, spec.log)
         try:
             if server is not None:
-                pid = server.spawn(self._age, cpu, duty.multiprocess, to_master, board.fd)
+                pid = server.spawn(self._age, cpu, spec.multiprocess, to_master, board.fd)
                 child: Child = ForkedWorker(pid, generation, from_child, server)
             else:
-                duty.config.hooks.attempt(duty.log, "pre_fork", duty.server, view)
+                spec.config.hooks.attempt(spec.log, "pre_fork", spec.server, view)
 
                 def main() -> int:
                     self._close_inherited(from_child)
-                    return work(duty, view, to_master, board, cpu)
+                    return run_worker(spec, view, to_master, board, cpu)
 
                 child = Child(fork(main), generation, from_child)
         except OSError:
@@ -83,7 +83,7 @@ class Workers:
             os.close(to_master)
             board.close_fd()
         view.pid, child.view, child.cpu, child.board = child.pid, view, cpu, board
-        child.beats = duty.limited
+        child.beats = spec.limited
         self.by_pid[child.pid] = child
         return True
 
@@ -99,7 +99,7 @@ class Workers:
         for sibling in self.children():
             sibling.close_all()
 
-    def _fork_server(self, duty: Duty, generation: int) -> ForkServer:
+    def _fork_server(self, spec: WorkerSpec, generation: int) -> ForkServer:
         """Return the fork server of a generation; fork one if there is none."""
         for server in self.fork_servers:
             if server.generation == generation and not (server.gone or server.stopping):
@@ -110,7 +110,7 @@ class Workers:
         def main() -> int:
             ours.close()
             self._close_inherited(from_child)
-            return forkserver.run(duty, theirs, to_master)
+            return forkserver.run(spec, theirs, to_master)
 
         try:
             pid = fork(main)

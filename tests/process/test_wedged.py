@@ -89,7 +89,7 @@ def test_a_worker_that_stands_still_is_replaced(
             line = server.wait_for(f"worker {pid.decode()} is stuck: ")
             injected.stop()
             assert re.search(rf"{why}.* \d+\.\d s \(timeout 0\.5\).*; replacing it", line)
-            server.wait_for(r'File ".*process\.py", line \d+ in work')
+            server.wait_for(r'File ".*process\.py", line \d+ in run_worker')
         assert injected.unused() == []
         another_than(server, pid)
         assert server.terminate() == 0
