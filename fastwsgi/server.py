@@ -16,7 +16,7 @@ from fastwsgi._version import __version__
 from fastwsgi.config.hooks import ServerView
 from fastwsgi.config.sources import Config
 from fastwsgi.errors import ConfigError, FastwsgiError, ListenError
-from fastwsgi.logs.access import AccessLog
+from fastwsgi.logs.access import AccessFile
 from fastwsgi.logs.error import ErrorLog
 from fastwsgi.master.master import Master
 from fastwsgi.master.upgrade import BESIDE, Predecessor, Start, Upgrade
@@ -96,7 +96,7 @@ class _Server:
         with contextlib.ExitStack() as stack:
             stack.callback(log.close)
             stack.push(partial(_log_failure, log, daemon))
-            access = AccessLog.wanted(config, owner)
+            access = AccessFile.from_config(config, owner)
             core_worker()
             self._call_on_starting(log)
             listeners = self._listen(owner, passed)

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from fastwsgi.config.sources import Config, from_keywords
 from fastwsgi.errors import ConfigError
-from fastwsgi.logs.access import AccessLog
+from fastwsgi.logs.access import AccessFile
 from fastwsgi.logs.error import ErrorLog
 from fastwsgi.server import serve as serve_until_stopped
 from fastwsgi.system.sockets import Listener, open_listeners
@@ -93,7 +93,7 @@ def serve(
 def _in_thread(
     app: Callable[..., Any], config: Config, log: ErrorLog, file: TextIO,
 ) -> Iterator[Server]:
-    access = AccessLog.wanted(config)
+    access = AccessFile.from_config(config)
     listeners = _listen(config)
     workers: list[Worker] = []
     failures: list[BaseException] = []

@@ -15,8 +15,8 @@ from fastwsgi.logs.format import parse
 from fastwsgi.system.paths import open_log
 
 
-class AccessLog:
-    """The access log of one server, as its settings say.
+class AccessFile:
+    """The file of the access log of one server, as its settings say.
 
     ``path`` is a file's, or ``-`` for stdout. ``owner`` (user and group id, -1 leaves it) is given
     a file that is created, so that workers under another account can open it anew. It is closed
@@ -36,7 +36,7 @@ class AccessLog:
                               ) from None
 
     @classmethod
-    def wanted(cls, config: Any, owner: tuple[int, int] = (-1, -1)) -> AccessLog | None:
+    def from_config(cls, config: Any, owner: tuple[int, int] = (-1, -1)) -> AccessFile | None:
         """Open what the settings ask for, None for no access log. ``config`` is a ``Config``."""
         if not config.accesslog:
             return None

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator, Sequence
 from fastwsgi.config.hooks import ServerView
 from fastwsgi.config.sources import Config
 from fastwsgi.errors import FastwsgiError
-from fastwsgi.logs.access import AccessLog
+from fastwsgi.logs.access import AccessFile
 from fastwsgi.logs.error import ErrorLog
 from fastwsgi.master.child import UNKNOWN, WORKER, Child
 from fastwsgi.master.hang import HangDetector
@@ -65,7 +65,7 @@ class Master:
         self, target: Application | str, config: Config, listeners: Sequence[Listener],
         log: ErrorLog, announce: Callable[[str], None],
         reconfigure: Callable[[], Config], upgrade: Upgrade, notifier: Notifier,
-        access: AccessLog | None = None,
+        access: AccessFile | None = None,
     ) -> None:
         self.exit_code = OK
         self._access = self._access_before = access
@@ -253,7 +253,7 @@ class Master:
         since = file_time()
         try:
             config = self._reconfigure()
-            access = AccessLog.wanted(config, user_and_group(config))
+            access = AccessFile.from_config(config, user_and_group(config))
         except FastwsgiError as error:
             self._log.error("reload refused, nothing has changed: %s", error)
             self._notifier.ready("the last reload was refused")

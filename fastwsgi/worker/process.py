@@ -23,9 +23,9 @@ from fastwsgi._version import __version__
 from fastwsgi.config.hooks import Hooks, ServerView, WorkerView
 from fastwsgi.config.sources import Config
 from fastwsgi.errors import AppImportError, CoreError, RequestTimeout
-from fastwsgi.logs.access import AccessLog
+from fastwsgi.logs.access import AccessFile
 from fastwsgi.logs.error import ErrorLog
-from fastwsgi.logs.masking import shown
+from fastwsgi.logs.masking import mask_secrets
 from fastwsgi.system.pipes import no_sigpipe
 from fastwsgi.system.sockets import Listener
 from fastwsgi.system.titles import set_title
@@ -71,12 +71,13 @@ def core_worker() -> type[Worker]:
 
 def build_worker(
     application: Application, listeners: Sequence[Listener], config: Config, log: ErrorLog,
-    access: AccessLog | None = None, *, multiprocess: bool, board: Board | None = None, **more: Any,
+    access: AccessFile | None = None, *, multiprocess: bool, board: Board | None = None,
+    **more: Any,
 ) -> Worker:
     """Hand application, listeners, settings, logs and what else is known (``more``) to the core."""
     return core_worker()(
         application, [listener.core() for listener in listeners],
-        {**config.core(), "version": __version__, "access": access, "shown": shown,
+        {**config.core(), "version": __version__, "access": access, "shown": mask_secrets,
          **more},
         log=log, errors=cast("TextIO", log.errors), multiprocess=multiprocess,
         board=board.memory if board else None, timeout_error=RequestTimeout)
@@ -107,7 +108,7 @@ def with_request_hooks(application: Application, config: Config, view: WorkerVie
 
 def serve_here(
     target: Application | str, listeners: Sequence[Listener], config: Config, log: ErrorLog,
-    access: AccessLog | None = None, *, on_ready: Callable[[Worker], None] | None = None,
+    access: AccessFile | None = None, *, on_ready: Callable[[Worker], None] | None = None,
 ) -> int:
     """Serve in the calling thread until stopped; return 0.
 
@@ -133,7 +134,7 @@ def serve_here(
 
 
 @contextlib.contextmanager
-def _signals(worker: Worker, log: ErrorLog, access: AccessLog | None) -> Iterator[None]:
+def _signals(worker: Worker, log: ErrorLog, access: AccessFile | None) -> Iterator[None]:
     """Stop and log signals reach ``worker`` inside; outside all is as before."""
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -151,7 +152,7 @@ def _signals(worker: Worker, log: ErrorLog, access: AccessLog | None) -> Iterato
 
 
 def handle_signals(
-    worker: Worker, log: ErrorLog, access: AccessLog | None,
+    worker: Worker, log: ErrorLog, access: AccessFile | None,
     reopened: Callable[[ErrorLog], None] = lambda _log: None,
 ) -> None:
     """TERM: finish, then stop; a second one, INT and QUIT: stop now; USR1: open the logs anew.
@@ -179,7 +180,7 @@ def handle_signals(
 
 
 def _reopen_on_signal(
-    log: ErrorLog, access: AccessLog | None, reopened: Callable[[ErrorLog], None],
+    log: ErrorLog, access: AccessFile | None, reopened: Callable[[ErrorLog], None],
 ) -> None:
     def handle(_number: int, _frame: FrameType | None) -> None:
         reopen(log, access)
@@ -188,7 +189,7 @@ def _reopen_on_signal(
     signal.signal(signal.SIGUSR1, handle)
 
 
-def reopen(log: ErrorLog, access: AccessLog | None) -> None:
+def reopen(log: ErrorLog, access: AccessFile | None) -> None:
     """Open the logs anew; if that fails, say so in the error log."""
     for kind, one in (("error", log), ("access", access)):
         try:
@@ -216,7 +217,7 @@ class WorkerSpec(NamedTuple):
     server: ServerView
     multiprocess: bool
     heartbeat: float | None = None
-    access: AccessLog | None = None
+    access: AccessFile | None = None
     config_since: int = 0
 
     @property

@@ -14,7 +14,7 @@ import struct
 import time
 from typing import Any, NamedTuple
 
-from fastwsgi.logs.masking import shown
+from fastwsgi.logs.masking import mask_secrets
 
 LAYOUT = 1
 _HEAD = struct.Struct("=4IQ10Q13Q")
@@ -54,7 +54,7 @@ class Call(NamedTuple):
     @property
     def request(self) -> str:
         """What was asked and by whom, for a log."""
-        asked = f"{self.method} {shown(self.target)}" if self.method else "a request"
+        asked = f"{self.method} {mask_secrets(self.target)}" if self.method else "a request"
         return f"{asked} from {self.client}" if self.client else asked
 
 

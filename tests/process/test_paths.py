@@ -18,7 +18,7 @@ import pytest
 from apps.client import request
 
 from fastwsgi.errors import ConfigError, ListenError, PidFileError
-from fastwsgi.logs.access import AccessLog
+from fastwsgi.logs.access import AccessFile
 from fastwsgi.logs.error import ErrorLog
 from fastwsgi.system import sockets
 from fastwsgi.system.address import parse_address
@@ -110,11 +110,11 @@ def error_log(path: Path) -> ErrorLog:
     return ErrorLog(str(path), owner=OWNER)
 
 
-def access_log(path: Path) -> AccessLog:
-    return AccessLog(str(path), "%(r)s", OWNER)
+def access_log(path: Path) -> AccessFile:
+    return AccessFile(str(path), "%(r)s", OWNER)
 
 
-Open = Callable[[Path], "ErrorLog | AccessLog"]
+Open = Callable[[Path], "ErrorLog | AccessFile"]
 
 
 # ---- logs ----
@@ -143,13 +143,13 @@ def test_what_others_put_in_the_place_of_a_log_is_refused_at_a_rotation(
 ) -> None:
     path = place / "var" / "x.log"
     log = opened(path)
-    before = os.fstat(log.fd if isinstance(log, AccessLog) else log.fileno())
+    before = os.fstat(log.fd if isinstance(log, AccessFile) else log.fileno())
     if kind != "directory":
         as_nobody(path.parent, lambda: os.rename(path.name, "x.log.1"))
     put(kind, path, secret)
     with pytest.raises(OSError, match=f"directory that user {NOBODY.pw_uid} owns"):
         log.reopen()
-    after = os.fstat(log.fd if isinstance(log, AccessLog) else log.fileno())
+    after = os.fstat(log.fd if isinstance(log, AccessFile) else log.fileno())
     assert (after.st_ino, after.st_uid) == (before.st_ino, NOBODY.pw_uid)
     assert untouched(secret)
     assert not (place / "new").exists()
