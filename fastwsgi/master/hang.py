@@ -125,11 +125,11 @@ def _late_request(state: State, timeout: float) -> str:
 
 def _no_progress(state: State, progress: Progress, timeout: float) -> str:
     """Say what has made no progress for too long."""
-    patience = max(timeout, SHORTEST) + MARGIN
-    if progress.silent > patience:
+    limit = max(timeout, SHORTEST) + MARGIN
+    if progress.silent > limit:
         return (f"nobody has run its loop for {progress.silent:.1f} s (timeout {timeout:g}), so it "
                 "neither accepts nor answers")
-    if progress.untaken > patience:
+    if progress.untaken > limit:
         waiting, free = state.counters["waiting"], state.threads - len(state.calls)
         return (f"{waiting} complete request{'' if waiting == 1 else 's'} and {free} free "
                 f"thread{'' if free == 1 else 's'} wait for each other, and none has been taken "

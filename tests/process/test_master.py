@@ -31,7 +31,7 @@ APP = """
     """
 
 # Says that it was entered and then never answers.
-STUCK = """
+HANGING = """
     import signal
     def app(environ, start_response):
         print("entered", file=environ["wsgi.errors"])
@@ -234,7 +234,7 @@ def test_a_worker_that_cannot_boot_does_not_end_a_master_whose_others_serve(
 def test_graceful_timeout_ends_what_does_not_end(
     project: Project, begin: Callable[[Process], None],
 ) -> None:
-    with spawn("--graceful-timeout", "0.2", "app:app", cwd=project(app=STUCK)) as server:
+    with spawn("--graceful-timeout", "0.2", "app:app", cwd=project(app=HANGING)) as server:
         begin(server)
         server.wait_for("entered")
         server.signal(signal.SIGTERM)
@@ -246,7 +246,7 @@ def test_graceful_timeout_ends_what_does_not_end(
 def test_a_second_signal_does_not_wait_for_requests(
     project: Project, begin: Callable[[Process], None], number: signal.Signals,
 ) -> None:
-    with spawn("app:app", cwd=project(app=STUCK)) as server:
+    with spawn("app:app", cwd=project(app=HANGING)) as server:
         begin(server)
         server.wait_for("entered")
         server.signal(signal.SIGTERM)
@@ -266,8 +266,8 @@ def test_nothing_remains_when_the_master_is_killed(project: Project) -> None:
             raw(server.address, GET)
 
 
-@pytest.mark.parametrize("app", [STUCK, HELD], ids=["waiting", "holding the interpreter"])
-def test_a_stuck_worker_does_not_outlive_its_master(
+@pytest.mark.parametrize("app", [HANGING, HELD], ids=["waiting", "holding the interpreter"])
+def test_a_hanging_worker_does_not_outlive_its_master(
     project: Project, begin: Callable[[Process], None], app: str,
 ) -> None:
     with spawn("app:app", cwd=project(app=app)) as server:
