@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from apps.command import Project
 
 from fastwsgi.config import values
 from fastwsgi.config.hooks import ARGUMENTS
 from fastwsgi.config.sources import Config, from_keywords, gather
 from fastwsgi.config.table import SETTINGS, SPELLINGS
 from fastwsgi.errors import ConfigError
-
-Project = Callable[..., Path]
 
 
 @pytest.fixture(autouse=True)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
-from apps.client import request
+from apps.client import GET, request
 
 from fastwsgi.config.sources import from_keywords
 from fastwsgi.errors import ConfigError
@@ -15,7 +15,6 @@ from fastwsgi.logs import masking
 from fastwsgi.testing import raw, serve
 
 HIDDEN = "S3CR3T"
-GET = request("/", "Connection: close")
 
 Start = Callable[..., Any]
 

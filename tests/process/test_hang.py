@@ -9,18 +9,18 @@ from __future__ import annotations
 import contextlib
 import re
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from apps.client import GET
+from apps.command import Project
 from apps.faults import Injected, needs_injection
 
 from fastwsgi.master.hang import LONGEST_STEP, PERIOD, Progress
 from fastwsgi.testing import Process, raw, spawn
 from fastwsgi.worker.scoreboard import APPLICATION, CLIENT, Call, State
-
-Project = Callable[..., Path]
 
 APP = """
     import ctypes, os, threading, time
@@ -34,7 +34,6 @@ APP = """
         start_response("200 OK", [])
         return [str(os.getpid()).encode()]
     """
-GET = b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
 OPTIONS = ("--timeout", "0.5", "--graceful-timeout", "0.5", "--threads", "2", "app:app")
 
 

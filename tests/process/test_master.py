@@ -13,14 +13,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from apps.client import GET
+from apps.command import Project, ready
 from apps.eventually import answer_with
 from apps.fifo import Fifo
 
 from fastwsgi.testing import Process, environment, raw, spawn
-
-Project = Callable[..., Path]
-
-GET = b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
 
 APP = """
     import os
@@ -46,15 +44,6 @@ HELD = """
         print("entered", file=environ["wsgi.errors"])
         re.match("(a+)+$", "a" * 60 + "b")
     """
-
-
-def workers_in(line: str) -> list[int]:
-    """The process ids in a line such as 'ready: 2 workers (pid 12, 13)'."""
-    return [int(pid) for pid in re.findall(r"\d+", line.rpartition("(pid ")[2])]
-
-
-def ready(server: Process, count: int = 1) -> list[int]:
-    return workers_in(server.wait_for(r"\] ready: ", count=count))
 
 
 @pytest.fixture

@@ -11,11 +11,13 @@ import stat
 import subprocess
 import sys
 import tempfile
+import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from apps.client import request
+from apps.command import HELLO
 
 from fastwsgi.errors import ConfigError, ListenError, PidFileError
 from fastwsgi.logs.access import AccessFile
@@ -31,12 +33,6 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="gives files to other 
 NOBODY = pwd.getpwnam("nobody")
 OWNER = (NOBODY.pw_uid, NOBODY.pw_gid)
 
-HELLO = """
-def app(environ, start_response):
-    start_response("200 OK", [])
-    return [b"hello"]
-"""
-
 
 @pytest.fixture
 def place() -> Iterator[Path]:
@@ -44,7 +40,7 @@ def place() -> Iterator[Path]:
     found = Path(tempfile.mkdtemp(prefix="fastwsgi-"))
     found.chmod(0o755)
     (found / "var").mkdir()
-    (found / "app.py").write_text(HELLO)
+    (found / "app.py").write_text(textwrap.dedent(HELLO))
     os.chown(found / "var", *OWNER)
     yield found
     shutil.rmtree(found)

@@ -12,10 +12,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from apps.command import Project
 
 from fastwsgi.testing import Process, raw, serve, spawn
-
-Project = Callable[..., Path]
 
 APP = """
     import os, re, time

@@ -13,17 +13,17 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from apps import ROOT
+from apps.client import GET
+from apps.command import Project
 
 from fastwsgi.testing import Process, environment, raw, spawn
 
-Project = Callable[..., Path]
-
-EXAMPLES = Path(__file__).parents[2] / "examples"
-GET = b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
+EXAMPLES = ROOT / "examples"
 
 APP = """
     import os

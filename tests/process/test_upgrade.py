@@ -12,12 +12,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from apps.client import GET
+from apps.command import Project
 
 from fastwsgi.testing import Process, environment, raw, spawn
-
-Project = Callable[..., Path]
-
-GET = b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
 
 APP = """
     import os

@@ -10,11 +10,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from apps import benchmarks  # noqa: F401
+from apps import ROOT, benchmarks  # noqa: F401
 
 from bench import publish, report, worst
 
-ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 
 

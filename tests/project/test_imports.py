@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from apps import ROOT
 
-ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "fastwsgi"
 
 # Each wing of the package, and the wings that it may enter: down only.

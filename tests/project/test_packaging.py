@@ -19,11 +19,11 @@ from typing import NamedTuple
 from urllib.request import urlopen
 
 import pytest
+from apps import ROOT
 from apps.ahead import cores
 
 import fastwsgi
 
-ROOT = Path(__file__).parents[2]
 LEFT_BEHIND = shutil.ignore_patterns(
     ".git", ".venv", "build", "dist", "site", "*.so", "*.egg-info", "__pycache__", ".*_cache",
     ".hypothesis",

@@ -19,9 +19,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from apps import ROOT
 from apps.ahead import ahead, chosen, cores
 
-ROOT = Path(__file__).parents[2]
 UNITS = sorted((ROOT / "tests" / "c").glob("test_*.c"))
 RACE = ROOT / "tests" / "c" / "race.c"  # test_races.py runs it
 SHARED = sorted(set((ROOT / "tests" / "c").glob("*.c")) - set(UNITS) - {RACE})

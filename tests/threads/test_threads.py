@@ -12,10 +12,10 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from apps import TESTS
 from apps.client import TIMEOUT, Address, Client, fetch, request
 from apps.gated import Gate
 from apps.held import TEXT, Held
@@ -25,13 +25,7 @@ from fastwsgi.testing import serve, spawn
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
-TESTS = Path(__file__).parents[1]
 COUNTS = [1, 2, 4, 32]
-
-
-@pytest.fixture
-def held() -> Held:
-    return Held()
 
 
 # -- how many at a time ------------------------------------------------------------------------
