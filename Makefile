@@ -17,7 +17,7 @@ export PYTHONPATH := $(CURDIR)
 need = @python scripts/extra.py build run $(1)
 
 .DEFAULT_GOAL := help
-.PHONY: help build serve test ctest stress strict-apps py314 lint sanitize fuzz bench publish soak conformance profile coverage docs dist dist-test clean
+.PHONY: help build serve test ctest stress strict-apps py314 lint sanitize fuzz bench publish soak conformance profile coverage docs map dist dist-test clean
 
 help: ## list the tasks
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -84,6 +84,9 @@ docs: $(VENV)/bin/python ## generate the settings page and render the documentat
 	$(call need,docs)
 	python scripts/settings_page.py --write
 	mkdocs build --quiet --strict
+
+map: $(VENV)/bin/python ## draw the wings and what imports what, docs/map.svg, and report arrows that point up
+	@python scripts/map.py --write
 
 dist: $(VENV)/bin/python ## build sdist and wheel into dist/
 	$(call need,dist)
