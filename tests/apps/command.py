@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import subprocess
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
-from fastwsgi.testing import Process
+from fastwsgi.testing import Process, environment
 
 Project = Callable[..., Path]
 """The fixture `project`: writes files into the test's directory."""
@@ -20,6 +23,21 @@ HELLO = """
         return [b"hello"]
     """
 """The source of an application, for `project`."""
+
+
+@contextlib.contextmanager
+def started(command: list[str], cwd: Path, **options: Any) -> Iterator[Process]:
+    """Like `fastwsgi.testing.spawn`, with a command line and options of Popen of the test's own."""
+    with subprocess.Popen(
+        [sys.executable, *command], cwd=cwd, env=environment({}), text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **options,
+    ) as popen:
+        server = Process(popen)
+        try:
+            server._start()
+            yield server
+        finally:
+            server._end()
 
 
 def ready(server: Process, count: int = 1) -> list[int]:

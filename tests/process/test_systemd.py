@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 from apps import ROOT
 from apps.client import GET
-from apps.command import Project
+from apps.command import Project, started
 
 from fastwsgi.testing import Process, environment, raw, spawn
 
@@ -89,16 +89,9 @@ os.dup2({listener.fileno()}, 3)
 os.environ.update(LISTEN_FDS="1", LISTEN_PID=str({pid}))
 os.execv(sys.executable, [sys.executable, "-m", "fastwsgi", *sys.argv[1:]])
 """
-    with subprocess.Popen(
-        [sys.executable, "-c", script, *args, "app:app"], cwd=where, env=environment({}), text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, pass_fds=[listener.fileno()],
-    ) as popen:
-        server = Process(popen)
-        try:
-            server._start()
-            yield server
-        finally:
-            server._end()
+    command = ["-c", script, *args, "app:app"]
+    with started(command, where, pass_fds=[listener.fileno()]) as server:
+        yield server
 
 
 @pytest.fixture
