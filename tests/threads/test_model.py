@@ -16,7 +16,7 @@ from typing import NamedTuple
 import pytest
 from apps import TESTS
 from apps.ahead import ahead, chosen
-from test_c_units import CC
+from apps.c_programs import CC
 
 MODEL = TESTS / "model" / "monitor.pml"
 STUCK = "invalid end state"
