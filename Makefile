@@ -17,7 +17,7 @@ export PYTHONPATH := $(CURDIR)
 need = @python scripts/extra.py build run $(1)
 
 .DEFAULT_GOAL := help
-.PHONY: help build serve test ctest stress strict-apps py314 lint sanitize fuzz bench publish soak conformance profile coverage settings docs dist dist-test clean
+.PHONY: help build serve test ctest stress strict-apps py314 lint sanitize fuzz bench publish soak conformance profile coverage settings docs map dist dist-test clean
 
 help: ## list the tasks
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -87,6 +87,9 @@ settings: $(VENV)/bin/python ## bring documents and types into step with the tab
 docs: settings ## render the documentation to site/
 	$(call need,docs)
 	mkdocs build --quiet --strict
+
+map: $(VENV)/bin/python ## draw the wings and what imports what, docs/map.svg, and report arrows that point up
+	@python scripts/map.py --write
 
 dist: $(VENV)/bin/python ## build sdist and wheel into dist/
 	$(call need,dist)

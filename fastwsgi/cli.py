@@ -52,10 +52,10 @@ def _run(argv: Sequence[str]) -> int:
         _report(error)
         return 1
     from fastwsgi.server import serve
-    from fastwsgi.worker.process import leave_when_told
+    from fastwsgi.worker.process import exit_on_stop_signals
 
     if not config.workers:
-        leave_when_told()
+        exit_on_stop_signals()
     return serve(_target(config), config, reconfigure=read)
 
 
@@ -88,12 +88,12 @@ def _target(config: Config) -> str:
 
 def _check(config: Config) -> int:
     """Load core and application as a worker would, serve nothing."""
-    from fastwsgi.worker.environment import account_ids, prepare
+    from fastwsgi.worker.environment import prepare, user_and_group
     from fastwsgi.worker.loader import load
     from fastwsgi.worker.process import core_worker
 
     target = _target(config)
-    account_ids(config)
+    user_and_group(config)
     prepare(config, importing=True)
     core_worker()
     load(target)

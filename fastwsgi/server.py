@@ -16,7 +16,7 @@ from fastwsgi._version import __version__
 from fastwsgi.config.config import Config
 from fastwsgi.config.hooks import ServerView
 from fastwsgi.errors import ConfigError, FastwsgiError, ListenError
-from fastwsgi.logs.access import AccessLog
+from fastwsgi.logs.access import AccessFile
 from fastwsgi.logs.error import ErrorLog
 from fastwsgi.master.master import Master
 from fastwsgi.master.upgrade import BESIDE, Predecessor, Start, Upgrade
@@ -24,7 +24,7 @@ from fastwsgi.system import systemd, titles
 from fastwsgi.system.daemon import READY, Daemon
 from fastwsgi.system.pidfile import PidFile
 from fastwsgi.system.sockets import Listener, adopt, open_listeners
-from fastwsgi.worker.environment import account_ids, prepare
+from fastwsgi.worker.environment import prepare, user_and_group
 from fastwsgi.worker.loader import Application
 from fastwsgi.worker.process import core_worker, serve_here
 from fastwsgi.worker.recycle import every
@@ -53,11 +53,11 @@ def serve(
     except FastwsgiError as error:
         code = error.exit_code
         if predecessor is not None:
-            predecessor.say(str(error))
+            predecessor.send(str(error))
         raise
     finally:
         for item in daemon:
-            item.say(code)
+            item.report(code)
     return code
 
 
@@ -88,7 +88,7 @@ class _Server:
         passed = [] if self._predecessor else systemd.passed_descriptors()
         notifier = systemd.Notifier.take()
         prepare(config, importing=isinstance(self._target, str))
-        owner = account_ids(config)
+        owner = user_and_group(config)
         if config.proc_name and not titles.INSTALLED:
             config.notices.append("proc_name: process titles need the setproctitle library: pip "
                                   "install fastwsgi[title]")
@@ -96,7 +96,8 @@ class _Server:
         with contextlib.ExitStack() as stack:
             stack.callback(log.close)
             stack.push(partial(_log_failure, log, daemon))
-            access = AccessLog.wanted(config.accesslog, config.access_log_format, owner)
+            access = AccessFile.opened(
+                config.accesslog, config.access_log_format, owner)
             core_worker()
             self._call_on_starting(log)
             listeners = self._listen(owner, passed)
@@ -121,7 +122,7 @@ class _Server:
                     notifier.ready("serving")
                 upgrade.ready()
                 for item in daemon:
-                    item.say(READY)
+                    item.report(READY)
                 if self._on_ready is not None:
                     self._on_ready()
 
@@ -181,7 +182,7 @@ def _feed_watchdog(notifier: systemd.Notifier) -> Callable[[], None]:
 
     def feed() -> bool:
         if not ended.is_set():
-            notifier.alive()
+            notifier.feed_watchdog()
         return not ended.is_set()
 
     if notifier.watchdog:

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from fastwsgi.config.config import Config
 from fastwsgi.config.sources import from_keywords
 from fastwsgi.errors import ConfigError
-from fastwsgi.logs.access import AccessLog
+from fastwsgi.logs.access import AccessFile
 from fastwsgi.logs.error import ErrorLog
 from fastwsgi.server import serve as serve_until_stopped
 from fastwsgi.system.sockets import Listener, open_listeners
@@ -94,7 +94,7 @@ def serve(
 def _in_thread(
     app: Callable[..., Any], config: Config, log: ErrorLog, file: TextIO,
 ) -> Iterator[Server]:
-    access = AccessLog.wanted(config.accesslog, config.access_log_format)
+    access = AccessFile.opened(config.accesslog, config.access_log_format)
     listeners = _listen(config)
     workers: list[Worker] = []
     failures: list[BaseException] = []
@@ -137,13 +137,13 @@ def _in_process(
     app: Callable[..., Any], config: Config, log: ErrorLog, file: TextIO,
 ) -> Iterator[Server]:
     listeners = _listen(config)
-    said, saying = os.pipe()
+    read_end, write_end = os.pipe()
 
     def on_ready() -> None:
-        os.write(saying, b"R")
+        os.write(write_end, b"R")
 
-    def life() -> int:
-        os.close(said)
+    def main() -> int:
+        os.close(read_end)
         return serve_until_stopped(
             app, config, log=log, listeners=listeners, on_ready=on_ready)
 
@@ -152,27 +152,27 @@ def _in_process(
         warnings.simplefilter("ignore", DeprecationWarning)
         pid = os.fork()
     if pid == 0:
-        in_child(life)
-    os.close(saying)  # from here on the end of the pipe is the end of the child
+        in_child(main)
+    os.close(write_end)  # from here on the end of the pipe is the end of the child
     server = Server(listeners[0], pid, file)
     for listener in listeners:
         listener.close(remove=False)
     try:
-        if _said(said, START_TIMEOUT) != b"R":
+        if _read_byte(read_end, START_TIMEOUT) != b"R":
             raise RuntimeError("the server did not start:\n" + "\n".join(server.log))
         yield server
     finally:
         for number in (signal.SIGTERM, signal.SIGQUIT, signal.SIGKILL):
             os.kill(pid, number)  # not reaped yet, so the number is still its own
-            if _said(said, config.graceful_timeout + 2) == b"":
+            if _read_byte(read_end, config.graceful_timeout + 2) == b"":
                 break
         code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-        os.close(said)
+        os.close(read_end)
     if code != 0:
         raise RuntimeError(f"the server ended with {code}:\n" + "\n".join(server.log))
 
 
-def _said(fd: int, timeout: float) -> bytes | None:
+def _read_byte(fd: int, timeout: float) -> bytes | None:
     """Read one byte: empty at the end of the pipe, None when nothing came in time."""
     if not select.select([fd], [], [], timeout)[0]:
         return None

@@ -20,11 +20,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 TESTS = Path(__file__).resolve().parent.parent / "tests"
-sys.path[:0] = [str(TESTS), str(TESTS / "threads")]
+sys.path.insert(0, str(TESTS))
 
 from apps.ahead import cores  # noqa: E402
-from test_c_units import SANITIZERS, build, httptools_module, link  # noqa: E402
-from test_races import PROGRAMS  # noqa: E402
+from apps.c_programs import RACES, SANITIZERS, build, httptools_module, link  # noqa: E402
 
 PATIENCE = 240.0
 """Seconds that one run may take, beside all the others."""
@@ -84,7 +83,7 @@ def stress(place: Path, runs: int, jobs: int, end: float) -> str:
     for sanitizer in SANITIZERS:
         (place / sanitizer).mkdir()
         core = build(place / sanitizer, sanitizer)
-        programs += [(link(source, core, sanitizer), sanitizer) for source in PROGRAMS]
+        programs += [(link(source, core, sanitizer), sanitizer) for source in RACES]
     todo = [(program, sanitizer, seed) for seed in range(runs) for program, sanitizer in programs]
     running: list[Run] = []
     done = 0

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from apps.faults import compiled
+from apps.held import Held
 
 from fastwsgi import testing
 from fastwsgi.config.table import SETTINGS
@@ -51,6 +52,12 @@ def without(tmp_path: Path) -> Callable[[str], dict[str, str]]:
         return {"PYTHONPATH": os.pathsep.join(filter(None, (str(place), before)))}
 
     return hide
+
+
+@pytest.fixture
+def held() -> Held:
+    """An application whose calls the test lets go."""
+    return Held()
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ from fastwsgi.logs.format import parse
 from fastwsgi.system.paths import open_log
 
 
-class AccessLog:
-    """The access log of one server, as its settings say.
+class AccessFile:
+    """The file of the access log of one server, as its settings say.
 
     ``path`` is a file's, or ``-`` for stdout. ``owner`` (user and group id, -1 leaves it) is given
     a file that is created, so that workers under another account can open it anew. It is closed
@@ -35,9 +35,9 @@ class AccessLog:
                               ) from None
 
     @classmethod
-    def wanted(
+    def opened(
         cls, path: str, pattern: str, owner: tuple[int, int] = (-1, -1),
-    ) -> AccessLog | None:
+    ) -> AccessFile | None:
         """Open what the settings ask for; None for an empty ``path``: no access log."""
         return cls(path, pattern, owner) if path else None
 

@@ -20,12 +20,12 @@ _userinfo = re.compile(r"//([^/?#@\s]*)@").sub
 class Masked:
     """Stands in a text for a value of the type named ``kind``."""
 
-    def __init__(self, value: object, told: str = "") -> None:
+    def __init__(self, value: object, text: str = "") -> None:
         self.kind = type(value).__name__
-        self._told = told or f"<{length(value)}>"
+        self._text = text or f"<{length(value)}>"
 
     def __repr__(self) -> str:
-        return self._told
+        return self._text
 
 
 def is_secret(name: object) -> bool:
@@ -77,7 +77,7 @@ def name_of(name: object) -> object:
     return Masked(name, f"{text[:end]!r}, then character {end + 1} of {len(text)}")
 
 
-def shown(text: str) -> str:
+def mask_secrets(text: str) -> str:
     """Return a request line, target or URL with its user information and secret parameters masked.
 
     A name with an escape in it counts as one of a secret, and so does a value that has parameters

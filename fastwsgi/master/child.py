@@ -1,6 +1,6 @@
-"""The processes below a master: forking one, hearing what it says, learning of its end.
+"""The processes below a master: forking one, reading its messages, learning of its end.
 
-A child says single bytes, and why it cannot start, through a pipe whose read end its master holds.
+A child sends single bytes, and why it cannot start, through a pipe whose read end its master holds.
 Here is what a child is and how it comes and goes; what is to be made of it is decided in master.py.
 """
 
@@ -22,13 +22,13 @@ UNKNOWN = 256
 
 
 class Child:
-    """A process as its master knows it; moments are those of ``time.monotonic``.
+    """A process as its master knows it; times are those of ``time.monotonic``.
 
-    ``fd`` is the read end of the pipe it speaks through, -1 once that has ended; ``view`` what
-    hooks are shown of it; ``cpu`` the one it is bound to. ``outworn`` is one that has asked for a
-    replacement; ``board`` is where it shows what it does, at least every ``BEAT`` seconds if it
-    ``beats``; ``reason`` is why it cannot start, if it has said so, and ``told`` whether the log
-    has that from it.
+    ``fd`` is the read end of the pipe it writes to, -1 once that has ended; ``view`` what hooks are
+    shown of it; ``cpu`` the one it is bound to. ``replace_wanted`` says that it is to be replaced;
+    ``board`` is where it shows what it does, at least every ``BEAT`` seconds if it ``beats``;
+    ``reason`` is why it cannot start, if it has reported that, and ``reason_logged`` whether the
+    log has that from it.
     """
 
     def __init__(self, pid: int, generation: int, fd: int, role: str = WORKER) -> None:
@@ -38,64 +38,64 @@ class Child:
         self.role = role
         self.ready_at: float | None = None
         self.kill_at: float | None = None
-        self.leaving = False
-        self.outworn = False
+        self.stopping = False
+        self.replace_wanted = False
         self.view: WorkerView | None = None
         self.cpu: int | None = None
         self.board: Board | None = None
         self.reason = ""
-        self.told = False
-        self._unfinished: bytes | None = None
+        self.reason_logged = False
+        self._partial_reason: bytes | None = None
         self.beats = False
 
-    def hear(self) -> list[bytes]:
-        """Return what it has said since the last time, byte by byte."""
+    def receive(self) -> list[bytes]:
+        """Return its messages since the last time, byte by byte."""
         said: list[bytes] = []
         with contextlib.suppress(BlockingIOError):
             while self.fd >= 0:
                 block = os.read(self.fd, 65536)
                 if not block:
                     self.close()
-                said += self._words(block)
+                said += self._parse(block)
         return said
 
-    def _words(self, block: bytes) -> list[bytes]:
+    def _parse(self, block: bytes) -> list[bytes]:
         said = []
         while block:
-            if self._unfinished is None:
+            if self._partial_reason is None:
                 word, block = block[:1], block[1:]
                 if word == REASON:
-                    self._unfinished = b""
+                    self._partial_reason = b""
                 else:
                     said.append(word)
             else:
                 part, end, block = block.partition(b"\0")
-                self._unfinished += part
+                self._partial_reason += part
                 if end:
-                    self.reason = self._unfinished.decode("utf-8", "replace")
-                    self._unfinished = None
+                    self.reason = self._partial_reason.decode("utf-8", "replace")
+                    self._partial_reason = None
                     said.append(REASON)
         return said
 
     def close(self) -> None:
-        """Hear no more of it."""
+        """Read no more of it."""
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1
 
-    def let_go(self) -> None:
-        """Close all that leads to it."""
+    def close_all(self) -> None:
+        """Close all descriptors that lead to it."""
         self.close()
         if self.board is not None:
             self.board.close()
 
-    def tell(self, number: signal.Signals) -> None:
+    def send_signal(self, number: signal.Signals) -> None:
         """Send it a signal."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(self.pid, number)
 
-    def ended(self) -> int | None:
-        """Collect it and return its exit code, negative for a signal; None while it runs."""
+    def poll(self) -> int | None:
+        """Reap it and return its exit code, negative for a signal; None while it runs."""
         try:
             pid, status = os.waitpid(self.pid, os.WNOHANG)
         except ChildProcessError:
@@ -103,17 +103,17 @@ class Child:
         return os.waitstatus_to_exitcode(status) if pid else None
 
 
-def voice() -> tuple[int, int]:
-    """Open the pipe of a child: the end to hear at, which does not block, and the end to speak."""
-    heard, speaking = os.pipe()
-    os.set_blocking(heard, False)
-    return heard, speaking
+def open_pipe() -> tuple[int, int]:
+    """Open the pipe of a child: the read end, which does not block, and the write end."""
+    from_child, to_master = os.pipe()
+    os.set_blocking(from_child, False)
+    return from_child, to_master
 
 
-def fork(life: Callable[[], int]) -> int:
-    """Fork a process that runs ``life`` and ends with the code it returns; return its id.
+def fork(main: Callable[[], int]) -> int:
+    """Fork a process that runs ``main`` and ends with the code it returns; return its id.
 
-    All signals are blocked until the child has handlers of its own (``life`` unblocks them), so
+    All signals are blocked until the child has handlers of its own (``main`` unblocks them), so
     that none meant for it reaches the parent through what it inherited. Raises OSError.
     """
     for stream in (sys.stdout, sys.stderr):
@@ -124,7 +124,7 @@ def fork(life: Callable[[], int]) -> int:
         pid = os.fork()
         if pid == 0:
             signal.set_wakeup_fd(-1)
-            in_child(life)
+            in_child(main)
         return pid
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -32,15 +32,15 @@ from fastwsgi.worker.process import (
     OK,
     READY,
     STOP_SIGNALS,
-    Duty,
-    give_reason,
-    leave_when_told,
+    WorkerSpec,
+    exit_on_stop_signals,
     reopen,
-    work,
+    report_failure,
+    run_worker,
 )
 from fastwsgi.worker.scoreboard import Board
 
-PATIENCE = 10.0
+FORK_TIMEOUT = 10.0
 """Seconds a fork server that is ready may take to fork."""
 
 
@@ -52,25 +52,25 @@ class ForkServer(Child):
         self.link = link
         self.ends: dict[int, int] = {}
         self.gone = False
-        self._heard = b""
+        self._unread = b""
 
     def spawn(
-        self, age: int, cpu: int | None, multiprocess: bool, speaking: int, board: int,
+        self, age: int, cpu: int | None, multiprocess: bool, to_master: int, board: int,
     ) -> int:
-        """Let it fork a worker that speaks into ``speaking``; return its id, or raise OSError.
+        """Let it fork a worker and return its id; raise OSError.
 
-        ``board`` is the descriptor of its scoreboard.
+        The worker writes to the pipe ``to_master``; ``board`` is the descriptor of its scoreboard.
         """
         import json
 
         asked = json.dumps({"age": age, "cpu": cpu, "multiprocess": multiprocess}).encode() + b"\n"
-        self.link.settimeout(PATIENCE)
+        self.link.settimeout(FORK_TIMEOUT)
         try:
-            socket.send_fds(self.link, [asked], [speaking, board])
+            socket.send_fds(self.link, [asked], [to_master, board])
             while not (said := self._lines(self.link.recv(65536))):
                 pass
         except TimeoutError:  # whatever it says later would be taken for another answer
-            self.tell(signal.SIGKILL)
+            self.send_signal(signal.SIGKILL)
             self.link.close()
             raise
         word, number = said[0]
@@ -78,8 +78,8 @@ class ForkServer(Child):
             raise OSError(number, os.strerror(number))
         return number
 
-    def listen(self) -> None:
-        """Take note of the ends it tells."""
+    def receive_ends(self) -> None:
+        """Take note of the ends of workers that it reports."""
         self.link.setblocking(False)
         with contextlib.suppress(OSError):  # nothing there, or its end, which SIGCHLD tells too
             self._lines(self.link.recv(65536))
@@ -89,7 +89,7 @@ class ForkServer(Child):
         if not block:
             self.link.close()
             raise ConnectionResetError("the fork server has ended")
-        *lines, self._heard = (self._heard + block).split(b"\n")
+        *lines, self._unread = (self._unread + block).split(b"\n")
         others = []
         for line in lines:
             word, *numbers = line.decode("ascii").split()
@@ -99,32 +99,32 @@ class ForkServer(Child):
                 others.append((word, int(numbers[0])))
         return others
 
-    def bury(self) -> None:
-        """Take down what it told before its end."""
+    def drain(self) -> None:
+        """Take note of what it reported before its end."""
         self.gone = True
         if self.link.fileno() >= 0:
-            self.listen()
-        self.let_go()
+            self.receive_ends()
+        self.close_all()
 
-    def let_go(self) -> None:
+    def close_all(self) -> None:
         """Close all that leads to it, which ends it."""
         self.close()
         self.link.close()
 
 
-class Forked(Child):
-    """A worker that a fork server has forked: the server collects it, and tells."""
+class ForkedWorker(Child):
+    """A worker that a fork server has forked: the server reaps it, and reports that."""
 
     def __init__(self, pid: int, generation: int, fd: int, server: ForkServer) -> None:
         super().__init__(pid, generation, fd)
         self.server = server
 
-    def ended(self) -> int | None:
+    def poll(self) -> int | None:
         """Return its exit code, None while it runs."""
         code = self.server.ends.pop(self.pid, None)
         if code is not None or not self.server.gone:
             return code
-        code = super().ended()  # as process 1, the master has got the orphan
+        code = super().poll()  # as process 1, the master has got the orphan
         if code != UNKNOWN:
             return code
         try:
@@ -134,36 +134,36 @@ class Forked(Child):
         return UNKNOWN if self.fd < 0 else None
 
 
-class _Life:
+class _ForkServerProcess:
     """The fork server's own side."""
 
-    def __init__(self, duty: Duty, link: socket.socket, speaking: int) -> None:
-        self._duty = duty
+    def __init__(self, spec: WorkerSpec, link: socket.socket, to_master: int) -> None:
+        self._spec = spec
         self._link = link
-        self._speaking = speaking
+        self._to_master = to_master
         self._workers: set[int] = set()
-        self._application: Application = duty.target  # type: ignore[assignment]
+        self._application: Application = spec.target  # type: ignore[assignment]
 
     def run(self) -> int:
         """Load the application, then fork on request until the master closes the link."""
-        log = self._duty.log
-        leave_when_told()
+        log = self._spec.log
+        exit_on_stop_signals()
         for number in IGNORED_BY_WORKERS:
             signal.signal(number, signal.SIG_IGN)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        access = self._duty.access
+        access = self._spec.access
         signal.signal(signal.SIGUSR1, lambda _number, _frame: reopen(log, access))
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
-        set_title("fork server", self._duty.name)
-        lifeline = Lifeline(self._duty.lifeline_fd, lambda: os._exit(FAILED))
+        set_title("fork server", self._spec.name)
+        lifeline = Lifeline(self._spec.lifeline_fd, lambda: os._exit(FAILED))
         try:
-            self._application = load(self._duty.target)
+            self._application = load(self._spec.target)
         except AppImportError as error:
-            give_reason(self._speaking, str(error), error.__cause__)
+            report_failure(self._to_master, str(error), error.__cause__)
             return NOT_LOADED
         except Exception as error:
-            give_reason(self._speaking, "the fork server failed to boot: "
-                        f"{type(error).__name__}: {error}", error)
+            report_failure(self._to_master, "the fork server failed to boot: "
+                           f"{type(error).__name__}: {error}", error)
             return NOT_BOOTED
         lifeline.release()
         if threading.active_count() > 1:
@@ -185,24 +185,24 @@ class _Life:
         signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
         for number in STOP_SIGNALS:  # the master ends it, by closing the link
             signal.signal(number, signal.SIG_IGN)
-        self._own = (self._wake, waking, self._speaking, self._link.fileno())
-        os.write(self._speaking, READY)
+        self._own = (self._wake, waking, self._to_master, self._link.fileno())
+        os.write(self._to_master, READY)
         poll = select.poll()
-        for fd in (self._wake, self._link.fileno(), self._duty.lifeline_fd):
+        for fd in (self._wake, self._link.fileno(), self._spec.lifeline_fd):
             poll.register(fd, select.POLLIN)
         with contextlib.suppress(OSError):  # the master has closed the link
             while True:
                 ready = [fd for fd, _ in poll.poll()]
-                if self._duty.lifeline_fd in ready:
+                if self._spec.lifeline_fd in ready:
                     return
                 if self._wake in ready:
                     with contextlib.suppress(BlockingIOError):
                         os.read(self._wake, 4096)
                 self._reap()
-                if self._link.fileno() in ready and not self._obey():
+                if self._link.fileno() in ready and not self._answer_request():
                     return
 
-    def _obey(self) -> bool:
+    def _answer_request(self) -> bool:
         """Do what the master asks for; False when it asks for nothing more."""
         text, fds, _, _ = socket.recv_fds(self._link, 4096, 2)
         if not text:
@@ -213,25 +213,26 @@ class _Life:
         try:
             if len(fds) != 2:  # the kernel leaves out what there is no room for
                 raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
-            self._tell("forked", self._fork(asked, *fds))
+            self._answer("forked", self._fork(asked, *fds))
         except OSError as error:
-            self._tell("failed", error.errno or 0)
+            self._answer("failed", error.errno or 0)
         finally:
             for fd in fds:
                 os.close(fd)
         return True
 
-    def _fork(self, asked: dict[str, int], speaking: int, board: int) -> int:
-        duty = self._duty.preloaded(self._application, bool(asked["multiprocess"]))
-        view = WorkerView(asked["age"], duty.config, duty.log)
-        duty.config.hooks.attempt(duty.log, "pre_fork", duty.server, view)
+    def _fork(self, asked: dict[str, int], to_master: int, board: int) -> int:
+        spec = self._spec.preloaded(self._application, bool(asked["multiprocess"]))
+        view = WorkerView(asked["age"], spec.config, spec.log)
+        spec.config.hooks.attempt(spec.log, "pre_fork", spec.server, view)
 
-        def life() -> int:
+        def main() -> int:
             for fd in self._own:
                 os.close(fd)
-            return work(duty, view, speaking, Board(duty.config.threads, board), asked["cpu"])
+            return run_worker(
+                spec, view, to_master, Board(spec.config.threads, board), asked["cpu"])
 
-        pid = fork(life)
+        pid = fork(main)
         self._workers.add(pid)
         return pid
 
@@ -240,15 +241,15 @@ class _Life:
             ended, status = os.waitpid(pid, os.WNOHANG)
             if ended:
                 self._workers.remove(pid)
-                self._tell("ended", pid, os.waitstatus_to_exitcode(status))
+                self._answer("ended", pid, os.waitstatus_to_exitcode(status))
 
-    def _tell(self, word: str, *numbers: int) -> None:
+    def _answer(self, word: str, *numbers: int) -> None:
         self._link.sendall(" ".join([word, *map(str, numbers)]).encode() + b"\n")
 
 
-def live(duty: Duty, link: socket.socket, speaking: int) -> int:
+def run(spec: WorkerSpec, link: socket.socket, to_master: int) -> int:
     """Be a fork server, in a process just forked for it; return the exit code.
 
-    ``link`` is its end of the socket pair, ``speaking`` that of its pipe.
+    ``link`` is its end of the socket pair, ``to_master`` the write end of its pipe.
     """
-    return _Life(duty, link, speaking).run()
+    return _ForkServerProcess(spec, link, to_master).run()

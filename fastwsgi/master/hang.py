@@ -1,4 +1,4 @@
-"""Workers that are stuck as a whole, seen from their master through the scoreboard.
+"""Workers that hang as a whole, seen from their master through the scoreboard.
 
 A request that is over its time is the matter of its own worker (worker/request_timeout.py).
 What keeps a worker from that, or from serving at all, is found here, whatever it is:
@@ -41,25 +41,25 @@ class Progress:
 
     def __init__(self, state: State, moment: float) -> None:
         self._state = state
-        self._looked = moment
+        self._checked_at = moment
         self.silent = 0.0
         self.untaken = 0.0
 
-    def look(self, state: State, moment: float) -> None:
-        """Compare with what was seen before."""
-        step, self._looked = min(moment - self._looked, LONGEST_STEP), moment
+    def check(self, state: State, moment: float) -> None:
+        """Compare with what was seen before, and count the seconds without progress."""
+        step, self._checked_at = min(moment - self._checked_at, LONGEST_STEP), moment
         if state.written == self._state.written:
             self.silent += step
             return
         self.silent = 0.0
-        if waits_in_vain(state) and taken(state) == taken(self._state):
+        if has_starving_requests(state) and taken(state) == taken(self._state):
             self.untaken += min(state.written - self._state.written, LONGEST_STEP)
         else:
             self.untaken = 0.0
         self._state = state
 
 
-def waits_in_vain(state: State) -> bool:
+def has_starving_requests(state: State) -> bool:
     """Return whether complete requests wait though a thread is in no call."""
     return state.counters["waiting"] > 0 and len(state.calls) < state.threads
 
@@ -69,7 +69,7 @@ def taken(state: State) -> int:
     return state.counters["requests"]
 
 
-class Watch:
+class HangDetector:
     """Looks at the workers of a master now and then."""
 
     def __init__(self, log: ErrorLog) -> None:
@@ -77,12 +77,12 @@ class Watch:
         self._next = 0.0
         self._seen: dict[int, Progress] = {}
 
-    def moments(self, timeout: float) -> list[float]:
-        """Return the moments at which ``look`` is to be called at the latest."""
+    def deadlines(self, timeout: float) -> list[float]:
+        """Return the times at which ``check`` is to be called at the latest."""
         return [self._next] if timeout else []
 
-    def look(self, workers: Iterable[Child], timeout: float) -> None:
-        """Make those outworn that are stuck: nothing may take ``timeout`` (0: for ever)."""
+    def check(self, workers: Iterable[Child], timeout: float) -> None:
+        """Have those replaced that hang: nothing may take ``timeout`` seconds, 0 for no limit."""
         if not timeout:
             self._seen.clear()
             return
@@ -92,24 +92,28 @@ class Watch:
         self._next = moment + PERIOD
         before, self._seen = self._seen, {}
         for child in workers:
-            if (child.ready_at is None or child.leaving or child.outworn or child.board is None):
+            if child.ready_at is None or child.stopping or child.replace_wanted:
+                continue
+            if child.board is None:
                 continue
             state = child.board.state()
             progress = before.get(child.pid)
             if progress is None:
                 progress = Progress(state, moment)
             else:
-                progress.look(state, moment)
+                progress.check(state, moment)
             self._seen[child.pid] = progress
-            why = _overdue(state, timeout) or (child.beats and _stands(state, progress, timeout))
+            why = _late_request(state, timeout)
+            if not why and child.beats:
+                why = _no_progress(state, progress, timeout)
             if why:
-                child.outworn = True
+                child.replace_wanted = True
                 self._log.error("%s %d is stuck: %s; replacing it. Its stacks follow",
                                 child.role, child.pid, why)
-                child.tell(DUMP)
+                child.send_signal(DUMP)
 
 
-def _overdue(state: State, timeout: float) -> str:
+def _late_request(state: State, timeout: float) -> str:
     """Say which request is so long over its time that its worker cannot deal with it."""
     calls = [call for call in state.calls if call.phase == APPLICATION]
     call = min(calls, key=lambda call: call.since, default=None)
@@ -119,13 +123,13 @@ def _overdue(state: State, timeout: float) -> str:
             "nothing else gets through, as when C code keeps the interpreter lock")
 
 
-def _stands(state: State, progress: Progress, timeout: float) -> str:
-    """Say what has not gone on for too long."""
-    patience = max(timeout, SHORTEST) + MARGIN
-    if progress.silent > patience:
+def _no_progress(state: State, progress: Progress, timeout: float) -> str:
+    """Say what has made no progress for too long."""
+    limit = max(timeout, SHORTEST) + MARGIN
+    if progress.silent > limit:
         return (f"nobody has run its loop for {progress.silent:.1f} s (timeout {timeout:g}), so it "
                 "neither accepts nor answers")
-    if progress.untaken > patience:
+    if progress.untaken > limit:
         waiting, free = state.counters["waiting"], state.threads - len(state.calls)
         return (f"{waiting} complete request{'' if waiting == 1 else 's'} and {free} free "
                 f"thread{'' if free == 1 else 's'} wait for each other, and none has been taken "

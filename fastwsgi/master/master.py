@@ -20,18 +20,18 @@ from collections.abc import Callable, Iterator, Sequence
 from fastwsgi.config.config import Config
 from fastwsgi.config.hooks import ServerView
 from fastwsgi.errors import FastwsgiError
-from fastwsgi.logs.access import AccessLog
+from fastwsgi.logs.access import AccessFile
 from fastwsgi.logs.error import ErrorLog
 from fastwsgi.master.child import UNKNOWN, WORKER, Child
-from fastwsgi.master.hang import Watch
+from fastwsgi.master.hang import HangDetector
 from fastwsgi.master.upgrade import Upgrade
-from fastwsgi.master.watchdog import Pulse
-from fastwsgi.master.workers import QUICK_GRACE, Crew
+from fastwsgi.master.watchdog import Watchdog
+from fastwsgi.master.workers import QUICK_GRACE, Workers
 from fastwsgi.system.signals import SignalQueue
 from fastwsgi.system.sockets import Listener
 from fastwsgi.system.systemd import Notifier
 from fastwsgi.system.titles import set_title
-from fastwsgi.worker.environment import account_ids, set_import_path, set_variables
+from fastwsgi.worker.environment import set_import_path, set_variables, user_and_group
 from fastwsgi.worker.loader import Application
 from fastwsgi.worker.process import (
     CHANGED,
@@ -41,7 +41,7 @@ from fastwsgi.worker.process import (
     READY,
     REASON,
     REPLACE,
-    Duty,
+    WorkerSpec,
     reopen,
 )
 from fastwsgi.worker.reloader import file_time
@@ -65,7 +65,7 @@ class Master:
         self, target: Application | str, config: Config, listeners: Sequence[Listener],
         log: ErrorLog, announce: Callable[[str], None],
         reconfigure: Callable[[], Config], upgrade: Upgrade, notifier: Notifier,
-        access: AccessLog | None = None,
+        access: AccessFile | None = None,
     ) -> None:
         self.exit_code = OK
         self._access = self._access_before = access
@@ -79,43 +79,43 @@ class Master:
         self._reconfigure = reconfigure
         self._upgrade = upgrade
         self._notifier = notifier
-        self._pulse = Pulse(notifier, log)
-        self._watch = Watch(log)
-        upgrade.finished = lambda: notifier.ready("the upgrade is finished")
+        self._watchdog = Watchdog(notifier, log)
+        self._hang_detector = HangDetector(log)
+        upgrade.on_finished = lambda: notifier.ready("the upgrade is finished")
         self._wanted: int = config.workers
         self._generation = 1
-        self._crew = Crew(lambda: (*self._signals.fds, self._held, *upgrade.links()))
+        self._workers = Workers(lambda: (*self._signals.fds, self._held, *upgrade.links()))
         self._view = ServerView(config, log, [listener.address for listener in listeners],
                                 self._wanted)
         self._stopping = False
         self._announced = False
         self._has_served = False
         self._failed = False  # the start, so there is no service whose end could be told
-        self._told: set[str] = set()  # failed starts that the log has heard of
-        self._stillborn = 0  # workers in a row that died before they were ready
-        self._accidents = 0  # early deaths of any kind in a row: what the back-off grows with
+        self._failures_logged: set[str] = set()  # failed starts that are in the log already
+        self._failed_starts = 0  # workers in a row that died before they were ready
+        self._early_deaths = 0  # early deaths of any kind in a row: what the back-off grows with
         self._next_spawn = 0.0
 
     def run(self) -> int:
         """Keep the workers running until asked to stop; return the exit code."""
         self._signals = SignalQueue(HANDLED)
         with contextlib.closing(self._signals), self._lifeline_held():
-            set_title("master", self._duty().name)
+            set_title("master", self._spec().name)
             self._hook("when_ready", self._view)
             self._hook("nworkers_changed", self._view, self._wanted, None)
             try:
                 self._reconcile()
-                while self._crew.everyone() or not self._stopping:
+                while self._workers.children() or not self._stopping:
                     self._wait()
                     self._reconcile()
             except BaseException:
-                for child in self._crew.everyone():
-                    child.tell(signal.SIGKILL)
+                for child in self._workers.children():
+                    child.send_signal(signal.SIGKILL)
                 raise
             self._hook("on_exit", self._view)
         if self._failed:
             return self.exit_code
-        counters, _ = self._crew.totals.with_living([])
+        counters, _ = self._workers.totals.with_living([])
         self._log.info("stopped; requests: %(requests)d, refused: %(refused)d", counters)
         return self.exit_code
 
@@ -135,11 +135,11 @@ class Master:
             os.close(self._held)
 
     def _wait(self) -> None:
-        """Sleep until a signal, a word from somebody or a deadline, and deal with what happened."""
+        """Sleep until a signal, a message or a deadline, and deal with what happened."""
         poll = select.poll()
         todo: dict[int, Callable[[], None]] = {
             self._signals.fd: self._take_signals, **self._upgrade.links(),
-            **self._crew.voices(self._hear)}
+            **self._workers.pipes(self._on_messages)}
         for fd in todo:
             poll.register(fd, select.POLLIN)
         for fd, _ in poll.poll(self._timeout()):
@@ -152,29 +152,29 @@ class Master:
 
     def _timeout(self) -> float | None:
         """Milliseconds to the next deadline, None for no deadline."""
-        moments = (self._crew.moments() + self._pulse.moments()
-                   + self._watch.moments(self._config.timeout))
+        deadlines = (self._workers.deadlines() + self._watchdog.deadlines()
+                     + self._hang_detector.deadlines(self._config.timeout))
         if self._next_spawn and not self._stopping:
-            moments.append(self._next_spawn)
-        if not moments:
+            deadlines.append(self._next_spawn)
+        if not deadlines:
             return None
-        return max(0.0, min(moments) - time.monotonic()) * 1000 + 1
+        return max(0.0, min(deadlines) - time.monotonic()) * 1000 + 1
 
-    def _hear(self, child: Child) -> None:
-        """Note what a worker says."""
-        for said in child.hear():
+    def _on_messages(self, child: Child) -> None:
+        """Act on what a child has sent."""
+        for said in child.receive():
             if said == REPLACE:
-                child.outworn = True
+                child.replace_wanted = True
             elif said == CHANGED and not self._is_old(child):
                 self._reload(at_once=True)
             elif said == REASON:
                 self._on_reason(child)
             elif said == READY:
                 child.ready_at = time.monotonic()
-                self._told.clear()
+                self._failures_logged.clear()
                 if child.role == WORKER:
                     self._has_served = True
-                    self._stillborn = 0
+                    self._failed_starts = 0
                 self._log.debug("%s %d is ready", child.role, child.pid)
 
     def _on_signal(self, number: signal.Signals) -> None:
@@ -186,14 +186,14 @@ class Master:
             self._reload()
         elif number == signal.SIGUSR1:
             reopen(self._log, self._access)
-            for child in self._crew.everyone():
-                child.tell(signal.SIGUSR1)
+            for child in self._workers.children():
+                child.send_signal(signal.SIGUSR1)
         elif number == signal.SIGUSR2:
             if not self._stopping:
                 self._upgrade.begin(
                     lambda: self._config.hooks.call("pre_exec", self._view))
         elif number == signal.SIGWINCH:
-            self._rest()
+            self._pause()
         elif number in (signal.SIGTTIN, signal.SIGTTOU):
             self._want(max(1, self._wanted + (1 if number == signal.SIGTTIN else -1)))
             self._log.info("%s: %d workers wanted", number.name, self._wanted)
@@ -207,7 +207,7 @@ class Master:
         if count != before:
             self._hook("nworkers_changed", self._view, count, before)
 
-    def _rest(self) -> None:
+    def _pause(self) -> None:
         """Stop the workers and stay, for an upgrade that may be taken back; HUP begins again."""
         if not self._config.daemon:
             self._log.debug("SIGWINCH: not a daemon, so a terminal has changed its size")
@@ -228,18 +228,18 @@ class Master:
             if not self._failed:
                 self._log.info("stopping: %s", how)
         self._stopping = True
-        for child in self._crew.workers.values():
-            self._retire(child, graceful=graceful)
+        for child in self._workers.by_pid.values():
+            self._stop_child(child, graceful=graceful)
 
-    def _retire(self, child: Child, *, graceful: bool) -> None:
-        """Tell a worker to leave and set the moment at which patience ends."""
-        if not child.leaving:
+    def _stop_child(self, child: Child, *, graceful: bool) -> None:
+        """Ask a child to stop and set the time at which it is killed."""
+        if not child.stopping:
             self._log.debug("%s %d is to leave", child.role, child.pid)
         if graceful:
             grace = self._config.graceful_timeout + KILL_MARGIN
-            self._crew.retire(child, grace, signal.SIGTERM)
+            self._workers.stop(child, grace, signal.SIGTERM)
         else:
-            self._crew.retire(child, QUICK_GRACE, signal.SIGQUIT)
+            self._workers.stop(child, QUICK_GRACE, signal.SIGQUIT)
 
     def _reload(self, *, at_once: bool = False) -> None:
         """Begin a rolling reload: a new generation, with the settings as they are now.
@@ -253,8 +253,8 @@ class Master:
         since = file_time()
         try:
             config = self._reconfigure()
-            access = AccessLog.wanted(
-                config.accesslog, config.access_log_format, account_ids(config))
+            access = AccessFile.opened(
+                config.accesslog, config.access_log_format, user_and_group(config))
         except FastwsgiError as error:
             self._log.error("reload refused, nothing has changed: %s", error)
             self._notifier.ready("the last reload was refused")
@@ -274,35 +274,35 @@ class Master:
         set_import_path(config)
         self._generation += 1
         self._announced = False
-        self._stillborn, self._accidents, self._next_spawn = 0, 0, 0.0
-        self._told.clear()
-        for child in self._crew.everyone():
-            if (at_once or child.ready_at is None) and not child.leaving:
-                self._retire(child, graceful=child.ready_at is not None)
+        self._failed_starts, self._early_deaths, self._next_spawn = 0, 0, 0.0
+        self._failures_logged.clear()
+        for child in self._workers.children():
+            if (at_once or child.ready_at is None) and not child.stopping:
+                self._stop_child(child, graceful=child.ready_at is not None)
 
     def _reconcile(self) -> None:
         """Bring the workers there are closer to those that are wanted."""
-        crew = self._crew
-        crew.dismiss_fork_servers(
+        workers = self._workers
+        workers.stop_unused_fork_servers(
             self._generation if self._config.preload_app and not self._stopping else None)
-        self._pulse.beat(list(crew.workers.values()), timeout=self._config.timeout,
-                         resting=self._stopping or not self._wanted)
-        self._watch.look(crew.workers.values(), self._config.timeout)
-        for child in crew.kill_overdue():
+        self._watchdog.feed(list(workers.by_pid.values()), timeout=self._config.timeout,
+                            paused=self._stopping or not self._wanted)
+        self._hang_detector.check(workers.by_pid.values(), self._config.timeout)
+        for child in workers.kill_late():
             # a start that has failed is told once, by its reason
             self._log.log(logging.DEBUG if self._failed else logging.WARNING,
                           "%s %d did not stop in time; killed", child.role, child.pid)
         if self._stopping:
             return
-        staying = [child for child in crew.workers.values() if not child.leaving]
-        old = [child for child in staying if child.outworn or self._is_old(child)]
+        staying = [child for child in workers.by_pid.values() if not child.stopping]
+        old = [child for child in staying if child.replace_wanted or self._is_old(child)]
         new = [child for child in staying if child not in old]
         ready = [child for child in new if child.ready_at is not None]
         # an old worker goes when a new one stands in for it, and never before
         for child in old[: max(0, len(ready) + len(old) - self._wanted)]:
-            self._retire(child, graceful=True)
+            self._stop_child(child, graceful=True)
         for child in new[self._wanted :]:
-            self._retire(child, graceful=True)
+            self._stop_child(child, graceful=True)
         if time.monotonic() >= self._next_spawn:
             self._next_spawn = 0.0
             missing = self._wanted - len(new)
@@ -325,17 +325,17 @@ class Master:
         plural = "" if self._wanted == 1 else "s"
         self._announce_ready(f": {self._wanted} worker{plural} (pid {pids})")
 
-    # -- births and deaths -------------------------------------------------------------------
+    # -- starts and ends ----------------------------------------------------------------------
 
-    def _duty(self) -> Duty:
-        return Duty(self._target, self._listeners, self._config, self._log, self._lifeline_fd,
-                    self._view, self._wanted > 1, self._pulse.heartbeat, self._access,
+    def _spec(self) -> WorkerSpec:
+        return WorkerSpec(self._target, self._listeners, self._config, self._log, self._lifeline_fd,
+                    self._view, self._wanted > 1, self._watchdog.heartbeat, self._access,
                     self._config_since)
 
     def _spawn(self) -> bool:
         """Start one worker; False when that cannot be now: it is tried again by ``_reconcile``."""
         try:
-            return self._crew.spawn(self._duty(), self._generation)
+            return self._workers.spawn(self._spec(), self._generation)
         except OSError as error:
             self._back_off()
             self._log.error("cannot fork a worker: %s", error.strerror or error)
@@ -343,17 +343,17 @@ class Master:
 
     def _reap(self) -> None:
         self._upgrade.reap()
-        for child, code in self._crew.collect(self._hear):
+        for child, code in self._workers.reap(self._on_messages):
             if child.role == WORKER:
                 self._hook("child_exit", self._view, child.view)
-            self._mourn(child, code)
+            self._on_death(child, code)
 
-    def _mourn(self, child: Child, code: int) -> None:
+    def _on_death(self, child: Child, code: int) -> None:
         """Judge a death: expected, an accident, or a start that failed."""
         how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
         if code == UNKNOWN:
             how = "exit code unknown"
-        if child.leaving or self._stopping:
+        if child.stopping or self._stopping:
             self._log.debug("%s %d left (%s)", child.role, child.pid, how)
             return
         if child.ready_at is not None:
@@ -362,61 +362,61 @@ class Master:
             if time.monotonic() - child.ready_at < SETTLED:
                 self._back_off()
             else:
-                self._accidents = 0
+                self._early_deaths = 0
             return
-        serving = [other for other in self._crew.workers.values()
-                   if other.ready_at is not None and not other.leaving]
+        serving = [other for other in self._workers.by_pid.values()
+                   if other.ready_at is not None and not other.stopping]
         # while nobody serves, one failure is not told once more for each worker
-        news = bool(serving) if child.reason else bool(serving) or self._is_news(how)
-        self._log.log(logging.ERROR if news and not child.told else logging.DEBUG,
+        is_new = bool(serving) if child.reason else bool(serving) or self._is_new_failure(how)
+        self._log.log(logging.ERROR if is_new and not child.reason_logged else logging.DEBUG,
                       "%s %d ended before it was ready (%s)", child.role, child.pid, how)
         if any(map(self._is_old, serving)):
             self._abandon_reload()
             return
-        self._stillborn += 1
+        self._failed_starts += 1
         self._back_off()
         if serving:
             return
         unloadable = code == NOT_LOADED and not self._has_served
-        if unloadable or self._stillborn >= FAILURES_ALLOWED:
+        if unloadable or self._failed_starts >= FAILURES_ALLOWED:
             self.exit_code = NOT_LOADED if code == NOT_LOADED else NOT_BOOTED
             if not unloadable:  # else its reason says all
-                self._log.error("giving up: %d %ss in a row did not start", self._stillborn,
+                self._log.error("giving up: %d %ss in a row did not start", self._failed_starts,
                                 child.role)
             self._failed = not self._has_served
             self._stop(graceful=False)
 
     def _on_reason(self, child: Child) -> None:
         """Log why a child cannot start: once, when many say the same."""
-        child.told = self._is_news(child.reason) and not self._stopping
-        if child.told:
+        child.reason_logged = self._is_new_failure(child.reason) and not self._stopping
+        if child.reason_logged:
             self._log.error("%s", child.reason)
 
-    def _is_news(self, failure: str) -> bool:
+    def _is_new_failure(self, failure: str) -> bool:
         """Whether a failure has not been told since a worker was ready, but for its numbers."""
         kind = re.sub(r"0x[0-9A-Fa-f]+|\d+", "0", failure)
-        if kind in self._told:
+        if kind in self._failures_logged:
             return False
-        self._told.add(kind)
+        self._failures_logged.add(kind)
         return True
 
     def _abandon_reload(self) -> None:
         """Keep the old workers: they serve, and the new one has shown that it cannot."""
         self._log.error("reload abandoned: the new worker did not get ready; the old ones stay")
         self._notifier.ready("the last reload was abandoned; the workers of before serve")
-        if all(map(self._is_old, self._crew.workers.values())):
+        if all(map(self._is_old, self._workers.by_pid.values())):
             if self._config.workers != self._before_reload.workers:
                 self._want(self._before_reload.workers)
             self._config = self._view.cfg = self._before_reload
             self._access = self._access_before
-            self._crew.take_back(self._generation)
+            self._workers.take_back(self._generation)
         else:
-            self._crew.join(self._generation)
+            self._workers.set_generation(self._generation)
         self._announced = True
 
     def _back_off(self) -> None:
         """Put the next start off, longer each time; the first time there is no reason to wait."""
-        self._accidents += 1
-        pause = 0.0 if self._accidents == 1 else min(
-            LONGEST_PAUSE, 0.1 * 2.0 ** min(self._accidents, 16))
+        self._early_deaths += 1
+        pause = 0.0 if self._early_deaths == 1 else min(
+            LONGEST_PAUSE, 0.1 * 2.0 ** min(self._early_deaths, 16))
         self._next_spawn = time.monotonic() + pause

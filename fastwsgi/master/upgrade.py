@@ -63,11 +63,12 @@ class Predecessor(NamedTuple):
         import json
 
         try:
-            told = json.loads(text)
-            link = socket.socket(fileno=int(told["link"]))
+            inherited = json.loads(text)
+            link = socket.socket(fileno=int(inherited["link"]))
             os.set_inheritable(link.fileno(), False)
-            sockets = [(int(fd), str(asked), str(path)) for fd, asked, path in told["sockets"]]
-            return cls(int(told["pid"]), link, sockets)
+            sockets = [(int(fd), str(asked), str(path))
+                       for fd, asked, path in inherited["sockets"]]
+            return cls(int(inherited["pid"]), link, sockets)
         except (ValueError, KeyError, TypeError, OSError) as error:
             raise FastwsgiError(f"{VARIABLE} is not from a running master: {error}") from None
 
@@ -75,8 +76,8 @@ class Predecessor(NamedTuple):
         """Take over its listening sockets."""
         return [adopt(fd, backlog, path=path, asked=asked) for fd, asked, path in self.sockets]
 
-    def say(self, text: str) -> None:
-        """Tell it how we are."""
+    def send(self, text: str) -> None:
+        """Send it our status."""
         with contextlib.suppress(OSError):
             self.link.sendall(text.encode("utf-8", "replace"))
 
@@ -89,30 +90,30 @@ class Successor:
         import subprocess
 
         self.link, theirs = socket.socketpair()
-        self.said = ""
+        self.received = ""
         with theirs:
-            told = json.dumps({
+            inherited = json.dumps({
                 "pid": os.getpid(), "link": theirs.fileno(),
                 "sockets": [(item.fileno(), item.asked, item.path) for item in listeners]})
             try:
                 self._popen = subprocess.Popen(
-                    start.command, cwd=start.directory, env={**start.environ, VARIABLE: told},
+                    start.command, cwd=start.directory, env={**start.environ, VARIABLE: inherited},
                     pass_fds=[theirs.fileno(), *(item.fileno() for item in listeners)])
             except BaseException:
                 self.link.close()
                 raise
         self.pid = self._popen.pid
 
-    def hear(self) -> str:
-        """Return what it says, empty when it will say no more."""
+    def receive(self) -> str:
+        """Return what it has sent, empty when it will send no more."""
         try:
             text = self.link.recv(65536).decode("utf-8", "replace")
         except OSError:
             text = ""
-        self.said += text
+        self.received += text
         return text
 
-    def ended(self) -> int | None:
+    def poll(self) -> int | None:
         """Return its exit code, None while it runs."""
         return self._popen.poll()
 
@@ -127,7 +128,7 @@ class Upgrade:
         self.successor: Successor | None = None
         self.predecessor = predecessor
         self.pidfile: PidFile | None = None
-        self.finished: Callable[[], None] = lambda: None
+        self.on_finished: Callable[[], None] = lambda: None
         self._start = start
         self._listeners = listeners
         self._log = log
@@ -141,9 +142,9 @@ class Upgrade:
         """Return the descriptors to wait on, each with what is to be called when it is readable."""
         found: dict[int, Callable[[], None]] = {}
         if self.predecessor is not None:
-            found[self.predecessor.link.fileno()] = self._hear_predecessor
+            found[self.predecessor.link.fileno()] = self._on_predecessor
         if self.successor is not None and self.successor.link.fileno() >= 0:
-            found[self.successor.link.fileno()] = self._hear_successor
+            found[self.successor.link.fileno()] = self._on_successor
         return found
 
     def begin(self, pre_exec: Callable[[], None] = lambda: None) -> None:
@@ -163,18 +164,18 @@ class Upgrade:
             return
         self._log.info("upgrading: started a new master (pid %d)", self.successor.pid)
 
-    def _hear_successor(self) -> None:
+    def _on_successor(self) -> None:
         successor = self.successor
         if successor is None:
             return
-        text = successor.hear()
+        text = successor.receive()
         if not text:
             successor.link.close()  # its end is told by SIGCHLD
-        elif successor.said == "ready":
+        elif successor.received == "ready":
             self._log.info("the new master (pid %d) is ready; TERM to this one (pid %d) finishes "
                            "the upgrade", successor.pid, os.getpid())
 
-    def _hear_predecessor(self) -> None:
+    def _on_predecessor(self) -> None:
         predecessor = self.predecessor
         if predecessor is None:
             return
@@ -185,36 +186,36 @@ class Upgrade:
         self.predecessor = None
         if self.pidfile is not None:
             self.pidfile.move()
-        self.finished()
+        self.on_finished()
         self._log.info("the old master (pid %d) has ended; the upgrade is finished",
                        predecessor.pid)
 
     def reap(self) -> None:
         """Take note of the end of the new master."""
         successor = self.successor
-        if successor is None or (code := successor.ended()) is None:
+        if successor is None or (code := successor.poll()) is None:
             return
-        while successor.link.fileno() >= 0 and successor.hear():
+        while successor.link.fileno() >= 0 and successor.receive():
             pass
         successor.link.close()
         self.successor = None
         how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-        if successor.said.startswith("ready"):
+        if successor.received.startswith("ready"):
             self._log.warning("the new master (pid %d) has ended (%s); this one goes on",
                               successor.pid, how)
         else:
-            reason = f": {successor.said}" if successor.said else ""
+            reason = f": {successor.received}" if successor.received else ""
             self._log.error("upgrade failed: the new master (pid %d) ended before it was ready "
                             "(%s)%s; this one goes on", successor.pid, how, reason)
 
     def ready(self) -> None:
         """Tell the old master that the workers of this one serve."""
         if self.predecessor is not None:
-            self.predecessor.say("ready")
+            self.predecessor.send("ready")
 
 
 def refuse(reason: object) -> None:
     """Tell the old master, if there is one, why this process does not become a new one."""
     predecessor = Predecessor.take()
     if predecessor is not None:
-        predecessor.say(str(reason))
+        predecessor.send(str(reason))

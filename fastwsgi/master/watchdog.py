@@ -15,11 +15,11 @@ from fastwsgi.master.child import Child
 from fastwsgi.system.systemd import Notifier
 from fastwsgi.worker.scoreboard import APPLICATION, Board, now
 
-BOOT_PATIENCE = 60.0
+BOOT_TIMEOUT = 60.0
 """Seconds without a worker that serves, while one starts, that still count as life."""
 
 
-class Pulse:
+class Watchdog:
     """Feeds the watchdog of ``notifier``, if there is one.
 
     ``heartbeat`` is the time in seconds between two signs of life of a worker, None for none.
@@ -34,12 +34,12 @@ class Pulse:
         self._served_at = time.monotonic()
         self._silent = False
 
-    def moments(self) -> list[float]:
-        """Return the moments at which ``beat`` is to be called at the latest."""
+    def deadlines(self) -> list[float]:
+        """Return the times at which ``feed`` is to be called at the latest."""
         return [self._next] if self._limit else []
 
-    def beat(self, workers: Sequence[Child], *, timeout: float, resting: bool) -> None:
-        """Feed the watchdog when it is time and a worker lives; ``resting`` has none on purpose.
+    def feed(self, workers: Sequence[Child], *, timeout: float, paused: bool) -> None:
+        """Feed the watchdog when it is time and a worker lives; ``paused`` has none on purpose.
 
         A request may be in the application for ``timeout`` seconds, 0 for as long as it likes.
         """
@@ -47,8 +47,8 @@ class Pulse:
         if not self._limit or moment < self._next:
             return
         self._next = moment + self._limit / 3
-        if resting or self._alive(workers, moment, timeout):
-            self._notifier.alive()
+        if paused or self._alive(workers, moment, timeout):
+            self._notifier.feed_watchdog()
             self._silent = False
         elif not self._silent:
             self._silent = True
@@ -61,11 +61,11 @@ class Pulse:
                   if child.ready_at is not None and child.board is not None]
         if boards:
             self._served_at = moment
-            return any(lives(board, self._limit / 2, timeout) for board in boards)
-        return moment - self._served_at < BOOT_PATIENCE
+            return any(is_alive(board, self._limit / 2, timeout) for board in boards)
+        return moment - self._served_at < BOOT_TIMEOUT
 
 
-def lives(board: Board, silence: float, timeout: float) -> bool:
+def is_alive(board: Board, silence: float, timeout: float) -> bool:
     """Return whether a worker wrote within ``silence`` seconds and has a thread within its time."""
     state = board.state()
     late = [call for call in state.calls

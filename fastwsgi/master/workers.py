@@ -1,4 +1,4 @@
-"""The processes below one master: how they are made, watched and collected.
+"""The processes below one master: how they are made, watched and reaped.
 
 Without --preload workers are forked here; with it a fork server forks them on request. Which of
 them should be there is decided in master.py.
@@ -16,9 +16,9 @@ from functools import partial
 
 from fastwsgi.config.hooks import WorkerView
 from fastwsgi.master import forkserver
-from fastwsgi.master.child import Child, fork, voice
-from fastwsgi.master.forkserver import Forked, ForkServer
-from fastwsgi.worker.process import Duty, work
+from fastwsgi.master.child import Child, fork, open_pipe
+from fastwsgi.master.forkserver import ForkedWorker, ForkServer
+from fastwsgi.worker.process import WorkerSpec, run_worker
 from fastwsgi.worker.scoreboard import Board, Totals
 
 QUICK_GRACE = 1.0
@@ -27,7 +27,7 @@ ORPHAN_PERIOD = 1.0
 """Seconds between two looks for workers whose fork server is gone, as no signal tells their end."""
 
 
-class Crew:
+class Workers:
     """The workers, by process id, and the fork servers of a master.
 
     ``private_fds`` tells which descriptors of the master a child has to close; ``totals`` counts
@@ -35,177 +35,178 @@ class Crew:
     """
 
     def __init__(self, private_fds: Callable[[], Iterable[int]]) -> None:
-        self.workers: dict[int, Child] = {}
+        self.by_pid: dict[int, Child] = {}
         self.fork_servers: list[ForkServer] = []
         self._private_fds = private_fds
         self.totals = Totals()
         self._age = 0
 
-    def everyone(self) -> list[Child]:
+    def children(self) -> list[Child]:
         """Return workers and fork servers."""
-        return [*self.workers.values(), *self.fork_servers]
+        return [*self.by_pid.values(), *self.fork_servers]
 
-    # -- births ------------------------------------------------------------------------------
+    # -- starts ------------------------------------------------------------------------------
 
-    def spawn(self, duty: Duty, generation: int) -> bool:
+    def spawn(self, spec: WorkerSpec, generation: int) -> bool:
         """Start one worker; False when its fork server is not ready yet. Raises OSError."""
         server = None
-        if duty.config.preload_app:
-            server = self._fork_server(duty, generation)
+        if spec.config.preload_app:
+            server = self._fork_server(spec, generation)
             if server.ready_at is None:
                 return False
         self._age += 1
-        board = Board(duty.config.threads)
+        board = Board(spec.config.threads)
         try:
-            heard, speaking = voice()
+            from_child, to_master = open_pipe()
         except OSError:
             board.close()
             raise
-        cpu = self._least_used_cpu() if duty.config.cpu_affinity else None
-        view = WorkerView(self._age, duty.config, duty.log)
+        cpu = self._least_used_cpu() if spec.config.cpu_affinity else None
+        view = WorkerView(self._age, spec.config, spec.log)
         try:
             if server is not None:
-                pid = server.spawn(self._age, cpu, duty.multiprocess, speaking, board.fd)
-                child: Child = Forked(pid, generation, heard, server)
+                pid = server.spawn(self._age, cpu, spec.multiprocess, to_master, board.fd)
+                child: Child = ForkedWorker(pid, generation, from_child, server)
             else:
-                duty.config.hooks.attempt(duty.log, "pre_fork", duty.server, view)
+                spec.config.hooks.attempt(spec.log, "pre_fork", spec.server, view)
 
-                def life() -> int:
-                    self._let_go(heard)
-                    return work(duty, view, speaking, board, cpu)
+                def main() -> int:
+                    self._close_inherited(from_child)
+                    return run_worker(spec, view, to_master, board, cpu)
 
-                child = Child(fork(life), generation, heard)
+                child = Child(fork(main), generation, from_child)
         except OSError:
-            os.close(heard)
+            os.close(from_child)
             board.close()
             raise
         finally:
-            os.close(speaking)
+            os.close(to_master)
             board.close_fd()
         view.pid, child.view, child.cpu, child.board = child.pid, view, cpu, board
-        child.beats = duty.limited
-        self.workers[child.pid] = child
+        child.beats = spec.limited
+        self.by_pid[child.pid] = child
         return True
 
     def _least_used_cpu(self) -> int:
         """Return the CPU for the next worker."""
-        used = Counter(child.cpu for child in self.workers.values() if not child.leaving)
+        used = Counter(child.cpu for child in self.by_pid.values() if not child.stopping)
         return min(sorted(os.sched_getaffinity(0)), key=lambda cpu: used[cpu])
 
-    def _let_go(self, *fds: int) -> None:
+    def _close_inherited(self, *fds: int) -> None:
         """In a child: close what is the master's."""
         for fd in (*fds, *self._private_fds()):
             os.close(fd)
-        for sibling in self.everyone():
-            sibling.let_go()
+        for sibling in self.children():
+            sibling.close_all()
 
-    def _fork_server(self, duty: Duty, generation: int) -> ForkServer:
+    def _fork_server(self, spec: WorkerSpec, generation: int) -> ForkServer:
         """Return the fork server of a generation; fork one if there is none."""
         for server in self.fork_servers:
-            if server.generation == generation and not (server.gone or server.leaving):
+            if server.generation == generation and not (server.gone or server.stopping):
                 return server
-        heard, speaking = voice()
+        from_child, to_master = open_pipe()
         ours, theirs = socket.socketpair()
 
-        def life() -> int:
+        def main() -> int:
             ours.close()
-            self._let_go(heard)
-            return forkserver.live(duty, theirs, speaking)
+            self._close_inherited(from_child)
+            return forkserver.run(spec, theirs, to_master)
 
         try:
-            pid = fork(life)
+            pid = fork(main)
         except OSError:
-            os.close(heard)
+            os.close(from_child)
             ours.close()
             raise
         finally:
-            os.close(speaking)
+            os.close(to_master)
             theirs.close()
-        server = ForkServer(pid, generation, heard, ours)
+        server = ForkServer(pid, generation, from_child, ours)
         self.fork_servers.append(server)
         return server
 
     # -- what comes from them ----------------------------------------------------------------
 
-    def voices(self, hear: Callable[[Child], None]) -> dict[int, Callable[[], None]]:
+    def pipes(self, on_message: Callable[[Child], None]) -> dict[int, Callable[[], None]]:
         """Return the descriptors to wait on, each with what is to be called when it is readable.
 
-        ``hear`` is called for a child that has said something.
+        ``on_message`` is called for a child that has sent something.
         """
         found: dict[int, Callable[[], None]] = {}
-        for child in self.everyone():
+        for child in self.children():
             if child.fd >= 0:
-                found[child.fd] = partial(hear, child)
+                found[child.fd] = partial(on_message, child)
         for server in self.fork_servers:
             if server.link.fileno() >= 0:
-                found[server.link.fileno()] = server.listen
+                found[server.link.fileno()] = server.receive_ends
         return found
 
-    def moments(self) -> list[float]:
-        """Return the moments at which somebody is to be killed or looked for."""
-        found = [child.kill_at for child in self.everyone() if child.kill_at is not None]
-        if any(isinstance(child, Forked) and child.server.gone for child in self.workers.values()):
+    def deadlines(self) -> list[float]:
+        """Return the times at which a child is to be killed or looked for."""
+        found = [child.kill_at for child in self.children() if child.kill_at is not None]
+        if any(isinstance(child, ForkedWorker) and child.server.gone
+               for child in self.by_pid.values()):
             found.append(time.monotonic() + ORPHAN_PERIOD)
         return found
 
     # -- ends --------------------------------------------------------------------------------
 
-    def retire(self, child: Child, grace: float, number: signal.Signals) -> None:
-        """Tell a child to leave; ``grace`` seconds later patience ends."""
+    def stop(self, child: Child, grace: float, number: signal.Signals) -> None:
+        """Ask a child to stop; it is killed ``grace`` seconds later."""
         kill_at = time.monotonic() + grace
-        child.leaving = True
+        child.stopping = True
         child.kill_at = kill_at if child.kill_at is None else min(child.kill_at, kill_at)
-        child.tell(number)
+        child.send_signal(number)
 
-    def kill_overdue(self) -> list[Child]:
+    def kill_late(self) -> list[Child]:
         """Kill those whose time is up, and return them."""
         now = time.monotonic()
-        overdue = [child for child in self.everyone()
+        late = [child for child in self.children()
                    if child.kill_at is not None and now >= child.kill_at]
-        for child in overdue:
+        for child in late:
             child.kill_at = None
-            child.tell(signal.SIGKILL)
-        return overdue
+            child.send_signal(signal.SIGKILL)
+        return late
 
-    def dismiss_fork_servers(self, current: int | None) -> None:
-        """Let go of fork servers without workers, but for that of the generation ``current``."""
-        used = {child.server for child in self.workers.values() if isinstance(child, Forked)}
+    def stop_unused_fork_servers(self, current: int | None) -> None:
+        """Stop fork servers without workers, except that of the generation ``current``."""
+        used = {child.server for child in self.by_pid.values() if isinstance(child, ForkedWorker)}
         for server in self.fork_servers:
-            if not server.leaving and server not in used and server.generation != current:
-                self.retire(server, QUICK_GRACE, signal.SIGTERM)  # heeded while it imports
-                server.let_go()
+            if not server.stopping and server not in used and server.generation != current:
+                self.stop(server, QUICK_GRACE, signal.SIGTERM)  # heeded while it imports
+                server.close_all()
 
     def take_back(self, generation: int) -> None:
         """Make everybody members of ``generation``, except its own fork server: it has failed."""
         for server in self.fork_servers:
             server.generation = 0 if server.generation == generation else generation
-        self.join(generation)
+        self.set_generation(generation)
 
-    def join(self, generation: int) -> None:
+    def set_generation(self, generation: int) -> None:
         """Make all workers members of ``generation``."""
-        for child in self.workers.values():
+        for child in self.by_pid.values():
             child.generation = generation
 
-    def collect(self, hear: Callable[[Child], None]) -> list[tuple[Child, int]]:
-        """Take out those that have ended, with their exit codes.
+    def reap(self, on_message: Callable[[Child], None]) -> list[tuple[Child, int]]:
+        """Remove those that have ended, and return them with their exit codes.
 
-        Only our own are waited for: the process may have other children. ``hear`` is called for
-        one whose last words have not been heard.
+        Only our own are waited for: the process may have other children. ``on_message`` is
+        called for one whose last messages have not been read.
         """
         found: list[tuple[Child, int]] = []
-        for child in [*self.fork_servers, *self.workers.values()]:
-            code = child.ended()
+        for child in [*self.fork_servers, *self.by_pid.values()]:
+            code = child.poll()
             if code is None:
                 continue
             if child.fd >= 0:
-                hear(child)
+                on_message(child)
             if isinstance(child, ForkServer):
-                child.bury()
+                child.drain()
                 self.fork_servers.remove(child)
             else:
                 if child.board is not None:
                     self.totals.add(child.board.state())
-                child.let_go()
-                del self.workers[child.pid]
+                child.close_all()
+                del self.by_pid[child.pid]
             found.append((child, code))
         return found

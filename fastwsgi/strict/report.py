@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator, Mapping
 from types import CodeType, FrameType, FunctionType, GeneratorType
 from typing import Any, NamedTuple
 
-from fastwsgi.logs.masking import Masked, shown
+from fastwsgi.logs.masking import Masked, mask_secrets
 from fastwsgi.strict.rules import RULES
 
 Log = Callable[[int, str, "BaseException | None"], None]
@@ -268,7 +268,7 @@ class Reports:
             return
         try:
             text = _formatter.vformat(rule.text, (), facts)
-            subject = shown("; {} {}".format(*request)) if request else ""
+            subject = mask_secrets("; {} {}".format(*request)) if request else ""
         except Exception as error:  # a __repr__ or __format__ of the application's
             text = f"{rule.text} ({type(error).__name__} while describing it)"
             subject = ""

@@ -1,7 +1,7 @@
 """Leaving the terminal (--daemon): the command returns when the server is ready, or has failed.
 
-The process that the shell started waits for a word of the server below it and ends with the exit
-code that word stands for, so that a script knows whether the server runs.
+The process that the shell started waits for a byte from the server below it and ends with that
+exit code, so that a script knows whether the server runs.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ class Daemon:
     """
 
     def __init__(self) -> None:
-        heard, self._fd = os.pipe()
+        read_end, self._fd = os.pipe()
         if os.fork():
             os.close(self._fd)
-            _wait(heard)
-        os.close(heard)
+            _wait(read_end)
+        os.close(read_end)
         os.setsid()
         if os.fork():  # only the leader of a session can get a terminal again
             os._exit(0)
@@ -35,19 +35,19 @@ class Daemon:
             os.dup2(null, fd)
         os.close(null)
 
-    def say(self, code: int) -> None:
-        """Let the command return with ``code``; said once, later calls do nothing."""
+    def report(self, code: int) -> None:
+        """Let the command return with ``code``; only the first call counts."""
         if self._fd >= 0:
             os.write(self._fd, bytes([code]))
             os.close(self._fd)
             self._fd = -1
 
 
-def _wait(heard: int) -> NoReturn:
+def _wait(read_end: int) -> NoReturn:
     code = 1
     try:
-        word = os.read(heard, 1)
-        code = word[0] if word else 1
+        byte = os.read(read_end, 1)
+        code = byte[0] if byte else 1
         if code != READY:
             sys.stderr.write("fastwsgi: error: the server ended before it was ready; its error "
                              "log says why\n")

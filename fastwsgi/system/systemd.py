@@ -36,7 +36,7 @@ def leave_to_successor(environ: MutableMapping[str, str]) -> None:
 
 
 class Notifier:
-    """Tells the service manager how we are; without one, every call does nothing.
+    """Tells the service manager our status; without one, every call does nothing.
 
     ``watchdog`` is the time in seconds within which the manager wants a sign of life, or None.
     """
@@ -55,7 +55,7 @@ class Notifier:
         seconds = int(interval) / 1e6 if interval.isdecimal() and meant else 0
         return cls(address if address[:1] in ("/", "@") else "", seconds or None)
 
-    def say(self, *lines: str) -> None:
+    def send(self, *lines: str) -> None:
         """Send one message; a manager that does not listen is no reason to fail."""
         if not self._address:
             return
@@ -65,21 +65,21 @@ class Notifier:
 
     def ready(self, status: str) -> None:
         """All workers serve, or go on serving after a reload."""
-        self.say("READY=1", f"STATUS={status}")
+        self.send("READY=1", f"STATUS={status}")
 
     def reloading(self) -> None:
         """A reload begins; ``ready`` ends it. With the clock that Type=notify-reload asks for."""
-        self.say("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}",
+        self.send("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}",
                  "STATUS=reloading")
 
     def stopping(self) -> None:
         """The service ends."""
-        self.say("STOPPING=1", "STATUS=stopping")
+        self.send("STOPPING=1", "STATUS=stopping")
 
     def hand_over(self, pid: int) -> None:
         """From now on the main process of the service is another one."""
-        self.say(f"MAINPID={pid}")
+        self.send(f"MAINPID={pid}")
 
-    def alive(self) -> None:
+    def feed_watchdog(self) -> None:
         """Put off the watchdog."""
-        self.say("WATCHDOG=1")
+        self.send("WATCHDOG=1")

@@ -43,7 +43,7 @@ def set_import_path(config: Config) -> None:
         prefer_directory(str(Path(path).absolute()))
 
 
-def account_ids(config: Config) -> tuple[int, int]:
+def user_and_group(config: Config) -> tuple[int, int]:
     """Return the user and group id the workers change to, -1 for what stays as it is.
 
     Raises ConfigError when that takes privileges this process does not have, and for a user without
@@ -92,7 +92,7 @@ def drop_privileges(config: Config) -> None:
     """Change umask, group, supplementary groups and user, in this order, for good."""
     if config.umask is not None:
         os.umask(config.umask)
-    uid, gid = account_ids(config)
+    uid, gid = user_and_group(config)
     if gid != -1:
         os.setgid(gid)
     if (uid, gid) != (-1, -1):

@@ -1,6 +1,6 @@
 """A process that serves: load the application, build the core's worker, run it until told to stop.
 
-Two ways lead here. ``work`` is the life of a forked worker: it owns its process, so it sets
+Two ways lead here. ``run_worker`` is a forked worker: it owns its process, so it sets
 signals, drops privileges and reports to the master. ``serve_here`` serves in the calling process
 (``workers=0``) and leaves everything as it found it; in a thread other than the main one it touches
 no signal. Signal handlers only tell the core's worker to stop; the work is done where it runs.
@@ -24,9 +24,9 @@ from fastwsgi.config.config import Config
 from fastwsgi.config.hooks import Hooks, ServerView, WorkerView
 from fastwsgi.config.units import milliseconds
 from fastwsgi.errors import AppImportError, CoreError, RequestTimeout
-from fastwsgi.logs.access import AccessLog
+from fastwsgi.logs.access import AccessFile
 from fastwsgi.logs.error import ErrorLog
-from fastwsgi.logs.masking import shown
+from fastwsgi.logs.masking import mask_secrets
 from fastwsgi.system.pipes import no_sigpipe
 from fastwsgi.system.sockets import Listener
 from fastwsgi.system.titles import set_title
@@ -35,7 +35,7 @@ from fastwsgi.worker.lifeline import Lifeline
 from fastwsgi.worker.loader import Application, load
 from fastwsgi.worker.recycle import PERIOD, Limits, every
 from fastwsgi.worker.reloader import Reloader
-from fastwsgi.worker.request_timeout import INTERRUPT, Overdue, write_stacks_on_signal
+from fastwsgi.worker.request_timeout import INTERRUPT, RequestTimeouts, write_stacks_on_signal
 from fastwsgi.worker.scoreboard import Board
 from fastwsgi.worker.warmup import WarmUpError, warm_up
 
@@ -46,7 +46,7 @@ OK, FAILED, NOT_BOOTED, NOT_LOADED = 0, 1, 3, 4
 """Exit codes of a worker; the master passes 3 and 4 on as its own."""
 
 READY, REPLACE, CHANGED, REASON = b"R", b"X", b"C", b"F"
-"""What a worker says to its master: that it is about to take requests; that it wants to be
+"""What a worker sends to its master: that it is about to take requests; that it wants to be
 replaced; that a source file has changed, which makes all workers old; why it cannot start, with the
 text up to a NUL after it. The master logs that: once, however many workers say it."""
 
@@ -54,7 +54,7 @@ STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 IGNORED_BY_WORKERS = (signal.SIGHUP, signal.SIGUSR2, signal.SIGTTIN, signal.SIGTTOU,
                       signal.SIGWINCH)
 _OURS = (__file__, Hooks.call.__code__.co_filename)
-_MOST_REASON = 32768  # bytes; a pipe holds more, so nobody waits
+_MAX_REASON = 32768  # bytes; a pipe holds more, so nobody waits
 BEAT = 1.0
 """Seconds between two signs of life on the scoreboard, if requests are limited in time."""
 ORPHAN_GRACE = 2.0
@@ -72,7 +72,7 @@ def core_worker() -> type[Worker]:
 
 def build_worker(
     application: Application, listeners: Sequence[Listener], config: Config, log: ErrorLog,
-    access: AccessLog | None = None, *, multiprocess: bool, board: Board | None = None,
+    access: AccessFile | None = None, *, multiprocess: bool, board: Board | None = None,
     beat: float = 0.0, lifeline: int | None = None,
 ) -> Worker:
     """Hand application, listeners, settings, logs and what the master shares to the core.
@@ -82,8 +82,8 @@ def build_worker(
     return core_worker()(
         application, [listener.core() for listener in listeners], config.core(),
         log=log, errors=cast("TextIO", log.errors), multiprocess=multiprocess,
-        version=__version__, access=access, shown=shown, board=board.memory if board else None,
-        beat_ms=milliseconds(beat), lifeline=lifeline, timeout_error=RequestTimeout)
+        version=__version__, access=access, shown=mask_secrets,
+        board=board.memory if board else None, beat_ms=milliseconds(beat), lifeline=lifeline, timeout_error=RequestTimeout)
 
 
 def load_application(
@@ -101,17 +101,17 @@ def load_application(
     return checker, checker.summarize
 
 
-def attended(application: Application, config: Config, view: WorkerView) -> Application:
+def with_request_hooks(application: Application, config: Config, view: WorkerView) -> Application:
     """Return the application, within the hooks of each request if there are such."""
     if "pre_request" not in config.hooks and "post_request" not in config.hooks:
         return application
-    from fastwsgi.worker.request_hooks import attend
-    return attend(application, config.hooks, view)
+    from fastwsgi.worker.request_hooks import wrap
+    return wrap(application, config.hooks, view)
 
 
 def serve_here(
     target: Application | str, listeners: Sequence[Listener], config: Config, log: ErrorLog,
-    access: AccessLog | None = None, *, on_ready: Callable[[Worker], None] | None = None,
+    access: AccessFile | None = None, *, on_ready: Callable[[Worker], None] | None = None,
 ) -> int:
     """Serve in the calling thread until stopped; return 0.
 
@@ -120,24 +120,24 @@ def serve_here(
     """
     application, at_end = load_application(target, config, log)
     view = WorkerView(1, config, log, os.getpid(), os.getppid(), application)
-    worker = build_worker(attended(application, config, view), listeners, config, log, access,
-                          multiprocess=False)
+    worker = build_worker(with_request_hooks(application, config, view), listeners, config, log,
+                          access, multiprocess=False)
     request_warm_up(application, listeners, config, log, multiprocess=False)
     with _signals(worker, log, access):
         if on_ready is not None:
             on_ready(worker)
-        overdue = _watch_calls(worker, config, log, None)
+        timeouts = _watch_requests(worker, config, log, None)
         try:
             with contextlib.suppress(KeyboardInterrupt):  # Ctrl-C twice: out of here
                 worker.run()
         finally:
-            overdue.end()
+            timeouts.stop()
     at_end()
     return OK
 
 
 @contextlib.contextmanager
-def _signals(worker: Worker, log: ErrorLog, access: AccessLog | None) -> Iterator[None]:
+def _signals(worker: Worker, log: ErrorLog, access: AccessFile | None) -> Iterator[None]:
     """Stop and log signals reach ``worker`` inside; outside all is as before."""
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -155,7 +155,7 @@ def _signals(worker: Worker, log: ErrorLog, access: AccessLog | None) -> Iterato
 
 
 def handle_signals(
-    worker: Worker, log: ErrorLog, access: AccessLog | None,
+    worker: Worker, log: ErrorLog, access: AccessFile | None,
     reopened: Callable[[ErrorLog], None] = lambda _log: None,
 ) -> None:
     """TERM: finish, then stop; a second one, INT and QUIT: stop now; USR1: open the logs anew.
@@ -183,7 +183,7 @@ def handle_signals(
 
 
 def _reopen_on_signal(
-    log: ErrorLog, access: AccessLog | None, reopened: Callable[[ErrorLog], None],
+    log: ErrorLog, access: AccessFile | None, reopened: Callable[[ErrorLog], None],
 ) -> None:
     def handle(_number: int, _frame: FrameType | None) -> None:
         reopen(log, access)
@@ -192,7 +192,7 @@ def _reopen_on_signal(
     signal.signal(signal.SIGUSR1, handle)
 
 
-def reopen(log: ErrorLog, access: AccessLog | None) -> None:
+def reopen(log: ErrorLog, access: AccessFile | None) -> None:
     """Open the logs anew; if that fails, say so in the error log."""
     for kind, one in (("error", log), ("access", access)):
         try:
@@ -203,8 +203,8 @@ def reopen(log: ErrorLog, access: AccessLog | None) -> None:
                       error.filename, error.strerror)
 
 
-class Duty(NamedTuple):
-    """What a worker is forked for.
+class WorkerSpec(NamedTuple):
+    """What a worker needs to know when it is forked.
 
     ``lifeline_fd`` is the read end of a pipe whose write end only the master holds: its end is the
     master's end. ``server`` is what hooks are shown of it. ``heartbeat`` is the time in seconds
@@ -220,7 +220,7 @@ class Duty(NamedTuple):
     server: ServerView
     multiprocess: bool
     heartbeat: float | None = None
-    access: AccessLog | None = None
+    access: AccessFile | None = None
     config_since: int = 0
 
     @property
@@ -239,85 +239,87 @@ class Duty(NamedTuple):
         """What tells this server from others in a list of processes."""
         return self.config.proc_name or self.config.wsgi_app
 
-    def preloaded(self, application: Application, multiprocess: bool) -> Duty:
+    def preloaded(self, application: Application, multiprocess: bool) -> WorkerSpec:
         """Return the same with the application that has been loaded."""
         return self._replace(target=application, multiprocess=multiprocess)
 
 
-def work(
-    duty: Duty, view: WorkerView, speaking: int, board: Board, cpu: int | None = None,
+def run_worker(
+    spec: WorkerSpec, view: WorkerView, to_master: int, board: Board, cpu: int | None = None,
 ) -> int:
-    """Live the life of a forked worker and return its exit code.
+    """Be a forked worker until it has to end; return the exit code.
 
-    READY is written to ``speaking`` when requests are about to be taken. ``view`` is what hooks are
-    shown of it, ``board`` what everybody is shown, ``cpu`` the one it is to run on.
+    READY is written to ``to_master`` when requests are about to be taken. ``view`` is what hooks
+    are shown of it, ``board`` what everybody is shown, ``cpu`` the one it is to run on.
     """
-    leave_when_told()
+    exit_on_stop_signals()
     board.close_fd()
     for number in IGNORED_BY_WORKERS:
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    _reopen_on_signal(duty.log, duty.access, write_stacks_on_signal)
-    write_stacks_on_signal(duty.log)
+    _reopen_on_signal(spec.log, spec.access, write_stacks_on_signal)
+    write_stacks_on_signal(spec.log)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    hooks = duty.config.hooks
+    hooks = spec.config.hooks
     view.pid, view.ppid = os.getpid(), os.getppid()
-    watch = _Orphaned(duty)
+    watch = _OrphanWatch(spec)
     reloader = None
-    if duty.config.reload:
-        reloader = Reloader(duty.config.reload_engine, duty.config.reload_extra_files,
-                            duty.config_since)
+    if spec.config.reload:
+        reloader = Reloader(spec.config.reload_engine, spec.config.reload_extra_files,
+                            spec.config_since)
     try:
-        hooks.call("post_fork", duty.server, view)
-        set_title("worker", duty.name)
+        hooks.call("post_fork", spec.server, view)
+        set_title("worker", spec.name)
         if cpu is not None:
             os.sched_setaffinity(0, {cpu})
-        drop_privileges(duty.config)
-        application, at_end = load_application(duty.target, duty.config, duty.log)
+        drop_privileges(spec.config)
+        application, at_end = load_application(spec.target, spec.config, spec.log)
         view.wsgi = application
-        worker = build_worker(attended(application, duty.config, view), duty.listeners,
-                              duty.config, duty.log, duty.access,
-                              multiprocess=duty.multiprocess, board=board,
-                              lifeline=duty.lifeline_fd, beat=duty.beat)
-        request_warm_up(application, duty.listeners, duty.config, duty.log, duty.multiprocess)
+        worker = build_worker(with_request_hooks(application, spec.config, view), spec.listeners,
+                              spec.config, spec.log, spec.access,
+                              multiprocess=spec.multiprocess, board=board,
+                              lifeline=spec.lifeline_fd, beat=spec.beat)
+        request_warm_up(application, spec.listeners, spec.config, spec.log, spec.multiprocess)
         hooks.call("post_worker_init", view)
     except AppImportError as error:
         if reloader is None:
-            give_reason(speaking, str(error), error.__cause__)
+            report_failure(to_master, str(error), error.__cause__)
         else:
-            give_reason(speaking, f"{error}; waiting for a source file to change", error.__cause__)
-            _tell_changes(reloader, duty, speaking, error.__cause__ or error)
+            report_failure(to_master, f"{error}; waiting for a source file to change",
+                           error.__cause__)
+            _report_changes(reloader, spec, to_master, error.__cause__ or error)
         return NOT_LOADED
     except WarmUpError as error:
-        give_reason(speaking, str(error))
+        report_failure(to_master, str(error))
         return NOT_BOOTED
     except Exception as error:
-        give_reason(speaking, f"the worker failed to boot: {type(error).__name__}: {error}", error)
+        report_failure(to_master, "the worker failed to boot: "
+                       f"{type(error).__name__}: {error}", error)
         return NOT_BOOTED
     signal.set_wakeup_fd(worker.wakeup_fd, warn_on_full_buffer=False)
-    handle_signals(worker, duty.log, duty.access, write_stacks_on_signal)
-    _call_hooks_on_signals(duty, view)
+    handle_signals(worker, spec.log, spec.access, write_stacks_on_signal)
+    _call_hooks_on_signals(spec, view)
     watch.worker = worker
 
     def give_up() -> None:
-        hooks.attempt(duty.log, "worker_abort", view)
-        _say(speaking, REPLACE)
+        hooks.attempt(spec.log, "worker_abort", view)
+        _send(to_master, REPLACE)
 
-    _say(speaking, READY)
-    _look_after(worker, duty, speaking)
-    _watch_calls(worker, duty.config, duty.log, give_up)
+    _send(to_master, READY)
+    _watch_limits(worker, spec, to_master)
+    _watch_requests(worker, spec.config, spec.log, give_up)
     if reloader is not None:
-        threading.Thread(target=_tell_changes, args=(reloader, duty, speaking),
+        threading.Thread(target=_report_changes, args=(reloader, spec, to_master),
                          name="fastwsgi-reloader", daemon=True).start()
     try:
         worker.run()
     except KeyboardInterrupt:  # a second INT, as above
         return OK
     except Exception as error:
-        duty.log.error("the worker failed", exc=error)
+        spec.log.error("the worker failed", exc=error)
         return FAILED
     finally:
-        hooks.attempt(duty.log, "worker_exit", duty.server, view)
+        hooks.attempt(spec.log, "worker_exit", spec.server, view)
     at_end()
     return OK
 
@@ -338,46 +340,46 @@ def request_warm_up(
     log.debug("warm-up request GET %s: %s", config.warmup, status)
 
 
-def _look_after(worker: Worker, duty: Duty, speaking: int) -> None:
-    """Say REPLACE when a limit is reached."""
-    limits = Limits(duty.config, worker.stats)
+def _watch_limits(worker: Worker, spec: WorkerSpec, to_master: int) -> None:
+    """Send REPLACE when a limit is reached."""
+    limits = Limits(spec.config, worker.stats)
     if limits.any:
         if complaint := limits.too_small():
-            duty.log.warning("%s", complaint)
+            spec.log.warning("%s", complaint)
 
-        def look() -> bool:
+        def check() -> bool:
             reason = limits.reached()
             if reason:
-                duty.log.info("asking for a replacement: %s", reason)
-                _say(speaking, REPLACE)
+                spec.log.info("asking for a replacement: %s", reason)
+                _send(to_master, REPLACE)
             return not reason
 
-        every(PERIOD, look, "limits")
+        every(PERIOD, check, "limits")
 
 
-def _watch_calls(
+def _watch_requests(
     worker: Worker, config: Config, log: ErrorLog, give_up: Callable[[], None] | None,
-) -> Overdue:
-    """Watch for requests that are over their time, if that is limited."""
+) -> RequestTimeouts:
+    """Watch for requests that exceed the timeout, if there is one."""
     limited = bool(config.timeout)
     in_main_thread = limited and threading.current_thread() is threading.main_thread()
-    overdue = Overdue(worker, config.threads, config.timeout, log, give_up,
-                      in_main_thread=in_main_thread)
+    timeouts = RequestTimeouts(worker, config.threads, config.timeout, log, give_up,
+                               in_main_thread=in_main_thread)
     if limited:
-        overdue.begin()
-    return overdue
+        timeouts.start()
+    return timeouts
 
 
-def _tell_changes(
-    reloader: Reloader, duty: Duty, speaking: int, failure: BaseException | None = None,
+def _report_changes(
+    reloader: Reloader, spec: WorkerSpec, to_master: int, failure: BaseException | None = None,
 ) -> NoReturn:
-    """Say CHANGED whenever a source file changes; the master ends this process for it."""
+    """Send CHANGED whenever a source file changes; the master then ends this process."""
     while True:
-        duty.log.info("%s has changed", reloader.wait(failure))
-        _say(speaking, CHANGED)
+        spec.log.info("%s has changed", reloader.wait(failure))
+        _send(to_master, CHANGED)
 
 
-def give_reason(speaking: int, text: str, error: BaseException | None = None) -> None:
+def report_failure(to_master: int, text: str, error: BaseException | None = None) -> None:
     """Tell the master why this process cannot start, with a traceback that leaves out our frames.
 
     Only one that begins with frames of ours and has no others is left out as a whole.
@@ -390,19 +392,19 @@ def give_reason(speaking: int, text: str, error: BaseException | None = None) ->
             lines = traceback.format_exception(type(error), error, trace)
             text += "\n" + "".join(lines).rstrip("\n")
     said = text.replace("\0", "\\0").encode("utf-8", "backslashreplace")
-    if len(said) > _MOST_REASON:
-        said = said[: _MOST_REASON // 2] + b"\n...\n" + said[-_MOST_REASON // 2 :]
-    _say(speaking, REASON + said + b"\0")
+    if len(said) > _MAX_REASON:
+        said = said[: _MAX_REASON // 2] + b"\n...\n" + said[-_MAX_REASON // 2 :]
+    _send(to_master, REASON + said + b"\0")
 
 
-def _say(speaking: int, word: bytes) -> None:
+def _send(to_master: int, word: bytes) -> None:
     with contextlib.suppress(OSError), no_sigpipe():  # the master is gone: the lifeline tells
-        os.write(speaking, word)
+        os.write(to_master, word)
 
 
-def _call_hooks_on_signals(duty: Duty, view: WorkerView) -> None:
+def _call_hooks_on_signals(spec: WorkerSpec, view: WorkerView) -> None:
     """Let worker_int and worker_abort be called for their signals."""
-    hooks = duty.config.hooks
+    hooks = spec.config.hooks
     if "worker_int" in hooks:
         for number in (signal.SIGINT, signal.SIGQUIT):
             stop = cast("Callable[[int, FrameType | None], Any]", signal.getsignal(number))
@@ -411,29 +413,29 @@ def _call_hooks_on_signals(duty: Duty, view: WorkerView) -> None:
                 number: int, frame: FrameType | None,
                 stop: Callable[[int, FrameType | None], Any] = stop,
             ) -> None:
-                hooks.attempt(duty.log, "worker_int", view)
+                hooks.attempt(spec.log, "worker_int", view)
                 stop(number, frame)
 
             signal.signal(number, interrupted)
     if "worker_abort" in hooks:
 
         def aborted(_number: int, _frame: FrameType | None) -> None:
-            hooks.attempt(duty.log, "worker_abort", view)
+            hooks.attempt(spec.log, "worker_abort", view)
             os._exit(FAILED)
 
         signal.signal(signal.SIGABRT, aborted)
 
 
-class _Orphaned:
+class _OrphanWatch:
     """Ends a worker whose master is gone: nobody would reap or replace it.
 
     At once while it boots; once it serves, ``worker`` finishes the requests it has, quickly.
     """
 
-    def __init__(self, duty: Duty) -> None:
+    def __init__(self, spec: WorkerSpec) -> None:
         self.worker: Worker | None = None
-        self._log = duty.log
-        Lifeline(duty.lifeline_fd, self._end)
+        self._log = spec.log
+        Lifeline(spec.lifeline_fd, self._end)
 
     def _end(self) -> None:
         if self.worker is not None:
@@ -445,8 +447,8 @@ class _Orphaned:
         os._exit(FAILED)
 
 
-def in_child(life: Callable[[], int]) -> NoReturn:
-    """Run ``life`` in a process just forked and end the process with the code it returns.
+def in_child(main: Callable[[], int]) -> NoReturn:
+    """Run ``main`` in a process just forked and end the process with the code it returns.
 
     The child never returns into its parent's frames. It ends as an interpreter does (threads are
     waited for, exit functions run, streams are flushed), but only what it registered itself is run.
@@ -454,8 +456,8 @@ def in_child(life: Callable[[], int]) -> NoReturn:
     code = FAILED
     try:
         atexit._clear()
-        leave_when_told()
-        code = life()
+        exit_on_stop_signals()
+        code = main()
         getattr(threading, "_shutdown", int)()
         atexit._run_exitfuncs()
         for stream in (sys.stdout, sys.stderr):
@@ -468,14 +470,14 @@ def in_child(life: Callable[[], int]) -> NoReturn:
         os._exit(code)
 
 
-def leave_when_told() -> None:
+def exit_on_stop_signals() -> None:
     """Let stop signals end this process with code 0 while it is not serving.
 
     For a process that exists to serve: before and after that there is nothing to finish.
     """
     for number in STOP_SIGNALS:
-        signal.signal(number, _leave_at_once)
+        signal.signal(number, _exit_at_once)
 
 
-def _leave_at_once(number: int, frame: FrameType | None) -> Any:
+def _exit_at_once(number: int, frame: FrameType | None) -> Any:
     os._exit(OK)

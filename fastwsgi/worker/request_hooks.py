@@ -22,7 +22,7 @@ from fastwsgi.config.hooks import Hooks, WorkerView
 Application = Callable[..., Any]
 
 
-def attend(application: Application, hooks: Hooks, worker: WorkerView) -> Application:
+def wrap(application: Application, hooks: Hooks, worker: WorkerView) -> Application:
     """Return the application, within those of the two hooks that are set.
 
     ``worker`` is what they are given of the worker; its log gets what post_request raises.

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 INTERRUPT = signal.SIGURG
 """What interrupts waits in the main thread: ignored by default, and nothing else is told by it."""
 DUMP = signal.SIGUSR2
-"""What makes a worker write its stacks to the log, even when it is stuck as a whole."""
-LEAVING = 2.0
+"""What makes a worker write its stacks to the log, even when it hangs as a whole."""
+EXIT_GRACE = 2.0
 """Seconds that a worker in which nothing but given up requests is left may take to end."""
 _PACKAGE = os.path.dirname(os.path.dirname(__file__)) + os.sep
 _SERVES = os.path.join(_PACKAGE, "worker", "process.py")
@@ -43,7 +43,7 @@ def grace(timeout: float) -> float:
     return min(max(timeout, 1.0), 5.0)
 
 
-class Overdue:
+class RequestTimeouts:
     """Watches the requests of ``worker`` with its ``threads``, each ``timeout`` seconds at most.
 
     ``give_up`` is called, once, when one does not end; None if nobody could replace this process.
@@ -62,18 +62,18 @@ class Overdue:
         self._give_up = give_up
         self._reported: dict[tuple[int, int], Call] = {}
         self._given_up: set[tuple[int, int]] = set()
-        self._leaving_since = 0.0
+        self._exiting_since = 0.0
         self._ended = False
         self._handler: Callable[[int, FrameType | None], None] | None = None
         if in_main_thread:
             self._handler = self._interrupted
             signal.signal(INTERRUPT, self._handler)
 
-    def begin(self) -> None:
-        """Watch, from a thread of its own, until ``end``."""
-        every(min(1.0, max(self._timeout / 10, 0.02)), self._look, "timeouts")
+    def start(self) -> None:
+        """Watch, from a thread of its own, until ``stop``."""
+        every(min(1.0, max(self._timeout / 10, 0.02)), self._check, "timeouts")
 
-    def end(self) -> None:
+    def stop(self) -> None:
         """Watch no more."""
         self._ended = True
 
@@ -81,7 +81,7 @@ class Overdue:
         if self._worker.take_overdue():
             raise RequestTimeout(f"a request took longer than {self._timeout:g} s (timeout)")
 
-    def _look(self) -> bool:
+    def _check(self) -> bool:
         calls = {}
         for index, number, at_work, since, method, target, client, ident in self._worker.calls():
             calls[index, number] = at_work, ident, Call(
@@ -93,12 +93,12 @@ class Overdue:
         for key, (at_work, ident, call) in calls.items():
             age = now() - call.since
             if at_work and age >= self._timeout:
-                self._deal_with(key, call, ident, age)
+                self._handle_late(key, call, ident, age)
         if self._given_up and self._worker.stopping:
-            self._leave()
+            self._exit_when_idle()
         return not self._ended
 
-    def _deal_with(self, key: tuple[int, int], call: Call, ident: int, age: float) -> None:
+    def _handle_late(self, key: tuple[int, int], call: Call, ident: int, age: float) -> None:
         if key not in self._reported:
             self._reported[key] = call
             self._log.error(
@@ -122,16 +122,16 @@ class Overdue:
         if self._worker.interrupt(call.thread, call.number, by_signal) and by_signal:
             signal.pthread_kill(ident, INTERRUPT)
 
-    def _leave(self) -> None:
+    def _exit_when_idle(self) -> None:
         """End a stopping worker when only given up requests are left, or no thread for more."""
         if len(self._given_up) < min(self._threads, self._worker.stats()["connections"]):
             return
-        if not self._leaving_since:
-            self._leaving_since = time.monotonic()
+        if not self._exiting_since:
+            self._exiting_since = time.monotonic()
             for key in self._given_up:
                 self._log.error("leaving without an answer to %s", self._reported[key].request)
             self._worker.stop(graceful=False)
-        elif time.monotonic() - self._leaving_since > LEAVING:  # the main thread is the stuck one
+        elif time.monotonic() - self._exiting_since > EXIT_GRACE:  # the main thread hangs
             os._exit(1)
 
 

@@ -1,8 +1,8 @@
 """The scoreboard: what a worker is doing, read from memory that it shares with its master.
 
 The core writes it without the interpreter lock (csrc/observe/scoreboard.h, whose layout this
-repeats), so it tells of a worker that cannot tell anything itself. Nobody waits for anybody: each part has a
-number that is odd while the part is written, and a reader tries again.
+repeats), so it tells of a worker that cannot tell anything itself. Nobody waits for anybody: each
+part has a number that is odd while the part is written, and a reader tries again.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import struct
 import time
 from typing import Any, NamedTuple
 
-from fastwsgi.logs.masking import shown
+from fastwsgi.logs.masking import mask_secrets
 
 LAYOUT = 1
 _HEAD = struct.Struct("=4IQ10Q13Q")
@@ -54,7 +54,7 @@ class Call(NamedTuple):
     @property
     def request(self) -> str:
         """What was asked and by whom, for a log."""
-        asked = f"{self.method} {shown(self.target)}" if self.method else "a request"
+        asked = f"{self.method} {mask_secrets(self.target)}" if self.method else "a request"
         return f"{asked} from {self.client}" if self.client else asked
 
 

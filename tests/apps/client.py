@@ -14,6 +14,9 @@ from types import TracebackType
 
 TIMEOUT = 20.0
 
+GET = b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
+"""A request whose answer ends with the connection, as `fastwsgi.testing.raw` wants it."""
+
 Address = tuple[str, int] | str
 
 

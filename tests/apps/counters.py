@@ -30,10 +30,11 @@ import threading
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, ClassVar
 
+from apps import TEXT
+
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
-TEXT = [("Content-Type", "text/plain")]
 LARGE = [b"l" * 65536] * 12
 
 

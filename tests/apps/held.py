@@ -12,13 +12,12 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from apps import TEXT
 from apps.client import TIMEOUT, Client, request
 from fastwsgi.testing import Server, serve
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
-
-TEXT = [("Content-Type", "text/plain")]
 
 
 class Held:

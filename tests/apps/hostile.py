@@ -16,12 +16,13 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from typing import IO, TYPE_CHECKING
 
+from apps import TEXT
+
 from .counters import resident
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
-TEXT = [("Content-Type", "text/plain")]
 BLOCK = b"0123456789abcdef" * 4096
 FILE_SIZE = 4 << 20
 ENDLESS = 1 << 30

@@ -17,12 +17,12 @@ import stat
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from apps import TEXT
+
 from . import contract
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
-
-TEXT = [("Content-Type", "text/plain")]
 
 
 def sockets() -> list[int]:

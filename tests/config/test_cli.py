@@ -7,19 +7,16 @@ import socket
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from apps import ROOT
+from apps.client import GET
+from apps.command import Command, Project
 
 from fastwsgi import __version__
 from fastwsgi.config.table import SETTINGS
 from fastwsgi.testing import raw, spawn
-
-Command = Callable[..., subprocess.CompletedProcess[str]]
-Project = Callable[..., Path]
-
-GET = b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
 
 APP = """
     def app(environ, start_response):
@@ -59,7 +56,7 @@ def test_help_and_print_config_need_neither_core_nor_anything_slow() -> None:
             "print([m for m in sys.modules if m.startswith('fastwsgi._core') or m in "
             "('logging', 'socket', 'asyncio', 'importlib.metadata', 'httptools')])")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True,
-                          timeout=60, cwd=Path(__file__).parents[2])
+                          timeout=60, cwd=ROOT)
     assert done.stdout.strip() == "[]", done.stderr
 
 

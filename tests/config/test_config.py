@@ -6,10 +6,11 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from apps.command import Project
 
 from fastwsgi._core.worker import Worker
 from fastwsgi.config import values
@@ -20,7 +21,6 @@ from fastwsgi.config.table import SETTINGS, SPELLINGS
 from fastwsgi.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]
-Project = Callable[..., Path]
 
 
 @pytest.fixture(autouse=True)

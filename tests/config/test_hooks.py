@@ -5,25 +5,14 @@ from __future__ import annotations
 import os
 import re
 import signal
-import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from apps.client import GET
+from apps.command import HELLO, Command, Project, ready
 
 from fastwsgi.config.hooks import ARGUMENTS
-from fastwsgi.testing import Process, raw, spawn
-
-Project = Callable[..., Path]
-Command = Callable[..., "subprocess.CompletedProcess[str]"]
-
-GET = b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
-
-APP = """
-    def app(environ, start_response):
-        start_response("200 OK", [])
-        return [b"here"]
-    """
+from fastwsgi.testing import raw, spawn
 
 # Each hook writes its name, the process it runs in and what it is given into one file.
 TELLING = """
@@ -75,13 +64,8 @@ def calls(where: Path) -> list[tuple[str, int, str]]:
     return found
 
 
-def ready(server: Process, count: int = 1) -> list[int]:
-    line = server.wait_for(r"\] ready: ", count=count)
-    return [int(pid) for pid in re.findall(r"\d+", line.rpartition("(pid ")[2])]
-
-
 def test_a_life_of_a_server_in_hooks(project: Project) -> None:
-    where = project({"fastwsgi.conf.py": TELLING}, app=APP)
+    where = project({"fastwsgi.conf.py": TELLING}, app=HELLO)
     with spawn("app:app", cwd=where) as server:
         (worker,) = ready(server)
         server.wait_for(rf"when_ready: \[\('127.0.0.1', {server.port}\)\]")
@@ -102,12 +86,12 @@ def test_a_life_of_a_server_in_hooks(project: Project) -> None:
 
 
 def test_hooks_on_events(project: Project) -> None:
-    where = project({"fastwsgi.conf.py": TELLING + "warmup = ''\n"}, app=APP)
+    where = project({"fastwsgi.conf.py": TELLING + "warmup = ''\n"}, app=HELLO)
     with spawn("app:app", cwd=where) as server:
         (first,) = ready(server)
         server.signal(signal.SIGTTIN)
         second = ready(server, 2)[-1]
-        assert raw(server.address, GET).endswith(b"here")
+        assert raw(server.address, GET).endswith(b"hello")
         os.kill(second, signal.SIGABRT)
         server.wait_for(rf"worker {second} ended unexpectedly \(exit code 1\)")
         os.kill(first, signal.SIGQUIT)
@@ -132,7 +116,7 @@ def test_hooks_on_events(project: Project) -> None:
 
 
 def test_with_preload_pre_fork_is_called_where_the_fork_is(project: Project) -> None:
-    where = project({"fastwsgi.conf.py": TELLING}, app=APP)
+    where = project({"fastwsgi.conf.py": TELLING}, app=HELLO)
     with spawn("--preload", "app:app", cwd=where) as server:
         (worker,) = ready(server)
         told = {name: (pid, text) for name, pid, text in calls(where)}
@@ -149,9 +133,9 @@ def test_with_preload_pre_fork_is_called_where_the_fork_is(project: Project) -> 
                                   "worker_exit", "on_exit"])
 def test_a_failure_of_a_hook_is_logged_and_the_server_goes_on(project: Project, name: str) -> None:
     where = project({"fastwsgi.conf.py": f"def {name}(*args): raise OSError('in the hook')"},
-                    app=APP)
+                    app=HELLO)
     with spawn("app:app", cwd=where) as server:
-        assert raw(server.address, GET).endswith(b"here")
+        assert raw(server.address, GET).endswith(b"hello")
         assert server.terminate() == 0
         assert f"the hook {name} failed" in server.output()
         assert "OSError: in the hook" in server.output()
@@ -163,7 +147,7 @@ def test_a_failure_of_a_hook_is_logged_and_the_server_goes_on(project: Project, 
 def test_a_failure_before_service_begins_is_a_failed_start(
     project: Project, command: Command, name: str, code: int,
 ) -> None:
-    project({"fastwsgi.conf.py": f"def {name}(*args): raise OSError('in the hook')"}, app=APP)
+    project({"fastwsgi.conf.py": f"def {name}(*args): raise OSError('in the hook')"}, app=HELLO)
     done = command("-b", "127.0.0.1:0", "app:app")
     assert done.returncode == code
     assert "OSError: in the hook" in done.stderr
@@ -171,11 +155,11 @@ def test_a_failure_before_service_begins_is_a_failed_start(
 
 def test_a_failure_of_pre_exec_stops_the_upgrade(project: Project) -> None:
     where = project({"fastwsgi.conf.py": "def pre_exec(server): raise OSError('not today')"},
-                    app=APP)
+                    app=HELLO)
     with spawn("app:app", cwd=where) as server:
         server.signal(signal.SIGUSR2)
         server.wait_for("upgrade failed, nothing has changed: not today")
-        assert raw(server.address, GET).endswith(b"here")
+        assert raw(server.address, GET).endswith(b"hello")
 
 
 def test_hooks_are_keywords_too(project: Project) -> None:
@@ -184,13 +168,13 @@ def test_hooks_are_keywords_too(project: Project) -> None:
         def told(server, worker):
             worker.log.info("post_fork of %d", worker.age)
         fastwsgi.run("app:app", bind="127.0.0.1:0", post_fork=told)
-        """, app=APP, starter="import main")
+        """, app=HELLO, starter="import main")
     with spawn("-w", "0", "starter:app", cwd=where) as server:
         server.wait_for("post_fork of 1")
 
 
 def test_without_a_master_hooks_that_need_one_are_noticed(project: Project) -> None:
-    where = project({"fastwsgi.conf.py": TELLING}, app=APP)
+    where = project({"fastwsgi.conf.py": TELLING}, app=HELLO)
     with spawn("-w", "0", "app:app", cwd=where) as server:
         server.wait_for("without a master only on_starting, pre_request, post_request are called")
         assert [name for name, _, _ in calls(where)] == ["on_starting"]

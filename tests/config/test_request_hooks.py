@@ -10,17 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from apps.client import Client, fetch
+from apps.client import GET, Client, fetch
+from apps.command import Project
 
 from fastwsgi.config.hooks import WorkerView
 from fastwsgi.testing import raw, serve, spawn
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
-
-Project = Callable[..., Path]
-
-GET = b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
 
 
 class Told:

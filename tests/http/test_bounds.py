@@ -16,20 +16,15 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from apps import TESTS
 from apps.client import TIMEOUT, Client, Response, fetch, request
 from apps.gated import Gate
 from apps.held import Held
 
 from fastwsgi.testing import spawn
 
-TESTS = Path(__file__).parents[1]
 LATER = 60.0
 HEALTH = "/healthz"
-
-
-@pytest.fixture
-def held() -> Held:
-    return Held()
 
 
 @pytest.fixture(params=[1, 2], ids=["one thread", "two threads"])

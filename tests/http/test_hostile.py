@@ -14,10 +14,10 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from apps import TESTS
 from apps.client import TIMEOUT, Client, Response, chunked, request
 from apps.hostile import BLOCK, FILE_SIZE
 from oracles.core import Core, core
@@ -27,7 +27,6 @@ from fastwsgi.testing import Process, raw, spawn
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
-TESTS = Path(__file__).parents[1]
 BODY_MEMORY = 1000
 
 

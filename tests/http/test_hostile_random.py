@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from apps.client import Client, chunked, request
-from conformance.cases import all_cases
+from conformance.cases import short_requests
 from hypothesis import given
 from hypothesis import strategies as st
 from oracles.bounds import bounded
@@ -43,7 +43,7 @@ def pieces_of(draw: st.DrawFn, data: bytes) -> list[bytes]:
     return [data[at:end] for at, end in itertools.pairwise(ends)]
 
 
-CASES = [case.raw for case in all_cases().values() if 0 < len(case.raw) < 600]
+CASES = short_requests()
 streams = st.lists(
     st.one_of(valid_requests().map(lambda request: request.data), st.sampled_from(CASES),
               spoilt(st.sampled_from(CASES))),

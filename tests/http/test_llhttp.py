@@ -16,11 +16,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from apps import ROOT
 
 from fastwsgi import testing
 from fastwsgi._core import native
 
-ROOT = Path(__file__).parents[2]
 COMPILER = shutil.which("cc")
 needs_compiler = pytest.mark.skipif(COMPILER is None, reason="no C compiler on this machine")
 

@@ -13,16 +13,13 @@ import shutil
 import socket
 import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-from apps import contract
+from apps import TESTS, contract
 from apps.client import TIMEOUT, Client, chunked, fetch, request
 
 from fastwsgi.testing import spawn
-
-TESTS = Path(__file__).parents[1]
 
 # A proxy is part of the platform: where there is none, only continuous integration insists.
 pytestmark = pytest.mark.skipif(

@@ -15,7 +15,7 @@ from functools import cached_property
 from typing import Literal
 
 import pytest
-from conformance.cases import all_cases
+from conformance.cases import short_requests
 from hypothesis import given
 from hypothesis import strategies as st
 from oracles.bounds import bounded
@@ -343,7 +343,7 @@ def test_valid_requests_are_the_same_to_h11(recorder: Recorder, request: Valid) 
     check(recorder, request.data + LAST)
 
 
-CASES = [case.raw for case in all_cases().values() if 0 < len(case.raw) < 600]
+CASES = short_requests()
 
 
 @bounded(450)

@@ -12,14 +12,13 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import pytest
+from apps import TEXT
 from apps.client import Client, Response, chunked, request
 
 from fastwsgi.testing import Server, serve
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
-
-TEXT = [("Content-Type", "text/plain")]
 
 
 def echo(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:

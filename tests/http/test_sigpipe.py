@@ -12,13 +12,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from apps import TESTS
 from apps.client import TIMEOUT, Client, fetch, request
 from apps.fifo import Fifo
 from apps.gated import Gate
 
 from fastwsgi.testing import environment, spawn
 
-TESTS = Path(__file__).parents[1]
 APP = "apps.sigpipe:app"
 
 

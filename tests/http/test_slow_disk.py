@@ -18,13 +18,13 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
+from apps import TESTS
 from apps.client import Client, chunked, request
 from apps.eventually import GUARD
 from apps.faults import Injected, needs_injection
 
 from fastwsgi.testing import Process, environment, spawn
 
-TESTS = Path(__file__).parents[1]
 MEMORY = 65536
 LARGE = 1 << 20
 BODY = bytes(range(256)) * (LARGE // 256)

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import pytest
+from apps import TEXT
 from apps.client import TIMEOUT, Client, request
 
 from fastwsgi.testing import serve
@@ -20,7 +21,6 @@ from fastwsgi.testing import serve
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
-TEXT = [("Content-Type", "text/plain")]
 SOON = 0.3
 LATER = 60.0
 

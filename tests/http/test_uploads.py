@@ -16,13 +16,13 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from apps import TESTS
 from apps.client import Address, Client, Response, fetch, request
 from apps.faults import Injected, needs_injection
 from apps.held import Held
 
 from fastwsgi.testing import Process, spawn
 
-TESTS = Path(__file__).parents[1]
 MEMORY = 65536
 LARGE = 64 << 20
 PIECE = b"0123456789abcdef" * 65536

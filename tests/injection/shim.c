@@ -1,7 +1,7 @@
 /* shim.c - preloaded into a server, makes system calls of the core fail by schedule.
  *
  * INJECT holds rules, separated by commas: `call=what/period` lets every period-th call of that name fail with an
- * error (`recv=EINTR/3`), or move at most so many bytes (`recv=1/2`); `store` is a write to a regular file. STUCK in the
+ * error (`recv=EINTR/3`), or move at most so many bytes (`recv=1/2`); `store` is a write to a regular file. HANG in the
  * place of an error lets the call never return, LOST lets it do nothing and say that all is well. `store=200ms/1` lets it
  * take that long before it succeeds, `store=HOLD/1` until INJECT_STOP is there. Only calls
  * made by the core's own module are counted, so the interpreter and the application never notice. INJECT_START, if it
@@ -33,7 +33,7 @@
 
 #define RULES 32
 #define DESCRIPTORS 4096
-#define STUCK (-1) /* in the place of an error */
+#define HANG (-1) /* in the place of an error */
 #define LOST (-2)
 
 typedef struct rule {
@@ -67,7 +67,7 @@ static int error_named(const char *name)
         {"EMFILE", EMFILE},         {"ENFILE", ENFILE}, {"ENOMEM", ENOMEM},         {"ENOSPC", ENOSPC},
         {"ECONNABORTED", ECONNABORTED}, {"EIO", EIO},   {"EINVAL", EINVAL},         {"ENOBUFS", ENOBUFS},
         {"ETIMEDOUT", ETIMEDOUT},   {"EPERM", EPERM},   {"ENOTCONN", ENOTCONN},
-        {"STUCK", STUCK},           {"LOST", LOST},
+        {"HANG", HANG},             {"LOST", LOST},
     };
     for (size_t i = 0; i < sizeof ERRORS / sizeof ERRORS[0]; i++)
         if (strcmp(name, ERRORS[i].name) == 0)
@@ -159,7 +159,7 @@ static const rule *meets(const char *call, void *return_address)
         if (exists(stop_file))
             return NULL;
         counts[i]++;
-        while (r->error == STUCK)
+        while (r->error == HANG)
             pause();
         if (r->delay != 0 || r->hold)
             stall(r);

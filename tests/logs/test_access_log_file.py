@@ -9,14 +9,14 @@ import re
 import signal
 import socket
 import stat
-import subprocess
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from apps.client import Client, request
+from apps.client import GET, Client, request
+from apps.command import HELLO, Command, Project
 from apps.fifo import Fifo
 from apps.gated import Gate
 from apps.gated import app as gated
@@ -24,17 +24,6 @@ from apps.logged import app, lines_of
 
 from fastwsgi.errors import ConfigError
 from fastwsgi.testing import Process, raw, serve, spawn
-
-Command = Callable[..., "subprocess.CompletedProcess[str]"]
-Project = Callable[..., Path]
-
-GET = request("/", "Connection: close")
-
-HELLO = """
-    def app(environ, start_response):
-        start_response("200 OK", [])
-        return [b"hello"]
-    """
 
 
 @pytest.fixture

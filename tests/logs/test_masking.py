@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
-from apps.client import request
+from apps.client import GET, request
 
 from fastwsgi.config.sources import from_keywords
 from fastwsgi.errors import ConfigError
@@ -15,7 +15,6 @@ from fastwsgi.logs import masking
 from fastwsgi.testing import raw, serve
 
 HIDDEN = "S3CR3T"
-GET = request("/", "Connection: close")
 
 Start = Callable[..., Any]
 
@@ -142,7 +141,7 @@ def test_the_target_of_a_request_over_its_time_is_told_without_its_secrets() -> 
     ("GET /a?next=%2Fb%3Ftoken%3D1&to=%2Fb%3Fc%3D1", "GET /a?next=<16 characters>&to=%2Fb%3Fc%3D1"),
 ])
 def test_a_target_keeps_what_is_no_secret(text: str, told: str) -> None:
-    assert masking.shown(text) == told
+    assert masking.mask_secrets(text) == told
 
 
 def test_a_wrong_variable_of_the_settings_is_told_without_its_value() -> None:

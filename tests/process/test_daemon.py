@@ -5,19 +5,15 @@ from __future__ import annotations
 import os
 import re
 import signal
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from apps.client import GET
+from apps.command import Command, Project
 from apps.fifo import Fifo
 
 from fastwsgi.testing import raw, spawn
-
-Project = Callable[..., Path]
-Command = Callable[..., "subprocess.CompletedProcess[str]"]
-
-GET = b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
 
 APP = """
     import os

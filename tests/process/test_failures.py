@@ -13,16 +13,13 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from apps.client import GET
+from apps.command import Project
 
 from fastwsgi.testing import environment, raw, spawn
-
-Project = Callable[..., Path]
-
-GET = b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
 
 TALKATIVE = """
     def app(environ, start_response):

@@ -17,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from apps import TESTS
 from apps.ahead import cores
 from apps.client import Client, chunked, request
 from apps.faults import Injected, needs_injection
@@ -26,7 +27,6 @@ from fastwsgi import testing
 
 pytestmark = needs_injection
 
-TESTS = Path(__file__).parents[1]
 
 # Nobody may notice these.
 BEARABLE = {

@@ -12,11 +12,11 @@ import threading
 from contextlib import ExitStack
 from pathlib import Path
 
+from apps import TESTS
 from apps.client import Address, Client, chunked, fetch, request
 
 from fastwsgi.testing import spawn
 
-TESTS = Path(__file__).parents[1]
 ROUNDS = 1000
 WARM_UP = 150
 

@@ -13,14 +13,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from apps.client import GET
+from apps.command import Project, ready
 from apps.eventually import answer_with
 from apps.fifo import Fifo
 
 from fastwsgi.testing import Process, environment, raw, spawn
-
-Project = Callable[..., Path]
-
-GET = b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
 
 APP = """
     import os
@@ -31,7 +29,7 @@ APP = """
     """
 
 # Says that it was entered and then never answers.
-STUCK = """
+HANGING = """
     import signal
     def app(environ, start_response):
         print("entered", file=environ["wsgi.errors"])
@@ -46,15 +44,6 @@ HELD = """
         print("entered", file=environ["wsgi.errors"])
         re.match("(a+)+$", "a" * 60 + "b")
     """
-
-
-def workers_in(line: str) -> list[int]:
-    """The process ids in a line such as 'ready: 2 workers (pid 12, 13)'."""
-    return [int(pid) for pid in re.findall(r"\d+", line.rpartition("(pid ")[2])]
-
-
-def ready(server: Process, count: int = 1) -> list[int]:
-    return workers_in(server.wait_for(r"\] ready: ", count=count))
 
 
 @pytest.fixture
@@ -234,7 +223,7 @@ def test_a_worker_that_cannot_boot_does_not_end_a_master_whose_others_serve(
 def test_graceful_timeout_ends_what_does_not_end(
     project: Project, begin: Callable[[Process], None],
 ) -> None:
-    with spawn("--graceful-timeout", "0.2", "app:app", cwd=project(app=STUCK)) as server:
+    with spawn("--graceful-timeout", "0.2", "app:app", cwd=project(app=HANGING)) as server:
         begin(server)
         server.wait_for("entered")
         server.signal(signal.SIGTERM)
@@ -246,7 +235,7 @@ def test_graceful_timeout_ends_what_does_not_end(
 def test_a_second_signal_does_not_wait_for_requests(
     project: Project, begin: Callable[[Process], None], number: signal.Signals,
 ) -> None:
-    with spawn("app:app", cwd=project(app=STUCK)) as server:
+    with spawn("app:app", cwd=project(app=HANGING)) as server:
         begin(server)
         server.wait_for("entered")
         server.signal(signal.SIGTERM)
@@ -266,8 +255,8 @@ def test_nothing_remains_when_the_master_is_killed(project: Project) -> None:
             raw(server.address, GET)
 
 
-@pytest.mark.parametrize("app", [STUCK, HELD], ids=["waiting", "holding the interpreter"])
-def test_a_stuck_worker_does_not_outlive_its_master(
+@pytest.mark.parametrize("app", [HANGING, HELD], ids=["waiting", "holding the interpreter"])
+def test_a_hanging_worker_does_not_outlive_its_master(
     project: Project, begin: Callable[[Process], None], app: str,
 ) -> None:
     with spawn("app:app", cwd=project(app=app)) as server:

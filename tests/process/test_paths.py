@@ -11,14 +11,16 @@ import stat
 import subprocess
 import sys
 import tempfile
+import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from apps.client import request
+from apps.command import HELLO
 
 from fastwsgi.errors import ConfigError, ListenError, PidFileError
-from fastwsgi.logs.access import AccessLog
+from fastwsgi.logs.access import AccessFile
 from fastwsgi.logs.error import ErrorLog
 from fastwsgi.system import sockets
 from fastwsgi.system.address import parse_address
@@ -31,12 +33,6 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="gives files to other 
 NOBODY = pwd.getpwnam("nobody")
 OWNER = (NOBODY.pw_uid, NOBODY.pw_gid)
 
-HELLO = """
-def app(environ, start_response):
-    start_response("200 OK", [])
-    return [b"hello"]
-"""
-
 
 @pytest.fixture
 def place() -> Iterator[Path]:
@@ -44,7 +40,7 @@ def place() -> Iterator[Path]:
     found = Path(tempfile.mkdtemp(prefix="fastwsgi-"))
     found.chmod(0o755)
     (found / "var").mkdir()
-    (found / "app.py").write_text(HELLO)
+    (found / "app.py").write_text(textwrap.dedent(HELLO))
     os.chown(found / "var", *OWNER)
     yield found
     shutil.rmtree(found)
@@ -110,11 +106,11 @@ def error_log(path: Path) -> ErrorLog:
     return ErrorLog(str(path), "info", OWNER)
 
 
-def access_log(path: Path) -> AccessLog:
-    return AccessLog(str(path), "%(r)s", OWNER)
+def access_log(path: Path) -> AccessFile:
+    return AccessFile(str(path), "%(r)s", OWNER)
 
 
-Open = Callable[[Path], "ErrorLog | AccessLog"]
+Open = Callable[[Path], "ErrorLog | AccessFile"]
 
 
 # ---- logs ----
@@ -143,13 +139,13 @@ def test_what_others_put_in_the_place_of_a_log_is_refused_at_a_rotation(
 ) -> None:
     path = place / "var" / "x.log"
     log = opened(path)
-    before = os.fstat(log.fd if isinstance(log, AccessLog) else log.fileno())
+    before = os.fstat(log.fd if isinstance(log, AccessFile) else log.fileno())
     if kind != "directory":
         as_nobody(path.parent, lambda: os.rename(path.name, "x.log.1"))
     put(kind, path, secret)
     with pytest.raises(OSError, match=f"directory that user {NOBODY.pw_uid} owns"):
         log.reopen()
-    after = os.fstat(log.fd if isinstance(log, AccessLog) else log.fileno())
+    after = os.fstat(log.fd if isinstance(log, AccessFile) else log.fileno())
     assert (after.st_ino, after.st_uid) == (before.st_ino, NOBODY.pw_uid)
     assert untouched(secret)
     assert not (place / "new").exists()

@@ -7,17 +7,14 @@ import re
 import resource
 import signal
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from apps.client import GET
+from apps.command import Project, ready
 from apps.eventually import answer_with
 
-from fastwsgi.testing import Process, raw, spawn
-
-Project = Callable[..., Path]
-
-GET = b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
+from fastwsgi.testing import raw, spawn
 
 APP = """
     import gc, os
@@ -28,11 +25,6 @@ APP = """
         frozen = gc.get_freeze_count() > 1000
         return [f"version 1 in {os.getpid()} below {os.getppid()} frozen {frozen}".encode()]
     """
-
-
-def ready(server: Process, count: int = 1) -> list[int]:
-    line = server.wait_for(r"\] ready: ", count=count)
-    return [int(pid) for pid in re.findall(r"\d+", line.rpartition("(pid ")[2])]
 
 
 def imports(where: Path) -> list[int]:

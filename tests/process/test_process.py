@@ -13,17 +13,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from apps.client import Client
+from apps.client import GET, Client
 from apps.client import request as asking
+from apps.command import Project
 
 import fastwsgi
 from fastwsgi.errors import AppImportError, ConfigError, ListenError
 from fastwsgi.testing import environment, raw, serve, spawn
 
-Project = Callable[..., Path]
 Start = Callable[..., Any]
 
-GET = b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
 
 # Says that it was entered, then waits until somebody writes to the fifo named by GATE. The answer
 # is more than socket buffers hold, so that it takes a while to leave.

@@ -5,17 +5,14 @@ from __future__ import annotations
 import re
 import socket
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
+from apps.client import GET
+from apps.command import Project, ready
 
 from fastwsgi.config.sources import from_keywords
 from fastwsgi.testing import Process, raw, spawn
 from fastwsgi.worker.recycle import Limits
-
-Project = Callable[..., Path]
-
-GET = b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
 
 APP = """
     import os
@@ -27,11 +24,6 @@ APP = """
         start_response("200 OK", [("Content-Length", str(len(body)))])
         return [body]
     """
-
-
-def ready(server: Process, count: int = 1) -> list[int]:
-    line = server.wait_for(r"\] ready: ", count=count)
-    return [int(pid) for pid in re.findall(r"\d+", line.rpartition("(pid ")[2])]
 
 
 def events(server: Process) -> list[tuple[str, str]]:

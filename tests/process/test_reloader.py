@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from apps.client import GET
+from apps.command import Command, Project
 from apps.eventually import answer_with
 
 from fastwsgi.testing import raw, spawn
-
-Project = Callable[..., Path]
-Command = Callable[..., "subprocess.CompletedProcess[str]"]
-
-GET = b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
 
 APP = """
     import part

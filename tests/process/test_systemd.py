@@ -13,17 +13,17 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from apps import ROOT
+from apps.client import GET
+from apps.command import Project, started
 
 from fastwsgi.testing import Process, environment, raw, spawn
 
-Project = Callable[..., Path]
-
-EXAMPLES = Path(__file__).parents[2] / "examples"
-GET = b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
+EXAMPLES = ROOT / "examples"
 
 APP = """
     import os
@@ -89,16 +89,9 @@ os.dup2({listener.fileno()}, 3)
 os.environ.update(LISTEN_FDS="1", LISTEN_PID=str({pid}))
 os.execv(sys.executable, [sys.executable, "-m", "fastwsgi", *sys.argv[1:]])
 """
-    with subprocess.Popen(
-        [sys.executable, "-c", script, *args, "app:app"], cwd=where, env=environment({}), text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, pass_fds=[listener.fileno()],
-    ) as popen:
-        server = Process(popen)
-        try:
-            server._start()
-            yield server
-        finally:
-            server._end()
+    command = ["-c", script, *args, "app:app"]
+    with started(command, where, pass_fds=[listener.fileno()]) as server:
+        yield server
 
 
 @pytest.fixture

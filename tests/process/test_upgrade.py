@@ -7,17 +7,14 @@ import os
 import re
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from apps.client import GET
+from apps.command import Project, started
 
-from fastwsgi.testing import Process, environment, raw, spawn
-
-Project = Callable[..., Path]
-
-GET = b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
+from fastwsgi.testing import Process, raw, spawn
 
 APP = """
     import os
@@ -40,17 +37,11 @@ def serving(*args: str, cwd: Path) -> Iterator[Process]:
 @contextlib.contextmanager
 def serving_where_the_file_says(where: Path) -> Iterator[Process]:
     """The same with the addresses of ./fastwsgi.conf.py; ``spawn`` gives one by a flag."""
-    with subprocess.Popen(
-        [sys.executable, "-m", "fastwsgi", "app:app"], cwd=where, env=environment({}), text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    ) as popen:
-        server = Process(popen)
+    with started(["-m", "fastwsgi", "app:app"], where) as server:
         try:
-            server._start()
             yield server
         finally:
             end_new_masters(server)
-            server._end()
 
 
 def end_new_masters(server: Process) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -11,13 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from apps.client import GET
+from apps.command import Command, Project, ready
 
 from fastwsgi.testing import Process, raw, spawn
-
-Project = Callable[..., Path]
-Command = Callable[..., "subprocess.CompletedProcess[str]"]
-
-GET = b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
 
 WARM = """
     import os
@@ -30,11 +26,6 @@ WARM = """
         start_response(os.environ.get("STATUS", "200 OK"), [])
         return Answer([" ".join(requests).encode()])
     """
-
-
-def ready(server: Process, count: int = 1) -> list[int]:
-    line = server.wait_for(r"\] ready: ", count=count)
-    return [int(pid) for pid in re.findall(r"\d+", line.rpartition("(pid ")[2])]
 
 
 @pytest.mark.parametrize("args", [["-w", "1"], ["-w", "0"], ["--preload"]], ids=" ".join)

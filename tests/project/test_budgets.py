@@ -13,11 +13,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from apps import benchmarks  # noqa: F401
+from apps import ROOT, benchmarks  # noqa: F401
 
 from bench import budgets, callgrind, peers
-
-ROOT = Path(__file__).resolve().parents[2]
 
 pytestmark = [
     pytest.mark.slow,

@@ -10,11 +10,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from apps import benchmarks  # noqa: F401
+from apps import ROOT, benchmarks  # noqa: F401
+from apps.project_map import project_map
 
 from bench import publish, report, worst
 
-ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 
 
@@ -28,6 +28,12 @@ def test_settings_are_in_step_with_their_table() -> None:
         capture_output=True, text=True,
     )  # fmt: skip
     assert check.returncode == 0, check.stdout + check.stderr
+
+
+def test_the_map_is_the_one_that_is_drawn_now() -> None:
+    drawn = project_map.draw()
+    assert drawn == project_map.PICTURE.read_text("utf-8"), "run make map"
+    assert drawn == project_map.draw()
 
 
 def test_published_figures_are_those_of_the_published_run() -> None:

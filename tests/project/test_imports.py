@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import os
 import re
 import subprocess
@@ -10,28 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from apps import ROOT
+from apps.project_map import project_map
 
-ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "fastwsgi"
-
-# Each wing of the package, and the wings that it may enter: down only.
-WINGS: dict[str, set[str]] = {
-    "errors": set(),
-    "_version": set(),
-    "_core": set(),
-    "demo": {"_version"},
-    "system": {"errors"},
-    "logs": {"errors", "system"},
-    "config": {"errors", "logs", "system"},
-    "strict": {"logs", "_core"},
-    "worker": {"_core", "_version", "config", "errors", "logs", "strict", "system"},
-    "master": {"config", "errors", "logs", "system", "worker"},
-    "server": {"_version", "config", "errors", "logs", "master", "system", "worker"},
-    "cli": {"_version", "config", "errors", "master", "server", "worker"},
-    "testing": {"_core", "config", "errors", "logs", "server", "system", "worker"},
-    "__main__": {"cli"},
-    "__init__": {"_version", "config", "server"},
-}
 
 SOURCES = {
     path.relative_to(ROOT).as_posix(): path
@@ -43,57 +24,22 @@ SOURCES = {
 }
 
 
-def room_of(path: Path) -> str:
-    """``worker.process`` for fastwsgi/worker/process.py; a wing's __init__ goes by its name."""
-    parts = path.relative_to(PACKAGE).with_suffix("").parts
-    return ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts)
-
-
-ROOMS = {room_of(path): path for path in sorted(PACKAGE.rglob("*.py"))}
-
-
-def rooms_entered(path: Path) -> set[str]:
-    """The rooms of ours that a Python file imports, wherever in the file it does so."""
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path.name}: relative import"
-            base = str(node.module)
-            names = [full if (full := f"{base}.{alias.name}").removeprefix("fastwsgi.") in ROOMS
-                     else base for alias in node.names]
-        else:
-            continue
-        found |= {name.removeprefix("fastwsgi.") for name in names if name.startswith("fastwsgi.")}
-    return found
-
-
-def wing(room: str) -> str:
-    return room.split(".")[0]
-
-
 def test_every_python_file_is_in_a_wing() -> None:
-    assert {wing(room) for room in ROOMS} | {"_core"} == set(WINGS)
+    assert {project_map.wing(room) for room in project_map.ROOMS} == set(project_map.WINGS)
 
 
-@pytest.mark.parametrize("room", sorted(ROOMS))
-def test_imports_go_down_only(room: str) -> None:
-    assert {wing(other) for other in rooms_entered(ROOMS[room])} - {wing(room)} <= WINGS[wing(room)]
+def test_imports_go_down_only_and_not_in_circles() -> None:
+    assert project_map.complaints_about_python() == []
 
 
-def without_circles(entered: dict[str, set[str]]) -> None:
-    """Take away what enters nothing that is left, again and again, until nothing is left."""
-    done: set[str] = set()
-    while remaining := entered.keys() - done:
-        free = {room for room in remaining if entered[room] & remaining <= {room}}
-        assert free, f"a circle among {sorted(remaining)}"
-        done |= free
+@pytest.mark.xfail(reason="some files of csrc still include what is above them", strict=False)
+def test_includes_go_down_only_and_not_in_circles() -> None:
+    assert project_map.complaints_about_c() == []
 
 
-def test_neither_wings_nor_rooms_go_in_circles() -> None:
-    without_circles(WINGS)
-    without_circles({room: rooms_entered(path) for room, path in ROOMS.items()})
+def test_a_circle_is_found() -> None:
+    assert project_map.circle({"a": {"b"}, "b": {"c"}, "c": set()}) == []
+    assert project_map.circle({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": set()}) == ["a", "b", "c"]
 
 
 def test_the_core_imports_no_python_module_of_ours() -> None:
@@ -135,8 +81,9 @@ def test_a_plain_start_does_without_what_only_some_starts_need(tmp_path: Path) -
 
 
 def test_the_demo_needs_nothing_of_the_server() -> None:
-    entered = set().union(*(rooms_entered(path) for path in (PACKAGE / "demo").rglob("*.py")))
-    assert {wing(room) for room in entered} <= {"demo", "_version"}
+    rooms = (PACKAGE / "demo").rglob("*.py")
+    entered = set().union(*(project_map.rooms_entered(path) for path in rooms))
+    assert {project_map.wing(room) for room in entered} <= {"demo", "_version"}
 
 
 def test_c_knows_no_python() -> None:

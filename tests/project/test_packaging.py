@@ -19,11 +19,11 @@ from typing import NamedTuple
 from urllib.request import urlopen
 
 import pytest
+from apps import ROOT
 from apps.ahead import cores
 
 import fastwsgi
 
-ROOT = Path(__file__).parents[2]
 LEFT_BEHIND = shutil.ignore_patterns(
     ".git", ".venv", "build", "dist", "site", "*.so", "*.egg-info", "__pycache__", ".*_cache",
     ".hypothesis",
@@ -50,7 +50,7 @@ def pythons() -> list[str]:
 
 
 def run(*command: str | Path, cwd: Path, **variables: str) -> str:
-    """The output of a command that has to succeed, run without this suite's own surroundings."""
+    """The output of a command that has to succeed, run without this suite's own environment."""
     hidden = ("PYTHONPATH", "VIRTUAL_ENV", "LD_PRELOAD", "FASTWSGI_DEBUG")
     environ = {key: value for key, value in os.environ.items() if key not in hidden}
     done = subprocess.run(

@@ -11,8 +11,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from apps import ROOT
 
-ROOT = Path(__file__).parents[2]
 CSRC = ROOT / "csrc"
 CORE = ROOT / "fastwsgi" / "_core"
 HEADERS = sorted(CSRC.rglob("*.h"))

@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from apps.client import GET
+from apps.command import Project
 
 from fastwsgi.errors import ConfigError, ListenError
 from fastwsgi.testing import Server, raw, serve, spawn
 
-Project = Callable[..., Path]
 Start = Callable[..., Any]
-
-GET = b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
 
 
 def whoami(environ: dict[str, Any], start_response: Start) -> Iterable[bytes]:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from apps import contract
+from apps import TESTS, contract
 from apps.client import Client, fetch, request
 from apps.misuse import CASES, TEXT, Case
 
@@ -26,7 +26,7 @@ from fastwsgi.strict.report import NOWHERE, Place, Reports, of_callable
 from fastwsgi.strict.rules import RULES
 from fastwsgi.testing import Server, raw, serve, spawn
 
-MISUSE = Path(__file__).parents[1] / "apps" / "misuse.py"
+MISUSE = TESTS / "apps" / "misuse.py"
 REPORT = re.compile(r"strict WSGI: .* \[([a-z0-9-]+); [^]]+\], (.*)$")
 BODY = b"a=1&b=2"
 

@@ -20,7 +20,7 @@ from wsgiref.validate import validator
 from xml.sax.saxutils import XMLGenerator
 
 import pytest
-from apps import contract
+from apps import TESTS, TEXT, contract
 from apps.client import Client, fetch, request
 from apps.frameworks import FORM, URLENCODED, installable
 from conformance import servers
@@ -29,9 +29,6 @@ from conformance.servers import Bench
 
 import fastwsgi.demo
 from fastwsgi.testing import Process, serve, spawn
-
-TESTS = Path(__file__).parents[1]
-TEXT = [("Content-Type", "text/plain")]
 
 Start = Callable[..., Any]
 

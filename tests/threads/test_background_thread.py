@@ -10,14 +10,13 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
+from apps import TESTS
 from apps.client import TIMEOUT, Client, fetch, request
 
 from fastwsgi.testing import Process, spawn
 
-TESTS = Path(__file__).parents[1]
 QUESTIONS = bytes(range(50))
 
 

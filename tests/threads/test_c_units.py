@@ -1,105 +1,18 @@
-"""Compiles and runs the unit tests of the C core, with sanitizers and leak detection on.
+"""Runs the unit tests of the C core, with sanitizers and leak detection on.
 
-Each tests/c/test_<noun>.c is a program: it ends with 0 when all is well. It is linked with csrc and
-with the other files of tests/c; the system calls that faults.c defines as __wrap_<call> reach the
-system through it. No interpreter runs in it; the parser comes from the installed httptools all the
-same: its module is loaded beside empty definitions of the interpreter's symbols, which nothing
-calls. The path of that module is in the variable FW_HTTPTOOLS. FASTWSGI_CC names the compiler.
+Each tests/c/test_<noun>.c is a program: it ends with 0 when all is well.
 """
 
 from __future__ import annotations
 
-import os
-import re
-import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from apps.ahead import ahead, chosen, cores
+from apps.ahead import ahead, chosen
+from apps.c_programs import UNITS, USABLE, WHY_NOT, Done, build, httptools_module, link, run
 
-ROOT = Path(__file__).parents[2]
-UNITS = sorted((ROOT / "tests" / "c").glob("test_*.c"))
-RACE = ROOT / "tests" / "c" / "race.c"  # test_races.py runs it
-SHARED = sorted(set((ROOT / "tests" / "c").glob("*.c")) - set(UNITS) - {RACE})
-CC = os.environ.get("FASTWSGI_CC", "cc")
-LINUX = sys.platform.startswith("linux")
-
-pytestmark = pytest.mark.skipif(
-    not LINUX or shutil.which(CC) is None, reason="needs Linux and a C compiler"
-)
-
-FLAGS = (
-    "-std=c11", "-g", "-O1", "-D_GNU_SOURCE", "-DFW_DEBUG", "-fno-omit-frame-pointer",
-    "-Wall", "-Wextra", "-Wshadow", "-Werror", f"-I{ROOT / 'csrc'}", f"-I{ROOT / 'tests' / 'c'}",
-)  # fmt: skip
-SANITIZERS = {
-    "address": ("-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"),
-    "thread": ("-fsanitize=thread",),
-}
-
-
-def run(*command: str | Path, **variables: str) -> subprocess.CompletedProcess[str]:
-    """A finished command; a library that the suite itself is preloaded with is not passed on."""
-    environ = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
-    return subprocess.run(
-        [str(word) for word in command],
-        env=environ | variables, capture_output=True, text=True, errors="replace", timeout=240,
-    )  # fmt: skip
-
-
-def must(*command: str | Path) -> str:
-    """The output of a command that has to succeed."""
-    done = run(*command)
-    assert done.returncode == 0, f"{' '.join(map(str, command))}\n{done.stdout}{done.stderr}"
-    return done.stdout
-
-
-def httptools_module() -> Path:
-    """The compiled module that carries llhttp."""
-    import httptools.parser.parser
-
-    return Path(httptools.parser.parser.__file__)
-
-
-def interpreter_stub(module: Path) -> str:
-    """C source that defines whatever the module expects of the interpreter."""
-    symbols = must("nm", "-D", "--undefined-only", module).split()
-    names = sorted({name for name in symbols if name.startswith(("Py", "_Py"))})
-    return "".join(f"void *{name};\n" for name in names)
-
-
-def build(place: Path, sanitizer: str) -> Path:
-    """Put csrc and the shared files into *place*, as an archive, with the interpreter's stub."""
-    ours = sorted(set((ROOT / "csrc").rglob("*.c")) - {ROOT / "csrc/io/poller_kqueue.c"})
-
-    def compiled(source: Path) -> Path:
-        made = place / f"{source.stem}.o"
-        must(CC, *FLAGS, *SANITIZERS[sanitizer], "-c", source, "-o", made)
-        return made
-
-    with ThreadPoolExecutor(cores()) as pool:
-        objects = list(pool.map(compiled, [*ours, *SHARED]))
-    must("ar", "rcs", place / "libfw.a", *objects)
-    (place / "stub.c").write_text(interpreter_stub(httptools_module()), encoding="ascii")
-    must(CC, "-c", place / "stub.c", "-o", place / "stub.o")
-    return place
-
-
-def link(source: Path, core: Path, sanitizer: str) -> Path:
-    """The program made of this file and what build has made."""
-    program = core / source.stem
-    must(
-        CC, *FLAGS, *SANITIZERS[sanitizer], source, core / "stub.o", core / "libfw.a",
-        "-o", program, *wrapped(), "-rdynamic", "-ldl", "-pthread",
-    )  # fmt: skip
-    return program
-
-
-Done = subprocess.CompletedProcess[str]
+pytestmark = pytest.mark.skipif(not USABLE, reason=WHY_NOT)
 
 
 @pytest.fixture(scope="module")
@@ -120,12 +33,6 @@ def done(
     longest_first = sorted(chosen(request, "source"), key=lambda path: path.stem != "test_sweep")
     with ahead(of, longest_first) as outcome:
         yield outcome
-
-
-def wrapped() -> list[str]:
-    """The linker's orders to hand these calls to faults.c."""
-    text = (ROOT / "tests" / "c" / "faults.c").read_text("utf-8")
-    return [f"-Wl,--wrap={name}" for name in sorted(set(re.findall(r"__wrap_(\w+)\(", text)))]
 
 
 @pytest.mark.parametrize("source", UNITS, ids=[path.stem for path in UNITS])

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from apps import TESTS
 from apps.ahead import ahead, chosen
-from test_c_units import CC
+from apps.c_programs import CC
 
-MODEL = Path(__file__).parents[1] / "model" / "monitor.pml"
+MODEL = TESTS / "model" / "monitor.pml"
 STUCK = "invalid end state"
 ENDLESS = "non-progress cycle"
 DEEPEST = "-m100000"

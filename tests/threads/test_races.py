@@ -6,23 +6,14 @@ a second time with it: their interleavings are other ones than chance finds. No 
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from apps.ahead import ahead, chosen
-from test_c_units import CC, LINUX, ROOT, Done, build, httptools_module, link, run
+from apps.c_programs import RACES, USABLE, WHY_NOT, Done, build, httptools_module, link, run
 
-HERE = ROOT / "tests" / "c"
-PROGRAMS = [
-    HERE / "race.c", *sorted(HERE.glob("test_thread*.c")), HERE / "test_standby.c",
-    HERE / "test_held.c", HERE / "test_store.c",
-]  # fmt: skip
-
-pytestmark = pytest.mark.skipif(
-    not LINUX or shutil.which(CC) is None, reason="needs Linux and a C compiler"
-)
+pytestmark = pytest.mark.skipif(not USABLE, reason=WHY_NOT)
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +34,7 @@ def done(
         yield outcome
 
 
-@pytest.mark.parametrize("source", PROGRAMS, ids=[path.stem for path in PROGRAMS])
+@pytest.mark.parametrize("source", RACES, ids=[path.stem for path in RACES])
 def test_no_race_is_reported(source: Path, done: Callable[[Path], Done]) -> None:
     result = done(source)
     assert "ThreadSanitizer" not in result.stderr, result.stderr[:8000]

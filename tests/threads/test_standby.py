@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from apps import TESTS
 from apps.client import Client, fetch, request
 from apps.gated import Gate
 from apps.held import TEXT, Held
@@ -22,7 +22,6 @@ from fastwsgi.testing import Server, serve, spawn
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
-TESTS = Path(__file__).parents[1]
 SOON = 0.3
 HEALTH = "/healthz"
 
@@ -33,11 +32,6 @@ IMPATIENT = {"header_timeout": SOON, "body_timeout": SOON, "keepalive": SOON}
 def path(request: pytest.FixtureRequest) -> str:
     """How the application passes its time."""
     return str(request.param)
-
-
-@pytest.fixture
-def held() -> Held:
-    return Held()
 
 
 @pytest.fixture

@@ -12,10 +12,10 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from apps import TESTS
 from apps.client import TIMEOUT, Address, Client, fetch, request
 from apps.gated import Gate
 from apps.held import TEXT, Held
@@ -25,13 +25,7 @@ from fastwsgi.testing import serve, spawn
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
-TESTS = Path(__file__).parents[1]
 COUNTS = [1, 2, 4, 32]
-
-
-@pytest.fixture
-def held() -> Held:
-    return Held()
 
 
 # -- how many at a time ------------------------------------------------------------------------
@@ -356,14 +350,14 @@ def test_a_graceful_stop_answers_what_every_thread_has_at_hand(
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGQUIT])
-@pytest.mark.parametrize("stuck", [1, 2, 3])
-def test_a_quick_stop_waits_for_no_stuck_thread(
-    gate: Gate, number: signal.Signals, stuck: int
+@pytest.mark.parametrize("hanging", [1, 2, 3])
+def test_a_quick_stop_waits_for_no_hanging_thread(
+    gate: Gate, number: signal.Signals, hanging: int
 ) -> None:
     """The calls are never let go; a server that waited for them would not end in time."""
     command = ("--threads", "3", "--graceful-timeout", "3600", "apps.gated:app")
     with spawn(*command, cwd=TESTS) as server, ExitStack() as stack:
-        clients = holding(stack, server.address, gate, stuck)
+        clients = holding(stack, server.address, gate, hanging)
         for _ in clients:
             gate.entered()
         server.signal(number)

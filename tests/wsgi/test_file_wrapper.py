@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import pytest
+from apps import TESTS
 from apps.client import TIMEOUT, Client, request
 
 from fastwsgi.testing import serve, spawn
@@ -28,7 +29,6 @@ from fastwsgi.testing import serve, spawn
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-TESTS = Path(__file__).parents[1]
 BINARY = [("Content-Type", "application/octet-stream")]
 
 

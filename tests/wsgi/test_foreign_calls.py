@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from apps import TEXT
 from apps.client import TIMEOUT, Client, request
 
 from fastwsgi.testing import serve
@@ -18,7 +19,6 @@ from fastwsgi.testing import serve
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
-TEXT = [("Content-Type", "text/plain")]
 threads = pytest.mark.parametrize("threads", [1, 4])
 
 

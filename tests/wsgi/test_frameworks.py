@@ -11,17 +11,15 @@ import http.client
 import json
 import socket
 from collections.abc import Iterator
-from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from apps import contract
+from apps import TESTS, contract
 from apps.client import Client, chunked
 from apps.frameworks import FORM, URLENCODED, installable
 
 from fastwsgi.testing import spawn
 
-TESTS = Path(__file__).parents[1]
 
 @pytest.fixture(scope="module", params=installable())
 def server(request: pytest.FixtureRequest) -> Iterator[tuple[str, int]]:

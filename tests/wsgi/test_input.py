@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from apps import TEXT
 from apps.client import Client, chunked, request
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
     Use = Callable[[InputStream], Any]
 
-TEXT = [("Content-Type", "text/plain")]
 BODY_MEMORY = 1000
 LINES = b"one\n\ntwo\r\nthree\n" + b"x" * 100 + b"\nno end"
 BODIES = {

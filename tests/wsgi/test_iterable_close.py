@@ -16,14 +16,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from apps import TEXT
 from apps.client import TIMEOUT, Client, request
 
 from fastwsgi.testing import serve
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
-
-TEXT = [("Content-Type", "text/plain")]
 
 
 class Watched:

@@ -10,14 +10,13 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from apps import TEXT
 from apps.client import Client, Response, request
 
 from fastwsgi.testing import Server, serve
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
-
-TEXT = [("Content-Type", "text/plain")]
 
 
 def beside_a_good_one(faulty: Callable[..., Any]) -> WSGIApplication:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from apps import TEXT
 from apps.client import TIMEOUT, Client, request
 
 from fastwsgi.testing import serve
@@ -21,7 +22,6 @@ from fastwsgi.testing import serve
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-TEXT = [("Content-Type", "text/plain")]
 BLOCKS = [f"block {number};".encode() for number in range(6)]
 LENGTH = ("Content-Length", str(len(b"".join(BLOCKS))))
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from apps import TESTS
 from apps.client import TIMEOUT, Address, Client, fetch, request
 from apps.held import TEXT, Held
 
@@ -24,7 +25,6 @@ from fastwsgi.testing import serve, spawn
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
-TESTS = Path(__file__).parents[1]
 SOON = 0.3
 LATER = 60.0
 BLOCK = 65536

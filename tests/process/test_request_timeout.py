@@ -12,10 +12,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from apps.command import Project
 
 from fastwsgi.testing import Process, raw, serve, spawn
-
-Project = Callable[..., Path]
 
 APP = """
     import os, re, time
@@ -122,10 +121,10 @@ def test_a_stream_over_its_time_breaks_off_and_is_closed(project: Project) -> No
 
 def test_others_are_served_by_other_threads_meanwhile(project: Project) -> None:
     with (spawn("--timeout", "1", "--threads", "2", "app:app", cwd=project(app=APP)) as server,
-          begin(server, "/loop") as stuck):
+          begin(server, "/loop") as hanging):
         before = worker_of(server)
         assert "has been in the application" not in server.output()
-        assert stuck.recv(100).startswith(b"HTTP/1.1 503 ")
+        assert hanging.recv(100).startswith(b"HTTP/1.1 503 ")
         assert worker_of(server) == before
 
 
@@ -139,11 +138,11 @@ def test_a_request_that_does_not_end_has_its_worker_replaced(
     with spawn("--timeout", "0.2", "--graceful-timeout", "20", "--threads", threads, "app:app",
                cwd=where) as server:
         before = worker_of(server).decode()
-        with begin(server, "/deaf") as stuck:
+        with begin(server, "/deaf") as hanging:
             server.wait_for(r"GET /deaf from 127\.0\.0\.1 does not end, .* replacing this worker")
             server.wait_for(f"abort of {before}")
             server.wait_for(r"leaving without an answer to GET /deaf")
-            assert stuck.recv(100) == b""
+            assert hanging.recv(100) == b""
         assert worker_of(server).decode() != before
 
 
@@ -172,7 +171,7 @@ def test_a_worker_whose_lock_is_kept_is_found_by_its_master(
         assert worker_of(server).decode() != before
 
 
-def test_a_client_that_reads_slowly_is_no_stuck_request(project: Project) -> None:
+def test_a_client_that_reads_slowly_is_no_hanging_request(project: Project) -> None:
     with spawn("--timeout", "2", "--threads", "2", "app:app",
                cwd=project(app=APP)) as server:
         with begin(server, "/write") as slow:

@@ -9,18 +9,18 @@ from __future__ import annotations
 import contextlib
 import re
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from apps.client import GET
+from apps.command import Project
 from apps.faults import Injected, needs_injection
 
 from fastwsgi.master.hang import LONGEST_STEP, PERIOD, Progress
 from fastwsgi.testing import Process, raw, spawn
 from fastwsgi.worker.scoreboard import APPLICATION, CLIENT, Call, State
-
-Project = Callable[..., Path]
 
 APP = """
     import ctypes, os, threading, time
@@ -34,7 +34,6 @@ APP = """
         start_response("200 OK", [])
         return [str(os.getpid()).encode()]
     """
-GET = b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
 OPTIONS = ("--timeout", "0.5", "--graceful-timeout", "0.5", "--threads", "2", "app:app")
 
 
@@ -68,8 +67,8 @@ def waiting(server: Process, count: int) -> Iterator[None]:
 @pytest.mark.parametrize(
     ("schedule", "why"),
     [
-        ("recv=STUCK/1", "nobody has run its loop"),
-        ("epoll_wait=STUCK/1", "nobody has run its loop"),
+        ("recv=HANG/1", "nobody has run its loop"),
+        ("epoll_wait=HANG/1", "nobody has run its loop"),
         ("pthread_cond_signal=LOST/1",
          r"\d complete requests? and 2 free threads wait for each other"),
     ],
@@ -89,7 +88,7 @@ def test_a_worker_that_stands_still_is_replaced(
             line = server.wait_for(f"worker {pid.decode()} is stuck: ")
             injected.stop()
             assert re.search(rf"{why}.* \d+\.\d s \(timeout 0\.5\).*; replacing it", line)
-            server.wait_for(r'File ".*process\.py", line \d+ in work')
+            server.wait_for(r'File ".*process\.py", line \d+ in run_worker')
         assert injected.unused() == []
         another_than(server, pid)
         assert server.terminate() == 0
@@ -129,7 +128,7 @@ def seen(boards: list[State], step: float = PERIOD) -> Progress:
     """What is known after these boards have been looked at, one every so many seconds."""
     progress = Progress(boards[0], 0.0)
     for number, each in enumerate(boards[1:], 1):
-        progress.look(each, number * step)
+        progress.check(each, number * step)
     return progress
 
 
