@@ -1,9 +1,9 @@
 """Declares the compiled modules; all else about the package is in pyproject.toml.
 
-All of csrc goes into ``fastwsgi._core.native``; the other Cython modules reach it through that
-module's .pxd. Switches, read from the environment: FASTWSGI_SANITIZE=1 builds with ASan and UBSan,
-FASTWSGI_COVERAGE=1 with gcov and Cython line tracing, FASTWSGI_DEBUG=1 without optimisation,
-FASTWSGI_LTO=0 without link-time optimisation; that is left out too where the compiler fails at it.
+All of csrc and of Cython is one module, ``fastwsgi._core.core``. Switches, read from the
+environment: FASTWSGI_SANITIZE=1 builds with ASan and UBSan, FASTWSGI_COVERAGE=1 with gcov and
+Cython line tracing, FASTWSGI_DEBUG=1 without optimisation, FASTWSGI_LTO=0 without link-time
+optimisation; that is left out too where the compiler fails at it.
 """
 
 import os
@@ -23,8 +23,6 @@ from Cython.Build import cythonize
 from setuptools import Extension, setup
 
 LINUX = sys.platform.startswith("linux")
-OTHERS = ("shared", "environ", "input", "filewrapper", "ending", "head", "response", "access",
-          "puller", "worker")
 OTHER_POLLER = "csrc/io/poller_kqueue.c" if LINUX else "csrc/io/poller_epoll.c"
 
 
@@ -64,31 +62,25 @@ if switched_on("SANITIZE"):
     cflags += ["-O1", "-g", "-UNDEBUG", "-fno-sanitize-recover=undefined", *sanitize]
     ldflags += sanitize
     macros.append(("FW_DEBUG", "1"))  # an illegal move of the state machine aborts
-    macros.append(("FW_DEBUG", "1"))
 if switched_on("COVERAGE"):
     cflags += ["-O0", "-g", "--coverage"]
     ldflags.append("--coverage")
     macros += [("CYTHON_TRACE", "1"), ("CYTHON_USE_SYS_MONITORING", "0")]
 
 
-def module(name: str, *sources: str) -> Extension:
-    return Extension(
-        f"fastwsgi._core.{name}",
-        [f"fastwsgi/_core/{name}.pyx", *sources],
-        include_dirs=["csrc"],
-        depends=glob("csrc/**/*.h", recursive=True),
-        define_macros=macros,
-        extra_compile_args=cflags,
-        extra_link_args=ldflags,
-    )
-
+core = Extension(
+    "fastwsgi._core.core",
+    ["fastwsgi/_core/core.pyx", *sorted(set(glob("csrc/*/*.c")) - {OTHER_POLLER})],
+    include_dirs=["csrc"],
+    depends=glob("csrc/**/*.h", recursive=True),
+    define_macros=macros,
+    extra_compile_args=cflags,
+    extra_link_args=ldflags,
+)
 
 setup(
     ext_modules=cythonize(
-        [
-            module("native", *sorted(set(glob("csrc/*/*.c")) - {OTHER_POLLER})),
-            *map(module, OTHERS),
-        ],
+        [core],
         # The coverage tool looks for the generated C beside its source.
         build_dir=None if switched_on("COVERAGE") else "build/cython",
         force=switched_on("COVERAGE"),

@@ -32,7 +32,7 @@ from fastwsgi.system.sockets import Listener, open_listeners
 from fastwsgi.worker.process import in_child, serve_here
 
 if TYPE_CHECKING:
-    from fastwsgi._core.worker import Worker
+    from fastwsgi._core.core import Worker
 
 __all__ = ["Process", "Server", "environment", "raw", "serve", "spawn"]
 

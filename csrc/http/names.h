@@ -1,6 +1,6 @@
 /* names.h - the field names we know, each with a number, so that nothing after the parser compares strings.
  *
- * The numbers index the table of environ keys in environ.pyx and select the checks in request.c.
+ * The numbers index the table of environ keys in environ.pxi and select the checks in request.c.
  */
 #ifndef FW_NAMES_H
 #define FW_NAMES_H

@@ -122,6 +122,49 @@ static inline size_t fw_thread_unsent(fw_thread *t, const fw_conn *c)
     return n;
 }
 
+/* ---- what a response is queued with: meanings and results are told in outq.h ------------------------------------------ */
+
+static inline char *fw_thread_reserve(fw_thread *t, fw_conn *c, size_t n)
+{
+    return fw_outq_reserve(&c->out, &t->pool, n);
+}
+
+static inline void fw_thread_commit(fw_conn *c, size_t n)
+{
+    fw_outq_commit(&c->out, n);
+}
+
+static inline int fw_thread_copy(fw_thread *t, fw_conn *c, const void *data, size_t n)
+{
+    return fw_outq_copy(&c->out, &t->pool, data, n);
+}
+
+static inline int fw_thread_ref(fw_thread *t, fw_conn *c, const void *data, size_t n, void *owner)
+{
+    return fw_outq_ref(&c->out, &t->pool, data, n, owner);
+}
+
+static inline int fw_thread_file(fw_thread *t, fw_conn *c, int fd, int64_t offset, size_t n, void *owner)
+{
+    return fw_outq_file(&c->out, &t->pool, fd, offset, n, owner);
+}
+
+static inline fw_outq_mark fw_thread_here(const fw_conn *c)
+{
+    return fw_outq_here(&c->out);
+}
+
+static inline void fw_thread_rollback(fw_thread *t, fw_conn *c, fw_outq_mark mark)
+{
+    fw_outq_rollback(&c->out, &t->pool, mark);
+}
+
+/* Bytes that are queued, to be called between the gates. */
+static inline size_t fw_thread_unsent_inside(const fw_conn *c)
+{
+    return fw_outq_unsent(&c->out);
+}
+
 /* A streamed block has been queued, with which there are `queued` bytes: true if it may wait for more (fw_thread_gather),
  * false if it is to be sent. */
 static inline bool fw_thread_gathers(const fw_thread *t, size_t queued)

@@ -1,7 +1,6 @@
 # csrc.pxd - the only `extern` block for our C core. All of it works without the interpreter lock.
 #
-# Functions are linked into `native` alone; other modules use the types and inline functions from here and call
-# functions through native.pxd. Meaning, ownership and errors are told in the C headers.
+# Meaning, ownership and errors are told in the C headers.
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
@@ -203,15 +202,6 @@ cdef extern from "io/outq.h" nogil:
         size_t bytes
     struct fw_outq_mark:
         pass
-    char *fw_outq_reserve(fw_outq *, fw_pool *, size_t)
-    void fw_outq_commit(fw_outq *, size_t)
-    int fw_outq_copy(fw_outq *, fw_pool *, const void *, size_t)
-    int fw_outq_ref(fw_outq *, fw_pool *, const void *, size_t, void *owner)
-    int fw_outq_file(fw_outq *, fw_pool *, int fd, int64_t offset, size_t, void *owner)
-    size_t fw_outq_unsent(const fw_outq *)
-    size_t fw_outq_held(const fw_outq *)
-    fw_outq_mark fw_outq_here(const fw_outq *)
-    void fw_outq_rollback(fw_outq *, fw_pool *, fw_outq_mark)
 
 
 cdef extern from "http/wire.h" nogil:
@@ -336,6 +326,14 @@ cdef extern from "threads/thread.h" nogil:
     void fw_thread_enter(fw_thread *)
     int fw_thread_send(fw_thread *, fw_conn *)
     int fw_thread_pass(fw_thread *, fw_conn *, bint more)
+    char *fw_thread_reserve(fw_thread *, fw_conn *, size_t)
+    void fw_thread_commit(fw_conn *, size_t)
+    int fw_thread_copy(fw_thread *, fw_conn *, const void *, size_t)
+    int fw_thread_ref(fw_thread *, fw_conn *, const void *, size_t, void *owner)
+    int fw_thread_file(fw_thread *, fw_conn *, int fd, int64_t offset, size_t, void *owner)
+    fw_outq_mark fw_thread_here(const fw_conn *)
+    void fw_thread_rollback(fw_thread *, fw_conn *, fw_outq_mark)
+    size_t fw_thread_unsent_inside(const fw_conn *)
     size_t fw_thread_queued(fw_thread *, const fw_conn *)
     size_t fw_thread_unsent(fw_thread *, const fw_conn *)
     bint fw_thread_gathers(const fw_thread *, size_t queued)

@@ -31,7 +31,7 @@ FIELDS = {"i": "field NAME of the request", "o": "field NAME of the response, as
 
 NUMBERS = frozenset("TDMB")
 LOOKED_UP = 32
-"""Atoms of a format that are looked up in Python objects, at most; access.pyx has room for them."""
+"""Atoms of a format that are looked up in Python objects, at most: what access_log.pxi can hold."""
 
 _JSON = (
     ("time", "iso"), ("client", "h"), ("method", "m"), ("path", "U"), ("query", "q"),
@@ -42,7 +42,7 @@ _PLACE = re.compile(r"%(?:\(([^()]*)\)(.?)|%|)", re.DOTALL)
 
 
 class Format(NamedTuple):
-    """A format taken apart: ``pieces`` are (kind, text), kinds as access.pyx knows them."""
+    """A format taken apart: ``pieces`` are (kind, text), kinds as access_log.pxi knows them."""
 
     pieces: list[tuple[str, str]]
     json: bool

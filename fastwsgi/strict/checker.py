@@ -18,7 +18,7 @@ import tempfile
 from collections.abc import Callable
 from typing import Any
 
-from fastwsgi._core.filewrapper import FileWrapper
+from fastwsgi._core.core import FileWrapper
 from fastwsgi.strict.environ import ErrorsFace, FileFace, InputFace
 from fastwsgi.strict.exchange import ENDED, ITERATING, Exchange, size_of
 from fastwsgi.strict.report import (

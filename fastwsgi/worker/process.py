@@ -40,7 +40,7 @@ from fastwsgi.worker.scoreboard import Board
 from fastwsgi.worker.warmup import WarmUpError, warm_up
 
 if TYPE_CHECKING:
-    from fastwsgi._core.worker import Worker
+    from fastwsgi._core.core import Worker
 
 OK, FAILED, NOT_BOOTED, NOT_LOADED = 0, 1, 3, 4
 """Exit codes of a worker; the master passes 3 and 4 on as its own."""
@@ -64,7 +64,7 @@ ORPHAN_GRACE = 2.0
 def core_worker() -> type[Worker]:
     """Import the compiled core; raise CoreError with the reason when it cannot be used."""
     try:
-        from fastwsgi._core.worker import Worker
+        from fastwsgi._core.core import Worker
     except ImportError as error:
         raise CoreError(f"the compiled core cannot be used: {error}") from None
     return Worker
@@ -83,7 +83,8 @@ def build_worker(
         application, [listener.core() for listener in listeners], config.core(),
         log=log, errors=cast("TextIO", log.errors), multiprocess=multiprocess,
         version=__version__, access=access, shown=mask_secrets,
-        board=board.memory if board else None, beat_ms=milliseconds(beat), lifeline=lifeline, timeout_error=RequestTimeout)
+        board=board.memory if board else None, beat_ms=milliseconds(beat), lifeline=lifeline,
+        timeout_error=RequestTimeout)
 
 
 def load_application(

@@ -3,7 +3,7 @@
 Only where one of them is set the application is wrapped, so the core knows nothing of them. The
 wrapper changes no response: environ, write and the errors of start_response are passed on, a list
 stays a list with its length, a file is sent by the kernel, and a stream goes block by block
-(_core/ending.pyx).
+(_core/on_close.pxi).
 """
 
 from __future__ import annotations
@@ -15,8 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-from fastwsgi._core.ending import Ending
-from fastwsgi._core.filewrapper import FileWrapper
+from fastwsgi._core.core import FileWrapper, OnClose
 from fastwsgi.config.hooks import Hooks, WorkerView
 
 Application = Callable[..., Any]
@@ -116,14 +115,14 @@ class _Exchange:
         self._req = RequestView.of(environ)
         self._resp = ResponseView()
 
-    def answer(self) -> Ending:
+    def answer(self) -> OnClose:
         """Call the application."""
         try:
             self._hooks.call("pre_request", self._worker, self._req)
             if self._in_child():
-                return Ending(None, self._end)
+                return OnClose(None, self._end)
             self._result = self._application(self._environ, self._start)
-            return Ending(self._counted(), self._end)
+            return OnClose(self._counted(), self._end)
         except BaseException:
             self._end()
             raise

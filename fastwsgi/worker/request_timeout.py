@@ -26,7 +26,7 @@ from fastwsgi.worker.recycle import every
 from fastwsgi.worker.scoreboard import Call, now
 
 if TYPE_CHECKING:
-    from fastwsgi._core.worker import Worker
+    from fastwsgi._core.core import Worker
 
 INTERRUPT = signal.SIGURG
 """What interrupts waits in the main thread: ignored by default, and nothing else is told by it."""

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from apps.command import Project
 
-from fastwsgi._core.worker import Worker
+from fastwsgi._core.core import Worker
 from fastwsgi.config import values
 from fastwsgi.config.config import Config
 from fastwsgi.config.hooks import ARGUMENTS

@@ -1,6 +1,6 @@
 /* worker.h - a stub in the worker's place: how it answers is drawn from the fuzzer's input.
  *
- * It keeps the rules that puller.pyx keeps towards the core, and no more than those.  Whatever it hands in (owners of
+ * It keeps the rules that worker_thread.pxi keeps towards the core, and no more than those.  Whatever it hands in (owners of
  * queued memory and files, peers, suspended responses, what it built from a remembered head) is a token, and each token
  * has to come back exactly once.
  */

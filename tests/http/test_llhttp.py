@@ -19,7 +19,7 @@ import pytest
 from apps import ROOT
 
 from fastwsgi import testing
-from fastwsgi._core import native
+from fastwsgi._core import core as native
 
 COMPILER = shutil.which("cc")
 needs_compiler = pytest.mark.skipif(COMPILER is None, reason="no C compiler on this machine")
@@ -111,7 +111,7 @@ DIFFERENT = {
 
 ASK = """
 import ctypes, sys
-from fastwsgi._core import native
+from fastwsgi._core import core as native
 stub = ctypes.CDLL(sys.argv[1])
 try:
     native.check_llhttp(sys.argv[1])
@@ -183,7 +183,7 @@ def test_refuses_a_module_that_is_not_loaded(tmp_path: Path) -> None:
 @needs_compiler
 def test_importing_the_server_tells_what_differs(tmp_path: Path) -> None:
     stub = compile_stub(tmp_path, ["METHOD(m)=((m) ^ 1)"])
-    done = python(REPLACE + "import fastwsgi._core.worker", stub)
+    done = python(REPLACE + "import fastwsgi._core.core", stub)
     assert done.returncode == 1
     last = done.stderr.strip().splitlines()[-1]
     assert re.fullmatch(

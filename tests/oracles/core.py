@@ -15,7 +15,7 @@ from typing import Any
 
 from apps.client import TIMEOUT, Client
 
-from fastwsgi._core.worker import Worker
+from fastwsgi._core.core import Worker
 from fastwsgi.config.sources import from_keywords
 
 Application = Callable[..., Iterable[bytes]]

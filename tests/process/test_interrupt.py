@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from fastwsgi._core.worker import Worker
+from fastwsgi._core.core import Worker
 from fastwsgi.config.sources import from_keywords
 
 if TYPE_CHECKING:

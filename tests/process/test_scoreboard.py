@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from fastwsgi._core.worker import Worker
+from fastwsgi._core.core import Worker
 from fastwsgi.config.sources import from_keywords
 from fastwsgi.testing import raw, spawn
 from fastwsgi.worker.scoreboard import APPLICATION, BOUNDS, Board, Totals, now

@@ -79,8 +79,8 @@ def test_flags_that_are_named_exist(page: Path) -> None:
 def test_design_page_names_every_part() -> None:
     design = (ROOT / "docs" / "design.md").read_text("utf-8")
     nouns = {path.stem for path in (ROOT / "csrc").rglob("*.h")} - {"fw"}
-    modules = {path.stem for path in (ROOT / "fastwsgi" / "_core").glob("*.pyx")}
-    named = set(re.findall(r"`(\w+)(?:\.(?:c|h|pyx|pxd))?`", design))
+    modules = {path.stem for path in (ROOT / "fastwsgi" / "_core").glob("*.p[yx][xi]")}
+    named = set(re.findall(r"`(\w+)(?:\.(?:c|h|pyx|pxi|pxd))?`", design))
     assert (nouns | modules) - named == set()
 
 

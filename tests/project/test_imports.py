@@ -18,7 +18,7 @@ SOURCES = {
     path.relative_to(ROOT).as_posix(): path
     for folder in ("fastwsgi", "csrc", "tests", "scripts", "bench")
     for path in sorted((ROOT / folder).rglob("*"))
-    if path.suffix in {".py", ".pyx", ".pxd", ".pyi", ".c", ".h"}
+    if path.suffix in {".py", ".pyx", ".pxi", ".pxd", ".pyi", ".c", ".h"}
     and not (folder == "fastwsgi" and path.suffix == ".c")  # what Cython generated
     and path.parent.name != "cases"  # the conformance suite's data
 }
@@ -44,7 +44,7 @@ def test_a_circle_is_found() -> None:
 
 def test_the_core_imports_no_python_module_of_ours() -> None:
     pattern = re.compile(r"^\s*(?:from|c?import)\s+fastwsgi(?!\._core\b)", re.MULTILINE)
-    sources = [path for path in (PACKAGE / "_core").glob("*") if path.suffix in {".pyx", ".pxd"}]
+    sources = sorted((PACKAGE / "_core").glob("*.p[yx][xid]"))
     assert sources
     assert [path.name for path in sources if pattern.search(path.read_text("utf-8"))] == []
 
@@ -74,7 +74,7 @@ def test_a_plain_start_does_without_what_only_some_starts_need(tmp_path: Path) -
         cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60)
     assert done.returncode == 4, done.stderr
     imported = set(done.stdout.split()) - brought_by("argparse", "logging")
-    assert "fastwsgi._core.worker" in imported
+    assert "fastwsgi._core.core" in imported
     assert imported & {
         "ast", "asyncio", "dataclasses", "difflib", "importlib.metadata", "inspect", "json",
         "random", "shutil", "subprocess", "tempfile", "tomllib", "urllib.request"} == set()

@@ -169,7 +169,7 @@ def test_an_import_on_windows_fails_with_the_same_sentence() -> None:
 
 
 def test_parser_range_is_the_one_the_core_names() -> None:
-    native = (ROOT / "fastwsgi" / "_core" / "native.pyx").read_text("utf-8")
+    native = (ROOT / "fastwsgi" / "_core" / "llhttp.pxi").read_text("utf-8")
     named = re.search(r'^SUPPORTED = "([^"]+)"$', native, re.M)
     assert named
     assert f'"httptools{named[1]}"' in (ROOT / "pyproject.toml").read_text("utf-8")

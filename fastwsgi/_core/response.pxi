@@ -1,35 +1,22 @@
-# response.pyx - what the application answers becomes bytes in the connection's output queue.
+# response.pxi - what the application answers becomes bytes in the connection's output queue.
 #
 # start_response and write are the application's side (PEP 3333 "The start_response() Callable"); run, resume and
 # abandon are the worker's. The head is validated and serialised in one pass, straight from the str objects; nothing of
-# an invalid head is ever queued. Everything here holds the interpreter lock, except inside native.send, pass_on, wait.
+# an invalid head is ever queued. Everything here holds the interpreter lock, except inside send, pass_on and wait.
 #
 # It has more than 500 lines because one response is one machine, whose states are not to be looked for in two files.
 #
 # Ownership: between begin and end the connection is this thread's. Large blocks and files are queued by reference:
 # the queue then owns one reference to the object and gives it back through the pool's list of spent owners.
 
+cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_Check, PyBytes_GET_SIZE
 from cpython.exc cimport PyErr_CheckSignals
 from cpython.list cimport PyList_GET_ITEM, PyList_GET_SIZE
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF
-from libc.errno cimport ENOMEM
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcpy
-
-from fastwsgi._core cimport native
-from fastwsgi._core.csrc cimport (
-    FW_OK, FW_RETRY, fw_conn, fw_outq_mark, fw_request, fw_request_is_head, fw_thread_close_gate,
-    fw_thread_open_gate,
-)
-from fastwsgi._core.ending cimport Ending
-from fastwsgi._core.environ cimport request_line
-from fastwsgi._core.filewrapper cimport FileWrapper
-from fastwsgi._core.head cimport (
-    COPY_BELOW, HeadFacts, put_chunk, put_chunk_size, put_fields, put_missing, put_status, status_code,
-)
-from fastwsgi._core.shared cimport Shared, end_if_child, not_bytes, pthread_self
 
 import logging
 
@@ -37,11 +24,12 @@ cdef extern from "Python.h":
     PyObject *PyIter_Next(object) except? NULL
     Py_ssize_t Py_REFCNT(PyObject *)
 
+cdef enum Outcome:
+    DONE    # complete or broken off: hand the connection back with .keep and .cut
+    PARKED  # the client is slow: suspend the connection, resume later
+
 cdef enum:
     FRAME_ROOM = 160  # length and Connection lines
-
-cdef int ERROR = logging.ERROR
-cdef int WARNING = logging.WARNING
 
 
 cdef inline char *text(char *to, const char *s, size_t n) noexcept:
@@ -49,17 +37,67 @@ cdef inline char *text(char *to, const char *s, size_t n) noexcept:
     return to + n
 
 
-cdef int check_memory(int rc) except -1:
-    if rc != FW_OK:
-        raise MemoryError("no memory for the response")
-    return 0
+cdef int send(fw_thread *t, fw_conn *c) noexcept:
+    cdef int rc
+    with nogil:
+        fw_thread_open_gate(t)
+        rc = fw_thread_send(t, c)
+        fw_thread_close_gate(t)
+    return rc
 
 
+cdef int pass_on(fw_thread *t, fw_conn *c, size_t queued, bint more) noexcept:
+    # A small block waits for the standby, which costs no system call and needs no release of the lock.
+    cdef int rc
+    if fw_thread_gathers(t, queued):
+        return fw_thread_gather(t, c)
+    with nogil:
+        rc = fw_thread_pass(t, c, more)
+    return rc
+
+
+cdef int wait(fw_thread *t, fw_conn *c) noexcept:
+    cdef int rc
+    with nogil:
+        rc = fw_thread_wait(t, c)
+    return rc
+
+
+@cython.final
 cdef class Response:
     """One response at a time; kept by the worker and used again unless the application holds on to it."""
 
-    def __cinit__(self, Shared shared):
-        self.shared = shared
+    cdef ThreadState state
+    cdef fw_conn *conn        # NULL outside of a request: the callables are dead then
+    cdef unsigned long runner  # ident of the thread whose calls of the next two are heard now; 0: nobody's
+    cdef object start         # bound start_response, made once
+    cdef object writer        # bound write
+    cdef object context       # contextvars.Context while parked
+    cdef object input         # wsgi.input while parked: detached when the response ends
+    cdef object environ       # for the access log, if that tells of it
+    cdef uint64_t began       # us, likewise
+    cdef str status
+    cdef str known_status     # the last one judged, and its number: applications repeat themselves
+    cdef int known_code
+    cdef list headers
+    cdef object iterator
+    cdef object closer        # close() of the iterable, until it has been called
+    cdef int64_t declared     # body bytes that the head promises; -1 = none promised
+    cdef int64_t sent         # body bytes queued
+    cdef size_t queued        # bytes in the queue with the last block; fewer, if some have been sent since
+    cdef int code
+    cdef bint head_sent
+    cdef bint chunked
+    cdef bint bodiless        # HEAD, 204, 205, 304
+    cdef bint keep            # the connection may live on
+    cdef bint cut             # broken off: the client must see the end
+    cdef bint wrote           # write() has been used
+    cdef bint excess          # the body was longer than promised: said once
+    cdef bint gone            # the client went away
+    cdef bint exhausted       # nothing more to ask of the application but close()
+
+    def __cinit__(self, ThreadState state):
+        self.state = state
         self.start = self.start_response
         self.writer = self.write
 
@@ -97,19 +135,19 @@ cdef class Response:
         cdef int rc
         if self.runner != <unsigned long>pthread_self():
             self.refuse_call("write")
-        end_if_child(self.shared, None)
+        end_if_child(self.state, None)
         if not PyBytes_Check(data):
             raise TypeError(f"write() takes bytes, not {type(data).__name__}")
         self.wrote = True
         if PyBytes_GET_SIZE(data) == 0:
             return
         self.put_block(data)
-        rc = native.pass_on(self.shared.thread, self.conn, self.queued, True)
+        rc = pass_on(self.state.thread, self.conn, self.queued, True)
         while rc == FW_RETRY:
-            rc = native.wait(self.shared.thread, self.conn)
+            rc = wait(self.state.thread, self.conn)
             if rc == FW_RETRY:
                 PyErr_CheckSignals()
-                end_if_child(self.shared, None)
+                end_if_child(self.state, None)
         if rc < 0:
             self.gone = True
             raise BrokenPipeError("the client is gone")
@@ -118,7 +156,7 @@ cdef class Response:
 
     cdef void begin(self, fw_conn *c) noexcept:
         self.conn = c
-        self.runner = self.shared.ident
+        self.runner = self.state.ident
         self.declared = -1
         self.sent = 0
         self.code = 0
@@ -148,7 +186,7 @@ cdef class Response:
             return DONE
 
     cdef Outcome resume(self):
-        self.runner = self.shared.ident
+        self.runner = self.state.ident
         try:
             if self.exhausted:
                 return self.wind_up()
@@ -165,14 +203,14 @@ cdef class Response:
 
     cdef void fail(self, object error):
         """The application's error: a 500 if nothing is on its way yet, else the response breaks off."""
-        cdef bint timeout = self.shared.is_timeout(error)
-        end_if_child(self.shared, error)
-        self.shared.leave()
+        cdef bint timeout = self.state.is_timeout(error)
+        end_if_child(self.state, error)
+        self.state.leave()
         if timeout:
-            self.shared.app_errors += 1
+            self.state.app_errors += 1
             self.tell(WARNING, "Ended by its timeout: ", None)
         elif not self.gone:
-            self.shared.app_errors += 1
+            self.state.app_errors += 1
             self.tell(ERROR, "Error in the application handling ", error)
         self.keep = False
         self.cut = True
@@ -186,7 +224,7 @@ cdef class Response:
             except BaseException:  # no memory for the apology either: the connection closes
                 self.keep = False
                 self.cut = True
-        self.shared.inside = True  # its close() may be interrupted as well
+        self.state.inside = True  # its close() may be interrupted as well
         self.close_iterable()
 
     cdef int answer(self, str status, int code, bytes body) except -1:
@@ -209,7 +247,7 @@ cdef class Response:
     cdef int take(self, object result) except -1:
         """Accepts what the application returned; a list or tuple is queued whole."""
         cdef object kind = type(result)
-        end_if_child(self.shared, None)
+        end_if_child(self.state, None)
         if kind is list or kind is tuple:
             if self.status is None:
                 self.check_started()
@@ -219,9 +257,9 @@ cdef class Response:
                 self.put_all(result)
             self.exhausted = True
             return 0
-        if kind is Ending:
-            self.closer = (<Ending>result).close
-            return self.take((<Ending>result).result)
+        if kind is OnClose:
+            self.closer = (<OnClose>result).close
+            return self.take((<OnClose>result).result)
         if isinstance(result, (bytes, str, bytearray, memoryview)) or result is None:
             raise TypeError(f"the application returned {'None' if result is None else kind.__name__}; PEP 3333 wants"
                             " an iterable of bytes, such as a list of one bytes object")
@@ -231,57 +269,57 @@ cdef class Response:
             self.exhausted = True
             return 0
         self.iterator = iter(result)
-        end_if_child(self.shared, None)
+        end_if_child(self.state, None)
         return 0
 
     # Each of the next five is one stay between the gates: what it queues is whole when somebody else sends it.
 
     cdef int put_all(self, object blocks) except -1:
-        fw_thread_open_gate(self.shared.thread)
+        fw_thread_open_gate(self.state.thread)
         try:
             return self.queue_all(blocks)
         finally:
-            fw_thread_close_gate(self.shared.thread)
+            fw_thread_close_gate(self.state.thread)
 
     cdef int put_only(self, object block) except -1:
         """As put_all, of a list of one block."""
         if not PyBytes_Check(block):
             raise not_bytes(block)
-        fw_thread_open_gate(self.shared.thread)
+        fw_thread_open_gate(self.state.thread)
         try:
             if not self.head_sent:
                 self.head(-1 if self.wrote else PyBytes_GET_SIZE(block))
             self.put(block)
             return self.complete()
         finally:
-            fw_thread_close_gate(self.shared.thread)
+            fw_thread_close_gate(self.state.thread)
 
     cdef int put_file(self, FileWrapper wrapper) except -1:
-        fw_thread_open_gate(self.shared.thread)
+        fw_thread_open_gate(self.state.thread)
         try:
             return self.queue_file(wrapper)
         finally:
-            fw_thread_close_gate(self.shared.thread)
+            fw_thread_close_gate(self.state.thread)
 
     cdef int put_block(self, object block) except -1:
-        fw_thread_open_gate(self.shared.thread)
+        fw_thread_open_gate(self.state.thread)
         try:
             if not self.head_sent:
                 self.head(-1)
             self.put(block)
-            self.queued = native.unsent_inside(self.conn)
+            self.queued = fw_thread_unsent_inside(self.conn)
             return 0
         finally:
-            fw_thread_close_gate(self.shared.thread)
+            fw_thread_close_gate(self.state.thread)
 
     cdef int put_end(self) except -1:
-        fw_thread_open_gate(self.shared.thread)
+        fw_thread_open_gate(self.state.thread)
         try:
             if not self.head_sent:
                 self.head(-1 if self.wrote else 0)
             return self.complete()
         finally:
-            fw_thread_close_gate(self.shared.thread)
+            fw_thread_close_gate(self.state.thread)
 
     cdef int queue_all(self, object blocks) except -1:
         cdef int64_t total = 0
@@ -304,40 +342,40 @@ cdef class Response:
         cdef int64_t position = 0, total = 0
         cdef fw_outq_mark mark
         cdef bint found
-        if not self.shared.sendfile:
+        if not self.state.sendfile:
             return 0
         found = wrapper.locate(&fd, &position, &total)
-        end_if_child(self.shared, None)
+        end_if_child(self.state, None)
         if not found:
             return 0
         if not self.head_sent:
             self.head(-1 if self.wrote else total)
         if self.declared >= 0 and total > self.declared - self.sent:
             total = self.declared - self.sent
-        mark = native.here(self.conn)
+        mark = fw_thread_here(self.conn)
         try:
             if total <= 0 or self.bodiless or self.put_part_of_file(wrapper, fd, position, total):
                 self.complete()
                 return 1
         except BaseException:
-            native.rollback(self.shared.thread, self.conn, mark)
+            fw_thread_rollback(self.state.thread, self.conn, mark)
             raise
-        native.rollback(self.shared.thread, self.conn, mark)
+        fw_thread_rollback(self.state.thread, self.conn, mark)
         return 0
 
     cdef int put_part_of_file(self, FileWrapper wrapper, int fd, int64_t position, int64_t n) except -1:
         """0 if there is no descriptor left for the queue to have one of its own."""
         cdef int rc
         if self.chunked:
-            put_chunk_size(self.shared, self.conn, <size_t>n)
+            put_chunk_size(self.state, self.conn, <size_t>n)
         Py_INCREF(wrapper)
-        rc = native.file(self.shared.thread, self.conn, fd, position, <size_t>n, <void *>wrapper)
+        rc = fw_thread_file(self.state.thread, self.conn, fd, position, <size_t>n, <void *>wrapper)
         if rc != FW_OK:
             Py_DECREF(wrapper)
             return check_memory(rc if rc == -ENOMEM else FW_OK)
         self.sent += n
         if self.chunked:
-            check_memory(native.copy(self.shared.thread, self.conn, b"\r\n", 2))
+            check_memory(fw_thread_copy(self.state.thread, self.conn, b"\r\n", 2))
         return 1
 
     cdef Outcome pump(self) except *:
@@ -347,7 +385,7 @@ cdef class Response:
         cdef int rc
         while not self.exhausted:
             got = PyIter_Next(self.iterator)
-            end_if_child(self.shared, None)
+            end_if_child(self.state, None)
             if got == NULL:
                 self.check_started()
                 self.put_end()
@@ -363,7 +401,7 @@ cdef class Response:
             if self.bodiless:
                 self.exhausted = True
                 break
-            rc = native.pass_on(self.shared.thread, self.conn, self.queued, True)
+            rc = pass_on(self.state.thread, self.conn, self.queued, True)
             if rc == FW_RETRY:
                 return PARKED
             if rc < 0:
@@ -379,12 +417,12 @@ cdef class Response:
     cdef Outcome wind_up_and_close(self) except *:
         """A file must be with the kernel before it is closed; what else is queued need not wait."""
         cdef int rc
-        cdef size_t queued = native.queued(self.shared.thread, self.conn)
+        cdef size_t queued = fw_thread_queued(self.state.thread, self.conn)
         if queued:
             if self.iterator is None:
-                rc = native.send(self.shared.thread, self.conn)
+                rc = send(self.state.thread, self.conn)
             else:
-                rc = native.pass_on(self.shared.thread, self.conn, queued, False)
+                rc = pass_on(self.state.thread, self.conn, queued, False)
             if rc == FW_RETRY:
                 return PARKED
             if rc < 0:
@@ -416,17 +454,17 @@ cdef class Response:
             n = <size_t>(self.declared - self.sent)
             if not self.excess:
                 self.excess = True
-                self.shared.report(ERROR, f"The application sent more than its Content-Length of {self.declared}"
-                                   f" for {self.subject()}: the rest is dropped", None)
+                self.state.report(ERROR, f"The application sent more than its Content-Length of {self.declared}"
+                                  f" for {self.subject()}: the rest is dropped", None)
             if n == 0:
                 return 0
         self.sent += <int64_t>n
         if self.chunked:
-            return put_chunk(self.shared, self.conn, block, n)
+            return put_chunk(self.state, self.conn, block, n)
         if n < COPY_BELOW:
-            return check_memory(native.copy(self.shared.thread, self.conn, PyBytes_AS_STRING(block), n))
+            return check_memory(fw_thread_copy(self.state.thread, self.conn, PyBytes_AS_STRING(block), n))
         Py_INCREF(block)
-        if native.ref(self.shared.thread, self.conn, PyBytes_AS_STRING(block), n, <void *>block) != FW_OK:
+        if fw_thread_ref(self.state.thread, self.conn, PyBytes_AS_STRING(block), n, <void *>block) != FW_OK:
             Py_DECREF(block)
             raise MemoryError("no memory for the response")
         return 0
@@ -434,13 +472,13 @@ cdef class Response:
     cdef int complete(self) except -1:
         """The body is over: the last chunk, or the check of the promised length."""
         if self.chunked:
-            return check_memory(native.copy(self.shared.thread, self.conn, b"0\r\n\r\n", 5))
+            return check_memory(fw_thread_copy(self.state.thread, self.conn, b"0\r\n\r\n", 5))
         if self.sent < self.declared and not self.bodiless:
             self.keep = False
             self.cut = True
-            self.shared.app_errors += 1
-            self.shared.report(ERROR, f"The application sent {self.sent} bytes where its Content-Length promised"
-                               f" {self.declared} for {self.subject()}: the connection is closed", None)
+            self.state.app_errors += 1
+            self.state.report(ERROR, f"The application sent {self.sent} bytes where its Content-Length promised"
+                              f" {self.declared} for {self.subject()}: the connection is closed", None)
         return 0
 
     # ---- head ----
@@ -449,27 +487,27 @@ cdef class Response:
         """Queues the head, or nothing at all. *length* is the body's length if the server knows it, else -1."""
         cdef fw_outq_mark mark
         self.check_started()
-        mark = native.here(self.conn)
+        mark = fw_thread_here(self.conn)
         try:
             self.compose(length)
         except BaseException:
-            native.rollback(self.shared.thread, self.conn, mark)
+            fw_thread_rollback(self.state.thread, self.conn, mark)
             raise
         self.head_sent = True
         return 0
 
     cdef int compose(self, int64_t length) except -1:
         cdef HeadFacts facts
-        put_status(self.shared, self.conn, self.status)
-        put_fields(self.shared, self.conn, self.code, self.headers, &facts)
-        put_missing(self.shared, self.conn, &facts)
+        put_status(self.state, self.conn, self.status)
+        put_fields(self.state, self.conn, self.code, self.headers, &facts)
+        put_missing(self.state, self.conn, &facts)
         return self.frame(facts.length, length, facts.closes)
 
     cdef int frame(self, int64_t own_length, int64_t length, bint closes) except -1:
         """Decides how the body is delimited and whether the connection lives on (RFC 9112 6.3, 9.3)."""
         cdef const fw_request *r = self.conn.req
         cdef bint is_head = fw_request_is_head(r)
-        cdef char *start = native.reserve(self.shared.thread, self.conn, FRAME_ROOM)
+        cdef char *start = fw_thread_reserve(self.state.thread, self.conn, FRAME_ROOM)
         cdef char *to = start
         if start == NULL:
             raise MemoryError("no memory for the response")
@@ -481,19 +519,19 @@ cdef class Response:
             self.declared = -1  # no length to tell: RFC 9110 8.6
         if self.declared >= 0:
             to = text(to, b"Content-Length: ", 16)
-            to += native.decimal(to, <unsigned long long>self.declared)
+            to += fw_wire_decimal(to, <unsigned long long>self.declared)
             to = text(to, b"\r\n", 2)
         elif not self.bodiless and r.minor == 1:
             self.chunked = True
             to = text(to, b"Transfer-Encoding: chunked\r\n", 28)
-        self.keep = (r.keep_alive and self.shared.keepalive and not closes and not self.shared.hub.stopping
+        self.keep = (r.keep_alive and self.state.keepalive and not closes and not self.state.hub.stopping
                      and (self.declared >= 0 or self.chunked or self.bodiless))
         if not self.keep:
             to = text(to, b"Connection: close\r\n", 19)
         elif r.minor == 0:
             to = text(to, b"Connection: keep-alive\r\n", 24)
         to = text(to, b"\r\n", 2)
-        native.commit(self.conn, to - start)
+        fw_thread_commit(self.conn, to - start)
         return 0
 
     # ---- end ----
@@ -508,23 +546,23 @@ cdef class Response:
             return
         try:
             closer()
-            end_if_child(self.shared, None)
+            end_if_child(self.state, None)
         except BaseException as error:
-            end_if_child(self.shared, error)
-            self.shared.app_errors += 1
+            end_if_child(self.state, error)
+            self.state.app_errors += 1
             self.tell(ERROR, "Error in close() of the response to ", error)
 
     cdef int tell(self, int level, str what, object error) except -1:
         """Reports *what* of this request; raises nothing for want of memory, as nobody is left who could answer."""
         try:
-            self.shared.report(level, what + self.subject(), error)
+            self.state.report(level, what + self.subject(), error)
         except MemoryError:
-            self.shared.report(level, what, error)
+            self.state.report(level, what, error)
         return 0
 
     cdef str subject(self):
         try:
             line = request_line(self.conn.req)
-            return line if self.shared.shown is None else self.shared.shown(line)
+            return line if self.state.shown is None else self.state.shown(line)
         except MemoryError:
             return "a request"

@@ -1,4 +1,4 @@
-# head.pyx - status line and header fields, validated and serialised in one pass straight from the str objects; chunks.
+# head.pxi - status line and header fields, validated and serialised in one pass straight from the str objects; chunks.
 #
 # Everything is written behind a mark that the caller has set in the output queue: on any error here the caller rolls
 # back, so nothing of an invalid head is ever sent.
@@ -9,13 +9,6 @@ from cpython.ref cimport Py_DECREF, Py_INCREF
 from cpython.tuple cimport PyTuple_Check, PyTuple_GET_ITEM, PyTuple_GET_SIZE
 from libc.stdint cimport INT64_MAX, int64_t
 from libc.string cimport memcpy
-
-from fastwsgi._core cimport native
-from fastwsgi._core.csrc cimport (
-    FW_DATE_LEN, FW_FAULT_NAME, FW_FAULT_VALUE, FW_OWN_CHALLENGE, FW_OWN_CONNECTION, FW_OWN_CONTENT_LENGTH, FW_OWN_DATE,
-    FW_OK, FW_OWN_NONE, FW_OWN_SERVER, FW_OWN_UPGRADE, fw_conn, fw_field_fault, fw_own,
-)
-from fastwsgi._core.shared cimport Shared
 
 cdef extern from *:
     """
@@ -32,10 +25,17 @@ cdef extern from *:
     const char *fw_str_bytes(object)
 
 cdef extern from "Python.h":
-    Py_ssize_t PyUnicode_GET_LENGTH(object)
     bint PyUnicode_Check(object)
 
+cdef struct HeadFacts:
+    int64_t length    # the application's Content-Length, -1 if it gave none
+    bint has_date
+    bint has_server
+    bint closes       # the application asked for Connection: close
+    bint upgrades     # ... for another protocol, in a 426
+
 cdef enum:
+    COPY_BELOW = 8192    # larger blocks are queued by reference
     HEAD_ROOM = 1024     # reserved at a time
     CHUNK_ROOM = 20      # size line and closing CRLF of a chunk
     MISSING_ROOM = 96    # Server, Date and Connection lines
@@ -106,7 +106,7 @@ cdef int status_code(object status) except -1:
     s = fw_str_bytes(status)
     n = PyUnicode_GET_LENGTH(status)
     if (n < 4 or s[3] != c" " or not (c"2" <= s[0] <= c"5") or not (c"0" <= s[1] <= c"9")
-            or not (c"0" <= s[2] <= c"9") or not native.is_value(s, n)):
+            or not (c"0" <= s[2] <= c"9") or not fw_wire_is_value(s, n)):
         raise ValueError(f"status must be three digits from 200 to 599, a space and a reason, not"
                          f" {described(status)}")
     code = (s[0] - c"0") * 100 + (s[1] - c"0") * 10 + (s[2] - c"0")
@@ -126,42 +126,42 @@ cdef int64_t content_length(object value) except -1:
     return v
 
 
-cdef char *room_for(Shared shared, fw_conn *c, size_t n) except NULL:
-    cdef char *to = native.reserve(shared.thread, c, n)
+cdef char *room_for(ThreadState state, fw_conn *c, size_t n) except NULL:
+    cdef char *to = fw_thread_reserve(state.thread, c, n)
     if to == NULL:
         raise MemoryError("no memory for the response")
     return to
 
 
-cdef int put_status(Shared shared, fw_conn *c, str status) except -1:
+cdef int put_status(ThreadState state, fw_conn *c, str status) except -1:
     """The status line; *status* has passed status_code."""
     cdef size_t n = <size_t>PyUnicode_GET_LENGTH(status)
-    cdef char *to = room_for(shared, c, n + 11)
+    cdef char *to = room_for(state, c, n + 11)
     memcpy(to, b"HTTP/1.1 ", 9)
     memcpy(to + 9, fw_str_bytes(status), n)
     memcpy(to + 9 + n, b"\r\n", 2)
-    native.commit(c, n + 11)
+    fw_thread_commit(c, n + 11)
     return 0
 
 
-cdef int put_missing(Shared shared, fw_conn *c, const HeadFacts *facts) except -1:
+cdef int put_missing(ThreadState state, fw_conn *c, const HeadFacts *facts) except -1:
     """Server and Date, where the application has not set them (RFC 9110 6.6.1, 10.2.4); what an Upgrade goes with."""
     cdef size_t n = 0
-    cdef char *to = room_for(shared, c, MISSING_ROOM)
+    cdef char *to = room_for(state, c, MISSING_ROOM)
     if not facts.has_server:
         memcpy(to, b"Server: fastwsgi\r\n", 18)
         n = 18
     if not facts.has_date:
-        memcpy(to + n, native.date_line(shared.thread), FW_DATE_LEN)
+        memcpy(to + n, fw_date_line(&state.thread.date), FW_DATE_LEN)
         n += FW_DATE_LEN
     if facts.upgrades:  # RFC 9110 7.8: whoever sends Upgrade names it in Connection
         memcpy(to + n, b"Connection: upgrade\r\n", 21)
         n += 21
-    native.commit(c, n)
+    fw_thread_commit(c, n)
     return 0
 
 
-cdef int put_fields(Shared shared, fw_conn *c, int code, list headers, HeadFacts *facts) except -1:
+cdef int put_fields(ThreadState state, fw_conn *c, int code, list headers, HeadFacts *facts) except -1:
     """Validates and queues the application's header fields, except those that are the server's business.
 
     Two hop-by-hop fields are the application's in the one response that must have them, whose status is *code*.
@@ -194,11 +194,11 @@ cdef int put_fields(Shared shared, fw_conn *c, int code, list headers, HeadFacts
         nv = <size_t>PyUnicode_GET_LENGTH(value)
         if used + nn + nv + 4 > room:
             if used:
-                native.commit(c, used)
+                fw_thread_commit(c, used)
             room = max(nn + nv + 4, <size_t>HEAD_ROOM)
             used = 0
-            to = room_for(shared, c, room)
-        fault = native.field_line(to + used, pn, nn, pv, nv, &own)
+            to = room_for(state, c, room)
+        fault = fw_wire_field(to + used, pn, nn, pv, nv, &own)
         if fault == FW_FAULT_NAME:
             raise ValueError(f"invalid header name: {named(str.__str__(name))} (RFC 9110 5.1)")
         if fault == FW_FAULT_VALUE:
@@ -212,48 +212,46 @@ cdef int put_fields(Shared shared, fw_conn *c, int code, list headers, HeadFacts
             if facts.length >= 0:
                 raise ValueError("more than one Content-Length header")
             facts.length = content_length(value)
-        elif own == FW_OWN_CONNECTION and native.lists(pv, nv, b"close"):
+        elif own == FW_OWN_CONNECTION and fw_wire_lists(pv, nv, b"close"):
             facts.closes = True
         elif (own == FW_OWN_CHALLENGE and code == 407) or (own == FW_OWN_UPGRADE and code == 426):
             used += nn + nv + 4
             facts.upgrades |= own == FW_OWN_UPGRADE
         else:
-            shared.warn_hop(name)
+            state.warn_hop(name)
     if used:
-        native.commit(c, used)
+        fw_thread_commit(c, used)
     return 0
 
 
 # ---- chunks (RFC 9112 7.1) ----
 
 cdef inline char *size_line(char *to, size_t n) noexcept:
-    to += native.hexadecimal(to, n)
+    to += fw_wire_hex(to, n)
     memcpy(to, b"\r\n", 2)
     return to + 2
 
 
-cdef int put_chunk_size(Shared shared, fw_conn *c, size_t n) except -1:
+cdef int put_chunk_size(ThreadState state, fw_conn *c, size_t n) except -1:
     """The size line; what follows is the caller's."""
-    cdef char *start = room_for(shared, c, CHUNK_ROOM)
-    native.commit(c, size_line(start, n) - start)
+    cdef char *start = room_for(state, c, CHUNK_ROOM)
+    fw_thread_commit(c, size_line(start, n) - start)
     return 0
 
 
-cdef int put_chunk(Shared shared, fw_conn *c, object block, size_t n) except -1:
+cdef int put_chunk(ThreadState state, fw_conn *c, object block, size_t n) except -1:
     """The first *n* bytes of *block*, a bytes object."""
     cdef size_t inside = n if n < COPY_BELOW else 0
-    cdef char *start = room_for(shared, c, inside + CHUNK_ROOM)
+    cdef char *start = room_for(state, c, inside + CHUNK_ROOM)
     cdef char *to = size_line(start, n)
     if inside:
         memcpy(to, PyBytes_AS_STRING(block), n)
         memcpy(to + n, b"\r\n", 2)
-        native.commit(c, to + n + 2 - start)
+        fw_thread_commit(c, to + n + 2 - start)
         return 0
-    native.commit(c, to - start)
+    fw_thread_commit(c, to - start)
     Py_INCREF(block)  # the queue's reference
-    if native.ref(shared.thread, c, PyBytes_AS_STRING(block), n, <void *>block) != FW_OK:
+    if fw_thread_ref(state.thread, c, PyBytes_AS_STRING(block), n, <void *>block) != FW_OK:
         Py_DECREF(block)
         raise MemoryError("no memory for the response")
-    if native.copy(shared.thread, c, b"\r\n", 2) != FW_OK:
-        raise MemoryError("no memory for the response")
-    return 0
+    return check_memory(fw_thread_copy(state.thread, c, b"\r\n", 2))

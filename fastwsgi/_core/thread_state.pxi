@@ -1,8 +1,9 @@
-# shared.pyx - what the responses of one application thread have in common: the loop, the log, a few settings.
+# thread_state.pxi - what the responses of one application thread have in common: the loop, the log, a few settings.
 #
 # And the end of a child that the application has forked: it comes back into frames of the server, must not answer there
 # (the connection, the loop and the logs are its parent's), and ends as an interpreter would.
 
+cimport cython
 from cpython.object cimport PyObject
 from posix.unistd cimport _exit
 
@@ -13,9 +14,14 @@ import sys
 import threading
 import traceback
 
+cdef extern from "<pthread.h>" nogil:
+    ctypedef void *pthread_t
+    pthread_t pthread_self()  # what the interpreter's idents of threads are
+
 cdef extern from "Python.h":
     int PyThreadState_SetAsyncExc(unsigned long ident, PyObject *error)
 
+cdef int ERROR = logging.ERROR
 cdef int WARNING = logging.WARNING
 
 cdef bint told = False  # this process is a child, and the interpreter knows: its threads are those that it has started
@@ -76,8 +82,25 @@ cdef object not_bytes(object what):
                      " start_response() callable\" and \"Unicode Issues\")")
 
 
-cdef class Shared:
+@cython.final
+cdef class ThreadState:
     """Made by the worker for each thread; borrowed pointers are valid as long as the worker lives."""
+
+    cdef fw_thread *thread
+    cdef const fw_hub *hub
+    cdef const fw_process *process
+    cdef object errors    # wsgi.errors
+    cdef object log       # log(level, message, exception or None)
+    cdef object shown     # makes a request line one for the log, or None
+    cdef bint keepalive   # connections may live on at all
+    cdef bint sendfile
+    cdef set warned       # what the log has heard of: hop-by-hop names, "/"; the same set in all threads
+    cdef object interrupt  # what a signal handler raised inside the log, or None
+    cdef unsigned long long app_errors
+    cdef object timeout_error    # raised in the application when its time is up; None: never
+    cdef unsigned long ident     # threading.get_ident() of the thread
+    cdef bint inside             # its application may be interrupted
+    cdef bint overdue            # ... and is to be: the exception is on its way
 
     cdef int end_child(self, object error) noexcept:
         """Ends this process, which is a child of the worker's, with the code that the interpreter would have given.
@@ -140,3 +163,13 @@ cdef class Shared:
         self.warned.add("/")
         return self.report(WARNING, f"{request} is outside of script_name {script_name} and was answered 404; further"
                            " such requests are not logged here", None)
+
+
+cdef inline int end_if_child(ThreadState state, object error) noexcept:
+    """Wherever code of the application comes back to the server: a child that it has forked ends here.
+
+    *error* is what that code raised, or None. One load in the server's own process.
+    """
+    if state.process.here == 0 and not fw_process_is_own(state.process):
+        state.end_child(error)
+    return 0

@@ -1,7 +1,8 @@
-# worker.pyx - what a process serves with: the core's loop, its settings, its application threads.
+# worker.pxi - what a process serves with: the core's loop, its settings, its application threads.
 #
 # The thread that calls run() is application thread 0 and the one that handles signals; the others are Python threads of
-# our own. Each has a Puller (puller.pyx) and shares with the others only what the core guards and what never changes.
+# our own. Each has a WorkerThread (worker_thread.pxi) and shares with the others only what the core guards and what
+# never changes.
 
 from cpython.buffer cimport PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.contextvars cimport PyContext_CopyCurrent
@@ -11,25 +12,10 @@ from cpython.ref cimport Py_INCREF, Py_XDECREF
 from libc.stdint cimport uint32_t
 from posix.unistd cimport getpid
 
-from fastwsgi._core cimport native
-from fastwsgi._core.access cimport AccessLog
-from fastwsgi._core.csrc cimport (
-    FW_CLASS_BODY, FW_CLASS_HEADER, FW_CLASS_KEEPALIVE, FW_CLASS_WRITE, FW_PHASE_APPLICATION, FW_STOP_GRACEFUL,
-    FW_STOP_QUICK, fw_board, fw_board_call, fw_config, fw_loop, fw_process,
-)
-from fastwsgi._core.environ cimport EnvironBuilder
-from fastwsgi._core.filewrapper cimport FileWrapper
-from fastwsgi._core.input cimport Input, input_over
-from fastwsgi._core.puller cimport Puller
-from fastwsgi._core.shared cimport Shared
-
 import os
 import sys
 import threading
 import time
-
-cdef extern from "Python.h":
-    int PyThreadState_SetAsyncExc(unsigned long ident, PyObject *error)
 
 cdef double LEFT_BEHIND = 0.2  # seconds for the other threads to end when the loop is over
 
@@ -59,7 +45,7 @@ cdef int configure(fw_config *cfg, dict members) except -1:
     A member that is missing raises KeyError, a number that does not fit OverflowError. A text is borrowed.
     """
     cdef bytes health = members.pop("health")
-    native.config_defaults(cfg)
+    fw_config_defaults(cfg)
     cfg.limit_line = members.pop("limit_line")
     cfg.limit_fields = members.pop("limit_fields")
     cfg.limit_field_size = members.pop("limit_field_size")
@@ -101,13 +87,13 @@ cdef class Worker:
     cdef bytes health      # the core's setting borrows it
     cdef str script_name
     cdef str version
-    cdef unsigned threads
+    cdef unsigned nthreads
     cdef bint sendfile
     cdef object shown
     cdef Input no_body
     cdef AccessLog access  # or None
     cdef PyObject *held    # the same, or NULL
-    cdef list pullers      # one per application thread
+    cdef list threads      # one per application thread
     cdef object failure    # what ended one of the other threads
     cdef fw_process *process  # the one that serves
     cdef Py_buffer board   # the scoreboard, if it is not our own
@@ -118,10 +104,9 @@ cdef class Worker:
                   access=None, shown=None, board=None, unsigned beat_ms=0, lifeline=None, bint memo=True,
                   timeout_error=None):
         cdef fw_config cfg
-        cdef int rc
         cdef list bases
         cdef dict members = dict(settings)
-        self.threads = members.pop("threads")
+        self.nthreads = members.pop("threads")
         self.sendfile = members.pop("sendfile")
         self.script_name = members.pop("script_name")
         self.health = members["health"]
@@ -139,45 +124,39 @@ cdef class Worker:
             Py_INCREF(self.access)  # ours until the loop is gone, whatever the garbage collector takes before
             self.held = <PyObject *>self.access
             cfg.access = self.access.log
-        rc = native.process_open(&self.process)
-        if rc < 0:
-            raise OSError(-rc, os.strerror(-rc))
-        rc = native.loop_open(&self.loop, &cfg)
-        if rc < 0:
-            raise OSError(-rc, os.strerror(-rc))
+        check(fw_process_open(&self.process))
+        check(fw_loop_open(&self.loop, &_api, &cfg))
         self.open_board(board)
         if lifeline is not None:
-            rc = native.loop_lifeline(self.loop, lifeline)
-            if rc < 0:
-                raise OSError(-rc, os.strerror(-rc))
+            check(fw_loop_lifeline(self.loop, lifeline))
         for fd, _, port in listeners:
-            rc = native.loop_listen(self.loop, fd, port != "")
-            if rc < 0:
-                raise OSError(-rc, os.strerror(-rc))
+            check(fw_loop_listen(self.loop, fd, port != ""))
         self.no_body = input_over(NULL)
         bases = [self.base_environ(name, port, errors, multiprocess) for _, name, port in listeners]
         warned = set()
-        self.pullers = [
-            self.puller(application, bases, log, errors, warned, memo, timeout_error)
-            for _ in range(self.threads)
+        self.threads = [
+            self.thread(application, bases, log, errors, warned, memo, timeout_error)
+            for _ in range(self.nthreads)
         ]
 
     def __dealloc__(self):
         if self.loop != NULL:
-            if not native.process_is_own(self.process):
+            if not fw_process_is_own(self.process):
                 return  # a forked child has neither the standby nor a share in the poller
-            native.standby_stop(self.loop)
+            with nogil:
+                fw_standby_stop(self.loop)
             self.clear_up()
-            native.loop_free(self.loop)
+            fw_thread_close_all(self.loop)
+            fw_loop_free(self.loop)
         if self.board.buf != NULL:
             PyBuffer_Release(&self.board)
         PyMem_Free(self.own_board)
-        native.process_close(self.process)
+        fw_process_close(self.process)
         Py_XDECREF(self.held)
 
     cdef int open_board(self, object shared) except -1:
         """Opens the scoreboard in *shared* memory, or (None) in memory of our own."""
-        cdef size_t size = native.board_size(self.threads)
+        cdef size_t size = fw_board_size(self.nthreads)
         if shared is None:
             self.own_board = PyMem_Calloc(1, size)
             if self.own_board == NULL:
@@ -188,27 +167,27 @@ cdef class Worker:
             if <size_t>self.board.len < size:
                 raise ValueError(f"the scoreboard needs {size} bytes, not {self.board.len}")
             self.loop.board = <fw_board *>self.board.buf
-        native.board_open(self.loop.board, <uint32_t>getpid(), self.threads)
+        fw_board_open(self.loop.board, <uint32_t>getpid(), self.nthreads)
         return 0
 
-    cdef Puller puller(
+    cdef WorkerThread thread(
         self, object application, list bases, object log, object errors, set warned, bint memo, object timeout_error
     ):
-        cdef Shared shared = Shared.__new__(Shared)
-        shared.thread = native.thread_open(self.loop)
-        if shared.thread == NULL:
+        cdef ThreadState state = ThreadState.__new__(ThreadState)
+        state.thread = fw_thread_open(self.loop)
+        if state.thread == NULL:
             raise MemoryError("no memory for a thread")
-        shared.hub = &self.loop.hub
-        shared.process = self.process
-        shared.errors = errors
-        shared.log = log
-        shared.shown = self.shown
-        shared.keepalive = self.loop.hub.cfg.timeouts[<int>FW_CLASS_KEEPALIVE] > 0
-        shared.sendfile = self.sendfile
-        shared.warned = warned
-        shared.timeout_error = timeout_error
+        state.hub = &self.loop.hub
+        state.process = self.process
+        state.errors = errors
+        state.log = log
+        state.shown = self.shown
+        state.keepalive = self.loop.hub.cfg.timeouts[<int>FW_CLASS_KEEPALIVE] > 0
+        state.sendfile = self.sendfile
+        state.warned = warned
+        state.timeout_error = timeout_error
         environs = EnvironBuilder(bases, self.no_body, self.script_name, memo)
-        return Puller(application, shared, environs, self.no_body, self.access)
+        return WorkerThread(application, state, environs, self.no_body, self.access)
 
     cdef dict base_environ(self, str server_name, str server_port, object errors, bint multiprocess):
         """What every environ of one listener has in common (PEP 3333 "environ Variables").
@@ -238,7 +217,7 @@ cdef class Worker:
             ("wsgi.version", (1, 0)),
             ("wsgi.url_scheme", "http"),
             ("wsgi.errors", errors),
-            ("wsgi.multithread", self.threads > 1),
+            ("wsgi.multithread", self.nthreads > 1),
             ("wsgi.multiprocess", bool(multiprocess)),
             ("wsgi.run_once", False),
             ("wsgi.file_wrapper", FileWrapper),
@@ -257,15 +236,15 @@ cdef class Worker:
 
     def stop(self, graceful=True):
         """End :meth:`run`: at once, or (*graceful*) when the requests that are here have been answered."""
-        native.loop_stop(self.loop, FW_STOP_GRACEFUL if graceful else FW_STOP_QUICK)
+        fw_loop_stop(self.loop, FW_STOP_GRACEFUL if graceful else FW_STOP_QUICK)
 
     def stats(self):
         """Counters since the start: connections, requests, refusals, errors, bytes."""
-        cdef dict counters = native.loop_stats(self.loop)
-        cdef Puller puller
+        cdef dict counters = fw_loop_stats(self.loop)
+        cdef WorkerThread thread
         counters["app_errors"] = 0
-        for puller in self.pullers:
-            counters["app_errors"] += puller.shared.app_errors
+        for thread in self.threads:
+            counters["app_errors"] += thread.state.app_errors
         return counters
 
     @property
@@ -279,13 +258,13 @@ cdef class Worker:
         CLOCK_MONOTONIC, moved on by the time it waited for its client), method, target, client, threading.get_ident().
         """
         cdef fw_board_call call
-        cdef Puller puller
+        cdef WorkerThread thread
         cdef list found = []
-        for index, puller in enumerate(self.pullers):
-            if native.thread_call(puller.shared.thread, &call):
+        for index, thread in enumerate(self.threads):
+            if fw_thread_call(thread.state.thread, &call):
                 found.append((index, call.number, call.phase == FW_PHASE_APPLICATION, call.since / 1e6,
                               (<bytes>call.method).decode("latin-1"), (<bytes>call.target).decode("latin-1"),
-                              (<bytes>call.client).decode("latin-1"), puller.shared.ident))
+                              (<bytes>call.client).decode("latin-1"), thread.state.ident))
         return found
 
     def interrupt(self, unsigned index, unsigned number, bint by_signal):
@@ -294,22 +273,22 @@ cdef class Worker:
         It is raised as soon as the thread runs Python code again. With *by_signal* it is left to a signal handler,
         which asks :meth:`take_overdue`: that ends most waits for the system as well, but only in the main thread.
         """
-        cdef Puller puller = self.pullers[index]
-        cdef Shared shared = puller.shared
+        cdef WorkerThread thread = self.threads[index]
+        cdef ThreadState state = thread.state
         cdef fw_board_call call
-        if not shared.inside or not native.thread_call(shared.thread, &call) or call.number != number:
+        if not state.inside or not fw_thread_call(state.thread, &call) or call.number != number:
             return False
-        shared.overdue = True
+        state.overdue = True
         if not by_signal:
-            PyThreadState_SetAsyncExc(shared.ident, <PyObject *>shared.timeout_error)
+            PyThreadState_SetAsyncExc(state.ident, <PyObject *>state.timeout_error)
         return True
 
     def take_overdue(self):
         """In a signal handler: True, once, if the application's call of the main thread is to be interrupted."""
-        cdef Puller first = self.pullers[0]
-        cdef bint overdue = first.shared.inside and first.shared.overdue
+        cdef WorkerThread first = self.threads[0]
+        cdef bint overdue = first.state.inside and first.state.overdue
         if overdue:
-            first.shared.overdue = False
+            first.state.overdue = False
         return overdue
 
     # ---- serving ----
@@ -320,19 +299,16 @@ cdef class Worker:
 
         Threads whose application call does not end are left behind when the time for a graceful stop is over.
         """
-        cdef Puller first = self.pullers[0]
+        cdef WorkerThread first = self.threads[0]
         cdef list threads = []
         cdef bint interrupted = False
         cdef object context = PyContext_CopyCurrent()  # with what the application set when it was imported
-        cdef int rc
         if self.running:
             raise RuntimeError("this worker is running already")
-        rc = native.standby_start(self.loop)
-        if rc < 0:
-            raise OSError(-rc, os.strerror(-rc))
+        check(fw_standby_start(self.loop))
         self.running = True
         try:
-            for i in range(1, len(self.pullers)):
+            for i in range(1, len(self.threads)):
                 thread = threading.Thread(target=self.serve_thread, name=f"fastwsgi-{i}", args=(i, context),
                                           daemon=True)
                 threads.append(thread)
@@ -346,15 +322,15 @@ cdef class Worker:
             self.leave(threads)
             failure, self.failure = self.failure, None
             if (interrupted or failure is not None) and not self.running:
-                native.loop_reopen(self.loop)  # now, so that a stop() before the next run is not taken back
+                fw_loop_reopen(self.loop)  # now, so that a stop() before the next run is not taken back
         if failure is not None:
             raise failure
 
     def serve_thread(self, index, context, /):
         """The life of one of the other application threads."""
-        cdef Puller puller = self.pullers[index]
+        cdef WorkerThread thread = self.threads[index]
         try:
-            puller.run(context)
+            thread.run(context)
         except BaseException as error:
             self.failure = error
             self.stop(graceful=False)
@@ -369,21 +345,22 @@ cdef class Worker:
             self.access.flush()
         if any(thread.is_alive() for thread in threads):
             return 0
-        native.standby_stop(self.loop)
+        with nogil:
+            fw_standby_stop(self.loop)
         self.running = False
         return self.clear_up()
 
     cdef int clear_up(self) except -1:
         """Releases whatever connections and remembered heads still hold; no thread is inside the loop.
 
-        The garbage collector may have taken what a Puller refers to before it comes to the worker itself.
+        The garbage collector may have taken what a WorkerThread refers to before it comes to the worker itself.
         """
-        cdef Puller puller
-        cdef list whole = [one for one in self.pullers or () if (<Puller>one).shared is not None]
-        for puller in whole:
-            puller.release_spent()
+        cdef WorkerThread thread
+        cdef list whole = [one for one in self.threads or () if (<WorkerThread>one).state is not None]
+        for thread in whole:
+            thread.release_spent()
         if whole:
-            puller = <Puller>whole[0]
-            native.clear_up(puller.shared.thread)
-            puller.release_spent()
+            thread = <WorkerThread>whole[0]
+            fw_thread_clear_up(thread.state.thread)
+            thread.release_spent()
         return 0

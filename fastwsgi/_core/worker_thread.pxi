@@ -1,44 +1,72 @@
-# puller.pyx - one application thread: it pulls turns from the loop and runs them.
+# worker_thread.pxi - one application thread: it pulls turns from the loop and runs them.
 #
 # One turn: take a connection that has a complete request from the C core, build its environ, run the application, queue
 # the response, hand the connection back. The core never calls into Python; this thread asks it for work.
 #
 # References that cross into C: conn.user (a parked Response, one reference while the connection is suspended),
 # conn.peer (a tuple, one reference until the connection is buried), memo users, owners in the output queue. All come
-# back through a turn or native.spent and are dropped here, with the interpreter lock held. What is said of "this
-# thread" below is never touched by another one: each application thread has a Puller of its own.
+# back through a turn or fw_thread_spent and are dropped here, with the interpreter lock held. What is said of "this
+# thread" below is never touched by another one: each application thread has a WorkerThread of its own.
 #
 # A MemoryError ends the request at hand, never this thread: what has to be allocated for a turn has a way out without
 # it.
 
+cimport cython
 from cpython.contextvars cimport PyContext_Copy, PyContext_Enter, PyContext_Exit
 from cpython.exc cimport PyErr_CheckSignals
 from cpython.object cimport PyObject_Size
 from cpython.ref cimport Py_DECREF, Py_INCREF
 
-from fastwsgi._core cimport native
-from fastwsgi._core.access cimport AccessLog
-from fastwsgi._core.csrc cimport (
-    FW_FRAMING_NONE, FW_NEXT_DONE, FW_NEXT_TURN, FW_NEXT_WAKE, FW_NOTICE_ACCESS, FW_NOTICE_CONNECTIONS,
-    FW_NOTICE_DESCRIPTORS, FW_NOTICE_STORAGE, FW_STOP_QUICK, FW_TURN_GONE, FW_TURN_REQUEST, fw_conn, fw_thread,
-)
-from fastwsgi._core.environ cimport EnvironBuilder, request_path
-from fastwsgi._core.input cimport Input, input_over
-from fastwsgi._core.response cimport DONE, PARKED, Outcome, Response
-from fastwsgi._core.shared cimport Shared, end_if_child, pthread_self
-
 import logging
 import os
 
 
-cdef class Puller:
+cdef enum:
+    STREAK = 8  # requests in a row for which the lock may be kept
+
+
+cdef int next_turn(fw_thread *t, fw_conn *done, bint keep, bint cut, unsigned *streak, fw_conn **out) noexcept:
+    # While further requests are to be had without waiting, a few are taken without giving the lock away: each is a
+    # receive and a send that cannot block, and another thread that wants the lock gets it from the interpreter within
+    # the call. Not so if a body in a file is to be let go, which may take long.
+    cdef int rc
+    if t.more and streak[0] < STREAK and (done == NULL or done.req == NULL or done.req.body.fd < 0):
+        streak[0] += 1
+        rc = fw_thread_next(t, done, keep, cut, True, out)
+        if rc != FW_RETRY:
+            if t.at_door:
+                fw_thread_enter(t)
+            return rc
+        done = NULL
+    streak[0] = 0
+    with nogil:
+        rc = fw_thread_next(t, done, keep, cut, False, out)
+    if t.at_door:
+        fw_thread_enter(t)
+    return rc
+
+
+@cython.final
+cdef class WorkerThread:
     """The pull loop of one application thread and what it keeps between two requests."""
 
+    cdef object application
+    cdef ThreadState state
+    cdef EnvironBuilder environs
+    cdef Input no_body
+    cdef AccessLog access     # or None
+    cdef Response spare       # the last response, to be used again
+    cdef object base_context  # what every request's contextvars.Context begins as
+    cdef object context       # the one this thread is in
+    cdef bint pristine        # the base holds no variable: a context of that size has not been written to
+    cdef bint stale           # the context at hand is not fresh: there was no memory for one
+    cdef unsigned streak      # turns taken in a row without giving the interpreter lock away
+
     def __init__(
-        self, object application, Shared shared, EnvironBuilder environs, Input no_body, AccessLog access
+        self, object application, ThreadState state, EnvironBuilder environs, Input no_body, AccessLog access
     ):
         self.application = application
-        self.shared = shared
+        self.state = state
         self.environs = environs
         self.no_body = no_body
         self.access = access
@@ -48,8 +76,8 @@ cdef class Puller:
 
         Every request begins in a copy of *base_context*.
         """
-        native.thread_attach(self.shared.thread)
-        self.shared.ident = <unsigned long>pthread_self()  # not what a patched threading says
+        fw_thread_attach(self.state.thread)
+        self.state.ident = <unsigned long>pthread_self()  # not what a patched threading says
         self.base_context = base_context
         self.pristine = PyObject_Size(base_context) == 0
         self.context = PyContext_Copy(base_context)
@@ -57,24 +85,24 @@ cdef class Puller:
         try:
             return self.pull()
         except BaseException as error:
-            end_if_child(self.shared, error)
-            native.loop_stop(self.shared.thread.loop, FW_STOP_QUICK)
+            end_if_child(self.state, error)
+            fw_loop_stop(self.state.thread.loop, FW_STOP_QUICK)
             self.wind_up()
             raise
         finally:
             PyContext_Exit(self.context)
 
     cdef int pull(self) except -1:
-        cdef fw_thread *t = self.shared.thread
+        cdef fw_thread *t = self.state.thread
         cdef fw_conn *c = NULL
         cdef Response r = None
         cdef int rc
         while True:
-            end_if_child(self.shared, None)  # whatever of the application has run: finalizers and signal handlers, too
+            end_if_child(self.state, None)  # whatever of the application has run: finalizers and signal handlers, too
             if c == NULL:
-                rc = native.next_turn(t, NULL, False, False, &self.streak, &c)
+                rc = next_turn(t, NULL, False, False, &self.streak, &c)
             else:
-                rc = native.next_turn(t, c, r.keep, r.cut, &self.streak, &c)
+                rc = next_turn(t, c, r.keep, r.cut, &self.streak, &c)
             if r is not None:
                 r = self.put_away(r)
             self.release_spent()
@@ -82,7 +110,7 @@ cdef class Puller:
                 r = self.turn(c)
                 if r is None:
                     c = NULL
-                if self.shared.interrupt is not None:
+                if self.state.interrupt is not None:
                     self.leave(c, r)
             else:
                 c = NULL
@@ -91,21 +119,22 @@ cdef class Puller:
                 elif rc == FW_NEXT_DONE:
                     return 0
                 else:
-                    raise OSError(-rc, os.strerror(-rc))
+                    check(rc)
 
     cdef int leave(self, fw_conn *c, Response r) except -1:
         """Raises what interrupted the log, with the connection at hand handed back."""
-        cdef object interrupt = self.shared.interrupt
-        self.shared.interrupt = None
+        cdef object interrupt = self.state.interrupt
+        self.state.interrupt = None
         if c != NULL:
-            native.finish(self.shared.thread, c, r.keep, r.cut)
+            with nogil:
+                fw_thread_finish(self.state.thread, c, r.keep, r.cut)
         raise interrupt
 
     cdef Response turn(self, fw_conn *c):
         """Runs what the connection was pulled for. The finished response, or None if it is parked."""
         cdef Response r
         cdef Outcome outcome = DONE
-        self.shared.inside = True
+        self.state.inside = True
         if c.turn == FW_TURN_REQUEST:
             r = self.take_response(c)
             if r is None:
@@ -120,7 +149,7 @@ cdef class Puller:
                 outcome = DONE
             else:
                 outcome = r.resume()
-        self.shared.leave()
+        self.state.leave()
         if outcome == PARKED and self.park(r, c):
             return None
         self.end_request(r, c)
@@ -128,9 +157,10 @@ cdef class Puller:
 
     cdef Response turn_away(self, fw_conn *c):
         """There is no memory to answer with: the connection closes. None."""
-        self.shared.leave()
-        self.shared.report(logging.ERROR, "No memory for a response: its connection is closed", None)
-        native.finish(self.shared.thread, c, False, True)
+        self.state.leave()
+        self.state.report(logging.ERROR, "No memory for a response: its connection is closed", None)
+        with nogil:
+            fw_thread_finish(self.state.thread, c, False, True)
         return None
 
     cdef Outcome serve(self, Response r, fw_conn *c):
@@ -150,7 +180,7 @@ cdef class Puller:
             body.body = NULL
             return DONE
         if self.environs.mounted and self.environs.is_outside(environ):
-            self.shared.warn_outside(request_path(c.req), self.environs.script_name)
+            self.state.warn_outside(request_path(c.req), self.environs.script_name)
             body.body = NULL
             return r.decline()
         if self.access is not None and self.access.wants_environ:
@@ -196,7 +226,7 @@ cdef class Puller:
         cdef Response r = self.spare
         if r is None:
             try:
-                r = Response.__new__(Response, self.shared)
+                r = Response.__new__(Response, self.state)
             except MemoryError:
                 return None
         else:
@@ -217,13 +247,14 @@ cdef class Puller:
             fresh = PyContext_Copy(self.base_context)
         except MemoryError as error:
             r.fail(error)
-            self.shared.leave()
+            self.state.leave()
             return False
         r.runner = 0
         r.context = self.context
         self.enter(fresh)
         Py_INCREF(r)
-        native.suspend(self.shared.thread, c, <void *>r)
+        with nogil:
+            fw_thread_suspend(self.state.thread, c, <void *>r)
         return True
 
     cdef Response unpark(self, fw_conn *c):
@@ -242,10 +273,10 @@ cdef class Puller:
     # ---- housekeeping ----
 
     cdef int release_spent(self) except -1:
-        cdef void *owner = native.spent(self.shared.thread)
+        cdef void *owner = fw_thread_spent(self.state.thread)
         while owner != NULL:
             Py_DECREF(<object>owner)
-            owner = native.spent(self.shared.thread)
+            owner = fw_thread_spent(self.state.thread)
         return 0
 
     cdef int look_around(self) except -1:
@@ -258,34 +289,34 @@ cdef class Puller:
         return 0
 
     cdef int pass_on_notices(self) except -1:
-        cdef unsigned notices = native.loop_notices(self.shared.thread.loop)
+        cdef unsigned notices = fw_loop_notices(self.state.thread.loop)
         if notices & FW_NOTICE_DESCRIPTORS:
-            self.shared.report(logging.ERROR, "Out of file descriptors or socket memory: accepting is paused until"
-                               " connections close; raise the limit (ulimit -n) or lower worker_connections", None)
+            self.state.report(logging.ERROR, "Out of file descriptors or socket memory: accepting is paused until"
+                              " connections close; raise the limit (ulimit -n) or lower worker_connections", None)
         if notices & FW_NOTICE_CONNECTIONS:
-            self.shared.report(logging.WARNING, "worker_connections reached: new connections wait or are refused, as"
-                               " the setting overload says", None)
+            self.state.report(logging.WARNING, "worker_connections reached: new connections wait or are refused, as"
+                              " the setting overload says", None)
         if notices & FW_NOTICE_ACCESS:
-            self.shared.report(logging.ERROR, self.access.complaint(), None)
+            self.state.report(logging.ERROR, self.access.complaint(), None)
         if notices & FW_NOTICE_STORAGE:
-            self.shared.report(logging.ERROR, self.storage_complaint(), None)
+            self.state.report(logging.ERROR, self.storage_complaint(), None)
         return 0
 
     cdef str storage_complaint(self):
         """Why bodies cannot be stored, and what to do."""
-        cdef bytes folder = self.shared.hub.cfg.temp_dir
+        cdef bytes folder = self.state.hub.cfg.temp_dir
         return (f"A request body larger than body_memory was refused: no temporary file can be written in"
-                f" {os.fsdecode(folder)} ({os.strerror(self.shared.thread.loop.storage_error)}); TMPDIR names the"
+                f" {os.fsdecode(folder)} ({os.strerror(self.state.thread.loop.storage_error)}); TMPDIR names the"
                 " directory")
 
     cdef int wind_up(self) except -1:
         """Lets the loop come to its end without running any application: iterables are closed, connections cut."""
-        cdef fw_thread *t = self.shared.thread
+        cdef fw_thread *t = self.state.thread
         cdef fw_conn *c = NULL
         cdef Response r
         cdef int rc
         while True:
-            rc = native.next_turn(t, c, False, True, &self.streak, &c)
+            rc = next_turn(t, c, False, True, &self.streak, &c)
             self.release_spent()
             if rc == FW_NEXT_TURN:
                 if c.turn != FW_TURN_REQUEST:

@@ -1,24 +1,18 @@
-# environ.pyx - a parsed request becomes the environ dict of PEP 3333.
+# environ.pxi - a parsed request becomes the environ dict of PEP 3333.
 #
 # The base dict of the listener is copied, then the request's own values are set: keys are interned and shared, values
 # are new str objects holding the bytes as Latin-1 (PEP 3333 "A Note On String Types"). Runs with the interpreter lock;
 # the spans it reads are lent for the duration of the request.
 
+cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.dict cimport PyDict_Copy, PyDict_GetItem, PyDict_SetItem
 from cpython.list cimport PyList_GET_ITEM
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_INCREF
-from libc.stdint cimport uint32_t
+from libc.stdint cimport uint8_t, uint32_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memchr, memcmp, memcpy
-
-from fastwsgi._core cimport native
-from fastwsgi._core.csrc cimport (
-    FW_FIELD_HIDDEN, FW_FRAMING_CHUNKED, FW_MEMO_BLOCK, FW_MEMO_FILL, FW_MEMO_FULL, FW_METHODS,
-    FW_NAME_CONTENT_LENGTH, FW_NAME_CONTENT_TYPE, FW_NAME_COOKIE, FW_NAME_COUNT, FW_NAME_UNKNOWN, fw_conn,
-    fw_conn_address, fw_field, fw_memo_fill, fw_memo_user, fw_request, fw_request_at, fw_span, sockaddr,
-)
 
 import sys
 
@@ -73,6 +67,7 @@ cdef str SLASH = "/"
 cdef str OUTSIDE = "outside of script_name"  # this very object as PATH_INFO: the request is not for the application
 
 cdef enum:
+    SIMILAR_FIELDS = 48  # heads with more fields are built anew each time
     UNQUOTE_ON_STACK = 1024
     LEARN_AFTER = 4  # misfits in a row until another request becomes the one to compare with
 
@@ -96,7 +91,7 @@ cdef str unquoted(const char *s, size_t n):
         if buffer == NULL:
             raise MemoryError
     try:
-        return latin1(buffer, native.unquote(buffer, s, n))
+        return latin1(buffer, fw_wire_unquote(buffer, s, n))
     finally:
         if buffer != stack:
             free(buffer)
@@ -125,7 +120,7 @@ cdef list known_keys():
     cdef const char *name
     cdef int i
     for i in range(1, <int>FW_NAME_COUNT):
-        name = native.name_text(<native.fw_name>i, &n)
+        name = fw_name_text(<fw_name>i, &n)
         keys.append(sys.intern(http_key(name, n)))
     keys[FW_NAME_CONTENT_TYPE] = "CONTENT_TYPE"
     keys[FW_NAME_CONTENT_LENGTH] = CONTENT_LENGTH
@@ -161,8 +156,21 @@ cdef inline bint same_text(object text, const char *s, size_t n) noexcept:
     return PyUnicode_GET_LENGTH(text) == <Py_ssize_t>n and memcmp(PyUnicode_DATA(text), s, n) == 0
 
 
+@cython.final
 cdef class Last:
     """A request fits when it came to the same listener and has the same fields in the same order, each once."""
+
+    cdef dict environ                  # never handed out
+    cdef unsigned listener
+    cdef uint8_t minor
+    cdef uint32_t nfields
+    cdef uint8_t ids[SIMILAR_FIELDS]
+    cdef list names                    # bytes of the unknown names, None for the known
+    cdef list keys
+    cdef list values
+    cdef tuple peer
+    cdef str raw                       # target as it came
+    cdef str method
 
     cdef bint fits(self, const fw_conn *c) noexcept:
         cdef const fw_request *r = c.req
@@ -215,8 +223,19 @@ cdef class Last:
         return 0
 
 
+@cython.final
 cdef class EnvironBuilder:
     """Builds environs. One per application thread; *bases*: per listener, what all its requests have in common."""
+
+    cdef list bases      # per listener: the part of the environ that no request changes
+    cdef list keys       # environ key per known field name (enum fw_name), None for the unknown
+    cdef list methods    # method names by llhttp's number, filled as they occur
+    cdef str script_name
+    cdef object no_body  # wsgi.input of a request without a body
+    cdef Last last
+    cdef bint reuse        # false: every environ is built from the base alone
+    cdef bint mounted      # there is a script_name, so a request may be for something else
+    cdef unsigned misfits  # requests in a row that the last one did not fit
 
     def __init__(self, list bases, object no_body, str script_name, bint reuse):
         self.bases = bases

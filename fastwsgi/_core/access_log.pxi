@@ -1,28 +1,16 @@
-# access.pyx - the access log, where it meets Python: the pieces of the format, and the line of a finished request.
+# access_log.pxi - the access log, where it meets Python: the pieces of the format, and the line of a finished request.
 #
-# The line itself is made in C (access.h), from the bytes of the request and a few numbers. Only what lives in Python
-# objects is looked up here: fields of the response and variables of the environ, for formats that ask for them.
+# The line itself is made in C (observe/access_log.h), from the bytes of the request and a few numbers. Only what lives
+# in Python objects is looked up here: fields of the response and variables of the environ, for formats that ask for
+# them.
 
+cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 
-from fastwsgi._core cimport native
-from fastwsgi._core.csrc cimport (
-    FW_ATOM_BYTES, FW_ATOM_BYTES_OR_DASH, FW_ATOM_CLIENT, FW_ATOM_DECIMAL_SECONDS, FW_ATOM_FIELD, FW_ATOM_GIVEN,
-    FW_ATOM_ISO_TIME, FW_ATOM_LINE, FW_ATOM_METHOD, FW_ATOM_MICROSECONDS, FW_ATOM_MILLISECONDS, FW_ATOM_PATH,
-    FW_ATOM_PROCESS, FW_ATOM_PROCESS_NUMBER, FW_ATOM_PROTOCOL, FW_ATOM_QUERY, FW_ATOM_REASON, FW_ATOM_SECONDS,
-    FW_ATOM_STATUS, FW_ATOM_TEXT, FW_ATOM_TIME, FW_ATOM_USER, fw_access, fw_conn, fw_conn_address,
-    fw_entry, fw_log_piece, fw_text,
-)
-from fastwsgi._core.response cimport Response
-
 import os
-
-cdef extern from "Python.h":
-    const char *PyUnicode_DATA(object s)
-    Py_ssize_t PyUnicode_GET_LENGTH(object s)
 
 cdef enum:
     GIVEN = 32      # pieces of a format that are told from Python objects; fastwsgi/logs/format.py allows no more
@@ -38,6 +26,7 @@ cdef dict ATOMS = {
 cdef frozenset TIMES = frozenset("TMDL")
 
 
+@cython.final
 cdef class AccessLog:
     """One per worker, for all its threads.
 
@@ -45,13 +34,21 @@ cdef class AccessLog:
     makes of a format: (kind, text) pairs; and ``json``, whether their texts are to be written so.
     """
 
+    cdef fw_access *log
+    cdef fw_log_piece *pieces
+    cdef object file          # keeps the descriptor open
+    cdef list texts           # what the pieces point to
+    cdef bytes script_name
+    cdef list given           # (kind, name) of what is told from Python objects, in order
+    cdef bint timed           # some piece tells how long a request took
+    cdef bint wants_environ
+
     def __cinit__(self, object file, str script_name):
         cdef list pieces = file.pieces
         cdef Py_ssize_t i
         cdef bytes text
         cdef fw_log_piece *p
         cdef fw_text mount
-        cdef int rc
         self.file = file
         self.texts = []
         self.given = []
@@ -73,28 +70,26 @@ cdef class AccessLog:
                 self.given.append((kind, name))
                 self.wants_environ |= kind == "e"
             elif p.atom == FW_ATOM_FIELD:
-                p.id = <unsigned char>native.find_name(p.text, p.len)
+                p.id = <unsigned char>fw_name_find(p.text, p.len)
         if len(self.given) > GIVEN:
             raise ValueError("too many pieces to look up")
         mount.at = PyBytes_AS_STRING(self.script_name)
         mount.len = <size_t>PyBytes_GET_SIZE(self.script_name)
-        rc = native.access_open(&self.log, file.fd, self.pieces, <unsigned>len(pieces), file.json, mount)
-        if rc < 0:
-            raise OSError(-rc, os.strerror(-rc))
+        check(fw_access_open(&self.log, file.fd, self.pieces, <unsigned>len(pieces), file.json, mount))
 
     def __dealloc__(self):
-        native.access_free(self.log)
+        fw_access_free(self.log)
         free(self.pieces)
 
     cdef int begin(self, Response r) except -1:
         """The request begins to be served."""
         if self.timed:
-            r.began = native.clock_us()
+            r.began = fw_deadline_us()
         return 0
 
     cdef int put(self, Response r, const fw_conn *c) except -1:
         """The line of a response that has come to its end; before Response.end."""
-        cdef uint64_t us = native.clock_us() - r.began if self.timed else 0
+        cdef uint64_t us = fw_deadline_us() - r.began if self.timed else 0
         if self.given:
             return self.put_with(r, c, us)
         return put_line(self.log, r, c, us, NULL)
@@ -141,23 +136,24 @@ cdef class AccessLog:
         except Exception:  # the application's objects: a line must not fail for them
             return None
         except BaseException as interrupt:  # a signal handler's; raised when nothing is half done any more
-            r.shared.interrupt = interrupt
+            r.state.interrupt = interrupt
             return None
 
     cdef int flush(self) except -1:
-        native.access_flush(self.log)
+        with nogil:
+            fw_access_flush(self.log)
         return 0
 
     cdef str complaint(self):
         """What is to be said of lost lines."""
         cdef int error = 0
-        cdef unsigned long long lines = native.access_lost(self.log, &error)
+        cdef unsigned long long lines = fw_access_lost(self.log, &error)
         return f"The access log cannot be written ({os.strerror(error)}): {lines} lines are lost"
 
 
 cdef int put_line(fw_access *log, Response r, const fw_conn *c, uint64_t us, const fw_text *given) except -1:
     cdef fw_entry e
-    cdef uint64_t unsent = native.unsent(r.shared.thread, c)
+    cdef uint64_t unsent = fw_thread_unsent(r.state.thread, c)
     e.req = c.req
     e.line.at = NULL
     e.line.len = 0
@@ -166,10 +162,10 @@ cdef int put_line(fw_access *log, Response r, const fw_conn *c, uint64_t us, con
     e.reason.at = NULL
     e.reason.len = 0
     if r.status is not None:
-        e.reason.at = PyUnicode_DATA(r.status) + PHRASE
+        e.reason.at = <const char *>PyUnicode_DATA(r.status) + PHRASE
         e.reason.len = <size_t>PyUnicode_GET_LENGTH(r.status) - PHRASE
     e.bytes = <uint64_t>r.sent - min(<uint64_t>r.sent, unsent)
     e.us = us
     e.given = given
-    native.access_put(log, &e)
+    fw_access_put(log, &e)
     return 0

@@ -1,4 +1,4 @@
-# input.pyx - wsgi.input (PEP 3333 "Input and Error Streams").
+# input.pxi - wsgi.input (PEP 3333 "Input and Error Streams").
 #
 # The body is complete before the application runs, so no call here waits for the client, and none reads past the end:
 # after it every read returns b"". The body's memory belongs to the request; when that ends the worker detaches the
@@ -15,8 +15,7 @@ from libc.stddef cimport size_t
 from libc.stdint cimport uint64_t
 from libc.string cimport memchr
 
-from fastwsgi._core cimport native
-from fastwsgi._core.csrc cimport fw_body, fw_body_left
+from posix.unistd cimport close
 
 cdef size_t NO_LIMIT = <size_t>-1
 cdef size_t WINDOW = 65536  # bytes of a file that are read ahead
@@ -31,13 +30,18 @@ cdef size_t limit_of(object size) except? 0:
     return NO_LIMIT if n < 0 else <size_t>n
 
 
-cdef object failed(ssize_t rc):
-    raise OSError(<int>-rc, "the request body could not be read back")
+cdef str UNREADABLE = "the request body could not be read back"
 
 
 @cython.freelist(8)
 cdef class Input:
     """The request body as a binary stream: read, readline, readlines, iteration."""
+
+    cdef fw_body *body     # borrowed from the request; NULL before and after it, and for requests without a body
+    cdef bytes window      # of a body in a file: bytes that have been read ahead, or None
+    cdef uint64_t start    # ... and where in it they begin
+    cdef unsigned readers  # calls that wait for the disk, without the interpreter lock
+    cdef int left          # the file plus one, if the request has ended while there were readers: the last closes it
 
     cdef bytes take(self, size_t n):
         cdef unsigned long long left
@@ -51,7 +55,7 @@ cdef class Input:
         if self.body.fd >= 0:
             return self.take_stored(n)
         data = PyBytes_FromStringAndSize(NULL, <Py_ssize_t>n)
-        native.body_read(self.body, PyBytes_AS_STRING(data), n)
+        fw_body_read(self.body, PyBytes_AS_STRING(data), n)
         return data
 
     cdef bytes take_line(self, size_t limit):
@@ -59,7 +63,7 @@ cdef class Input:
             return b""
         if self.body.fd >= 0:
             return self.take_stored_line(limit)
-        return self.take(<size_t>native.body_line(self.body, limit))
+        return self.take(<size_t>fw_body_line(self.body, limit))
 
     # ---- a body in a file ----
 
@@ -73,7 +77,8 @@ cdef class Input:
         self.readers -= 1
         if self.readers == 0 and fd >= 0:
             self.left = 0
-            native.close_file(fd)
+            with nogil:
+                close(fd)
 
     cdef void detach(self):
         """The request has ended."""
@@ -86,10 +91,13 @@ cdef class Input:
     cdef bytes read_at(self, size_t n, uint64_t offset):
         """*n* bytes of the file, from *offset* on; drops the lock."""
         cdef bytes data = PyBytes_FromStringAndSize(NULL, <Py_ssize_t>n)
-        cdef ssize_t rc = native.read_file(self.enter(), PyBytes_AS_STRING(data), n, offset)
+        cdef char *to = PyBytes_AS_STRING(data)
+        cdef int fd = self.enter()
+        cdef ssize_t rc
+        with nogil:
+            rc = fw_body_read_file(fd, to, n, offset)
         self.leave()
-        if rc < 0:
-            failed(rc)
+        check(rc, UNREADABLE)
         return data
 
     cdef bytes window_part(self, uint64_t offset, size_t n):
@@ -133,6 +141,7 @@ cdef class Input:
         cdef uint64_t offset, left, at
         cdef size_t n
         cdef ssize_t found
+        cdef int fd
         cdef const char *s
         cdef const char *lf
         cdef bytes data
@@ -152,10 +161,11 @@ cdef class Input:
                     self.body.pos += n
                     return PyBytes_FromStringAndSize(s, <Py_ssize_t>n)
                 if at == 0:  # longer than the window
-                    found = native.line_file(self.enter(), offset, limit)
+                    fd = self.enter()
+                    with nogil:
+                        found = fw_body_line_file(fd, offset, limit)
                     self.leave()
-                    if found < 0:
-                        failed(found)
+                    check(found, UNREADABLE)
                     if self.body != NULL and self.body.pos == offset:
                         return self.take_stored(<size_t>found)
                     continue

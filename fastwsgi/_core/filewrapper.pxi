@@ -1,4 +1,4 @@
-# filewrapper.pyx - wsgi.file_wrapper: a plain file is sent by the kernel, anything else is read block by block.
+# filewrapper.pxi - wsgi.file_wrapper: a plain file is sent by the kernel, anything else is read block by block.
 
 from libc.stdint cimport int64_t
 
@@ -25,6 +25,9 @@ cdef class FileWrapper:
     Yields *block_size* bytes at a time from ``filelike.read``; returned as it is for a plain file, the server sends it
     from its current position with sendfile(2) instead.
     """
+
+    cdef readonly object filelike
+    cdef readonly object block_size
 
     def __init__(self, filelike, block_size=8192):
         self.filelike = filelike

@@ -1,0 +1,20 @@
+# core.pyx - the hot path, one extension module made of the files below; each opens with its rule.
+#
+# They are one module because they call each other several times for each request: as modules of their own they did so
+# through tables of pointers, and each took its time to import. docs/speed.md has the figures. A file uses what files
+# above it define.
+
+from fastwsgi._core.csrc cimport *
+
+include "failure.pxi"        # an errno becomes an exception
+include "llhttp.pxi"         # the parser is what we take it for
+include "thread_state.pxi"   # what the responses of a thread have in common
+include "environ.pxi"        # a request becomes an environ
+include "input.pxi"          # wsgi.input
+include "filewrapper.pxi"    # wsgi.file_wrapper
+include "on_close.pxi"       # a response and what is called at its end
+include "head.pxi"           # status and header fields
+include "response.pxi"       # what the application answers becomes bytes
+include "access_log.pxi"     # the line of a finished request
+include "worker_thread.pxi"  # one application thread: pulls requests and runs them
+include "worker.pxi"         # what a process serves with

@@ -1,1 +1,0 @@
-# Nothing for Python: the functions of this module are C.

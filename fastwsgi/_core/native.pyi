@@ -1,3 +1,0 @@
-SUPPORTED: str
-
-def check_llhttp(path: str) -> None: ...
