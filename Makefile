@@ -67,7 +67,7 @@ bench: build ## measure, beside other servers; bench/README.md says how
 	$(call need,bench)
 	python -m bench.run $(ARGS)
 
-publish: $(VENV)/bin/python ## make the last measurement the published one, in README and docs/measured
+publish: $(VENV)/bin/python ## make the last measurement the published one, in README and docs
 	python -m bench.publish $(ARGS)
 
 soak: build ## reload, upgrade, recycle and kill workers under load, again and again, and lose no request
@@ -80,7 +80,7 @@ coverage: $(VENV)/bin/python ## tell which lines of Python and C the suite runs
 	$(call need,test coverage)
 	scripts/coverage $(ARGS)
 
-docs: $(VENV)/bin/python ## generate the settings page and render the documentation to site/
+docs: $(VENV)/bin/python ## generate the tables of settings, rules and atoms, and render the documentation to site/
 	$(call need,docs)
 	python scripts/settings_page.py --write
 	mkdocs build --quiet --strict

@@ -1,4 +1,4 @@
-"""The documents tell the truth: settings page in step, commands and links that exist."""
+"""Generated pages are in step, and the commands, links and functions that documents name exist."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from apps import benchmarks  # noqa: F401
 
-from bench import publish, report, worst
+from bench import publish, worst
 
 ROOT = Path(__file__).parents[2]
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 
 
 def name(path: Path) -> str:
@@ -30,11 +30,26 @@ def test_settings_are_in_step_with_their_table() -> None:
     assert check.returncode == 0, check.stdout + check.stderr
 
 
-def test_published_figures_are_those_of_the_published_run() -> None:
+def test_published_figures_are_those_of_the_published_runs() -> None:
     measured = ROOT / "docs" / "measured"
     found = json.loads((measured / "results.json").read_text("utf-8"))
-    assert publish.table(found) in (ROOT / "README.md").read_text("utf-8")
-    assert report.markdown(found) in (measured / "index.md").read_text("utf-8")
+    records = json.loads((measured / "records.json").read_text("utf-8"))
+    for page, text in publish.pages(found, records).items():
+        assert page.read_text("utf-8") == text, page
+
+
+def test_every_record_is_on_a_page() -> None:
+    records = json.loads((ROOT / "docs" / "measured" / "records.json").read_text("utf-8"))
+    named = {
+        name
+        for page in PAGES
+        for name in re.findall(r"<!-- record: ([a-z-]+) -->", page.read_text("utf-8"))
+    }
+    assert named == set(records)
+
+
+def test_readme_is_short_enough_to_be_read() -> None:
+    assert len((ROOT / "README.md").read_text("utf-8").splitlines()) <= 110
 
 
 def test_the_table_of_the_worst_costs_is_that_of_the_published_run() -> None:
