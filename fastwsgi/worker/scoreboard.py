@@ -1,8 +1,8 @@
 """The scoreboard: what a worker is doing, read from memory that it shares with its master.
 
 The core writes it without the interpreter lock (csrc/observe/scoreboard.h, whose layout this
-repeats), so it tells of a worker that cannot tell anything itself. Nobody waits for anybody: each part has a
-number that is odd while the part is written, and a reader tries again.
+repeats), so the master can read it even when the worker is stuck. Neither side waits for the other:
+each part has a number that is odd while the part is being written, and a reader then tries again.
 """
 
 from __future__ import annotations
