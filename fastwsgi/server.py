@@ -194,7 +194,7 @@ def _adopt_passed(fds: list[int], backlog: int) -> list[Listener]:
     try:
         return [adopt(fd, backlog, asked=systemd.ASKED) for fd in fds]
     except OSError as error:
-        raise ListenError(f"cannot listen on a socket of systemd's: {error.strerror}") from None
+        raise ListenError(f"cannot listen on a socket from systemd: {error.strerror}") from None
 
 
 def _close(listeners: Sequence[Listener], upgrade: Upgrade) -> None:

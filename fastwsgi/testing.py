@@ -81,7 +81,7 @@ def serve(
     """
     config = from_keywords({"bind": "127.0.0.1:0", "workers": 0, "graceful_timeout": 5, **settings})
     if config.workers and not process:
-        raise ConfigError("workers must be 0 in a thread; say process=True")
+        raise ConfigError("workers must be 0 in a thread; pass process=True")
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="backslashreplace") as file:
         log = ErrorLog(file, config.loglevel)
         run = _in_process if process else _in_thread

@@ -36,7 +36,7 @@ ARGUMENTS: Mapping[str, tuple[str, ...]] = {
 """The hooks there are, and what each is called with."""
 
 UNKNOWN_HERE: Mapping[str, str] = {
-    "ssl_context": "TLS is for the proxy in front of this server",
+    "ssl_context": "there is no TLS; put a proxy in front of this server",
 }
 """gunicorn's other hooks, refused rather than silently left uncalled, and what to do instead."""
 

@@ -190,8 +190,8 @@ def _read_environ(environ: Mapping[str, str]) -> tuple[dict[str, Value], list[st
         if name is not None:
             variables[name] = Value(environ[variable], f"environment {variable}")
         elif close := _close(spelling, SPELLINGS, 0.8):
-            notices.append(f"environment variable {variable} names no setting and is not used; "
-                           f"did you mean {SETTINGS[SPELLINGS[close]].variable}?")
+            notices.append(f"environment variable {variable} is not the name of a setting and "
+                           f"is ignored; did you mean {SETTINGS[SPELLINGS[close]].variable}?")
     return variables, notices
 
 
@@ -305,5 +305,5 @@ def _remarks(found: Mapping[str, Value]) -> list[str]:
     kind = found["worker_class"]
     if kind.value:
         return [f"worker_class {kind.value} (from {kind.origin}): fastwsgi has one kind of worker, "
-                "which holds any number of slow clients; the option can go"]
+                "which holds any number of slow clients; drop the option"]
     return []

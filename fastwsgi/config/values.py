@@ -87,7 +87,7 @@ def size(value: object) -> int:
         if found is not None:
             value = int(found[1]) * _UNITS[found[2].lower()]
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 1 << 62:
-        raise ValueError(f"a number of bytes (K, M and G are understood), not {value!r}")
+        raise ValueError(f"a number of bytes (K, M and G are allowed), not {value!r}")
     return value
 
 
@@ -121,7 +121,7 @@ def pinning(value: object) -> bool:
     """Convert a truth value that only a system with CPU affinity can grant."""
     wanted = switch(value)
     if wanted and not hasattr(os, "sched_setaffinity"):
-        raise ValueError("off: this system does not bind processes to CPUs")
+        raise ValueError("off: this system cannot bind processes to CPUs")
     return wanted
 
 
@@ -242,7 +242,7 @@ def _known(value: object, kind: str, find: Callable[[str], int]) -> str | int | 
         try:
             find(value)
         except KeyError:
-            raise ValueError(f"the name or number of a {kind}; {value!r} is not known") from None
+            raise ValueError(f"the name or number of a {kind}; {value!r} does not exist") from None
         return value
     try:
         return int(whole(0, 2**32 - 2)(value))  # type: ignore[call-overload, no-any-return]

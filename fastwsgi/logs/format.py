@@ -14,7 +14,7 @@ DEFAULT = '%(h)s %(l)s %(u)s %(t)s "%(r)s" %(s)s %(b)s "%(f)s" "%(a)s"'
 """gunicorn's, which is the "combined" format of Apache and nginx."""
 
 ATOMS = {
-    "h": "address of the client", "l": "'-', once the user of identd", "u": "user of basic "
+    "h": "address of the client", "l": "'-' (formerly the user of identd)", "u": "user of basic "
     "authentication", "t": "date of the request, local time", "r": "request line",
     "m": "request method", "U": "path without query", "q": "query", "H": "protocol",
     "s": "status", "st": "reason phrase of the status", "B": "bytes of the response body",
@@ -25,8 +25,8 @@ ATOMS = {
 }
 """What a format may hold as ``%(NAME)s``, besides ``%({NAME}i)s`` and its like for fields."""
 
-FIELDS = {"i": "field NAME of the request", "o": "field NAME of the response, as the application "
-          "has set it", "e": "variable NAME of the environ"}
+FIELDS = {"i": "field NAME of the request", "o": "field NAME of the response, as set by the "
+          "application", "e": "variable NAME of the environ"}
 """What a format may hold as ``%({NAME}X)s``."""
 
 NUMBERS = frozenset("TDMB")

@@ -116,14 +116,14 @@ def _overdue(state: State, timeout: float) -> str:
     if call is None or (age := now() - call.since) <= timeout + grace(timeout) + MARGIN:
         return ""
     return (f"{call.request} has been in its application for {age:.1f} s (timeout {timeout:g}) and "
-            "nothing else gets through, as when C code keeps the interpreter lock")
+            "no other request is served, as when C code holds the interpreter lock")
 
 
 def _stands(state: State, progress: Progress, timeout: float) -> str:
     """Say what has not gone on for too long."""
     patience = max(timeout, SHORTEST) + MARGIN
     if progress.silent > patience:
-        return (f"nobody has run its loop for {progress.silent:.1f} s (timeout {timeout:g}), so it "
+        return (f"its loop has not run for {progress.silent:.1f} s (timeout {timeout:g}), so it "
                 "neither accepts nor answers")
     if progress.untaken > patience:
         waiting, free = state.counters["waiting"], state.threads - len(state.calls)

@@ -210,7 +210,7 @@ class Master:
     def _rest(self) -> None:
         """Stop the workers and stay, for an upgrade that may be taken back; HUP begins again."""
         if not self._config.daemon:
-            self._log.debug("SIGWINCH: not a daemon, so a terminal has changed its size")
+            self._log.debug("SIGWINCH ignored: not a daemon, so the terminal was resized")
             return
         self._log.info("SIGWINCH: stopping the workers; HUP starts them again")
         self._want(0)
@@ -234,7 +234,7 @@ class Master:
     def _retire(self, child: Child, *, graceful: bool) -> None:
         """Tell a worker to leave and set the moment at which patience ends."""
         if not child.leaving:
-            self._log.debug("%s %d is to leave", child.role, child.pid)
+            self._log.debug("%s %d is stopping", child.role, child.pid)
         if graceful:
             grace = self._config.graceful_timeout + KILL_MARGIN
             self._crew.retire(child, grace, signal.SIGTERM)
@@ -353,7 +353,7 @@ class Master:
         if code == UNKNOWN:
             how = "exit code unknown"
         if child.leaving or self._stopping:
-            self._log.debug("%s %d left (%s)", child.role, child.pid, how)
+            self._log.debug("%s %d exited (%s)", child.role, child.pid, how)
             return
         if child.ready_at is not None:
             self._log.error("%s %d ended unexpectedly (%s); replacing it", child.role, child.pid,
@@ -402,7 +402,7 @@ class Master:
     def _abandon_reload(self) -> None:
         """Keep the old workers: they serve, and the new one has shown that it cannot."""
         self._log.error("reload abandoned: the new worker did not get ready; the old ones stay")
-        self._notifier.ready("the last reload was abandoned; the workers of before serve")
+        self._notifier.ready("the last reload was abandoned; the old workers serve")
         if all(map(self._is_old, self._crew.workers.values())):
             if self._config.workers != self._before_reload.workers:
                 self._want(self._before_reload.workers)

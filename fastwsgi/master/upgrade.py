@@ -153,7 +153,8 @@ class Upgrade:
                             self.predecessor.pid)
             return
         if self.successor is not None:
-            self._log.error("no upgrade: a new master (pid %d) runs already", self.successor.pid)
+            self._log.error("no upgrade: a new master (pid %d) is already running",
+                            self.successor.pid)
             return
         try:
             pre_exec()
@@ -200,12 +201,12 @@ class Upgrade:
         self.successor = None
         how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
         if successor.said.startswith("ready"):
-            self._log.warning("the new master (pid %d) has ended (%s); this one goes on",
+            self._log.warning("the new master (pid %d) has ended (%s); this one continues",
                               successor.pid, how)
         else:
             reason = f": {successor.said}" if successor.said else ""
             self._log.error("upgrade failed: the new master (pid %d) ended before it was ready "
-                            "(%s)%s; this one goes on", successor.pid, how, reason)
+                            "(%s)%s; this one continues", successor.pid, how, reason)
 
     def ready(self) -> None:
         """Tell the old master that the workers of this one serve."""

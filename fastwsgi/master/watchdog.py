@@ -52,8 +52,8 @@ class Pulse:
             self._silent = False
         elif not self._silent:
             self._silent = True
-            self._log.error("no worker has shown a sign of life for %.3g s; the watchdog is not "
-                            "fed any more", self._limit / 2)
+            self._log.error("no worker has shown a sign of life for %.3g s; the watchdog is no "
+                            "longer fed", self._limit / 2)
 
     def _alive(self, workers: Sequence[Child], moment: float, timeout: float) -> bool:
         assert self._limit is not None

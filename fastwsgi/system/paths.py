@@ -114,7 +114,7 @@ def _open(at: Entry, owner: tuple[int, int]) -> int:
             with contextlib.suppress(OSError):  # not root, or a file system without owners
                 os.fchown(fd, *owner)
         return fd
-    raise OSError(errno.EAGAIN, "the file comes and goes")
+    raise OSError(errno.EAGAIN, "the file keeps appearing and disappearing")
 
 
 def _check(fd: int, at: Entry) -> None:

@@ -239,11 +239,11 @@ def _identity(at: Entry) -> tuple[int, int] | None:
 def _reason(error: OSError, address: Address) -> str:
     """Say what an operator can do about it, in one line."""
     if isinstance(error, socket.gaierror):
-        return f"the host {address.host!r} is not known"
+        return f"the host {address.host!r} is unknown"
     text = error.strerror or str(error)
     text = text[:1].lower() + text[1:]
     if error.errno == errno.EADDRINUSE:
-        return f"{text}; another process listens there"
+        return f"{text}; another process listens on it"
     if error.errno == errno.EACCES and address.kind == "tcp":
         return f"{text}; ports below 1024 need root or CAP_NET_BIND_SERVICE"
     if error.errno == errno.EADDRNOTAVAIL:

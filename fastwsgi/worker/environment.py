@@ -57,11 +57,11 @@ def account_ids(config: Config) -> tuple[int, int]:
         lacking = account is None and uid != os.geteuid()
         if lacking and config.group is None:
             raise ConfigError(f"user {config.user} (from {config.origin('user')}) has no account "
-                              "that names its group: name one with --group")
+                              "with a main group: name a group with --group")
         if lacking and config.initgroups:
             raise ConfigError(f"user {config.user} (from {config.origin('user')}) has no account "
-                              "and so no groups: leave initgroups (from "
-                              f"{config.origin('initgroups')}) off")
+                              "and so no groups: drop initgroups (from "
+                              f"{config.origin('initgroups')})")
     if isinstance(config.group, str):
         gid = grp.getgrnam(config.group).gr_gid
     elif config.group is not None:

@@ -45,9 +45,9 @@ def _refuse_greenlets() -> None:
     if call is None:  # the interpreter's, or a wrapper of it: a debugger's, a profiler's
         return
     raise AppImportError(
-        f"the application has replaced Python's threads ({library}), and the server cannot run in "
-        f"what replaces them: use {call}, or leave the patch out and set --threads to the number "
-        "of requests that may wait at the same time") from None
+        f"the application has replaced Python's threads ({library}), and the server needs real "
+        f"threads: use {call}, or omit the patch and set --threads to the number of requests that "
+        "may wait at the same time") from None
 
 
 def _load(target: Application | str) -> Application:
@@ -81,7 +81,7 @@ def _parse(
     expression: str, target: str,
 ) -> tuple[list[str], tuple[list[Any], dict[str, Any]] | None]:
     """Split ``a.b`` or ``a.b(1, x="y")`` into its names and the arguments of the call, if any."""
-    wrong = (f"{target!r} is not MODULE:APP: after the colon comes a name, or the call of a "
+    wrong = (f"{target!r} is not MODULE:APP: the colon is followed by a name, or by the call of a "
              "factory with literal arguments, such as make_app()")
     names = expression.strip().split(".")
     if all(name.isascii() and name.isidentifier() and not iskeyword(name) for name in names):
@@ -129,7 +129,7 @@ def _import(name: str, target: str) -> Any:
             where = "a module" if missing == name else f"{missing!r}, a part of it,"
             raise AppImportError(
                 f"cannot import {name!r}: there is no {where.removeprefix('a ')} on the import "
-                f"path (looked from {Path.cwd()})") from None
+                f"path (current directory {Path.cwd()})") from None
         raise _failed(f"importing the application module {name!r} failed", error) from error
     except (Exception, SystemExit) as error:
         raise _failed(f"importing the application module {name!r} failed", error) from error

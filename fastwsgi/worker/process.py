@@ -195,7 +195,7 @@ def reopen(log: ErrorLog, access: AccessLog | None) -> None:
             if one is not None:
                 one.reopen()
         except OSError as error:
-            log.error("cannot open the %s log %s anew, going on with the old one: %s", kind,
+            log.error("cannot reopen the %s log %s, continuing with the old one: %s", kind,
                       error.filename, error.strerror)
 
 

@@ -50,15 +50,15 @@ class Limits:
         if not self._rss or (size := resident()) < self._rss:
             return ""
         limit, self._rss = self._rss, 0
-        return (f"max_rss of {limit} MiB is not kept: a fresh worker of this application takes "
+        return (f"max_rss of {limit} MiB is ignored: a new worker of this application takes "
                 f"{size:.0f} MiB")
 
     def reached(self) -> str:
         """Say which limit has been reached, empty for none."""
         if self._requests and (count := self._counters()["requests"]) >= self._requests:
-            return f"{count} requests taken"
+            return f"{count} requests served"
         if self._lifetime and time.monotonic() >= self._end:
-            return f"{self._lifetime:g} s served"
+            return f"served for {self._lifetime:g} s"
         if self._rss and (size := resident()) >= self._rss:
             return f"{size:.0f} MiB of memory used"
         return ""

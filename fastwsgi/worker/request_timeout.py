@@ -110,8 +110,8 @@ class Overdue:
             self._given_up.add(key)
             then = "replacing this worker" if self._give_up else "its thread is lost until it ends"
             self._log.error(
-                "%s does not end, %.1f s after it began: it is blocked outside of Python, or does "
-                "not heed RequestTimeout; %s", call.request, age, then)
+                "%s has not ended %.1f s after it began: it is blocked outside of Python, or "
+                "ignores RequestTimeout; %s", call.request, age, then)
             if self._give_up:
                 give_up, self._give_up = self._give_up, None
                 give_up()
@@ -129,7 +129,7 @@ class Overdue:
         if not self._leaving_since:
             self._leaving_since = time.monotonic()
             for key in self._given_up:
-                self._log.error("leaving without an answer to %s", self._reported[key].request)
+                self._log.error("exiting without an answer to %s", self._reported[key].request)
             self._worker.stop(graceful=False)
         elif time.monotonic() - self._leaving_since > LEAVING:  # the main thread is the stuck one
             os._exit(1)
