@@ -59,10 +59,10 @@ def _run(argv: Sequence[str]) -> int:
 
 
 def _reader(arguments: dict[str, object]) -> Callable[[], Config]:
-    """Return a function that reads all settings as they are in files then.
+    """Return a function that reads all settings from their files.
 
-    A reload reads them again, when --chdir and --env have changed directory and environment; the
-    settings are still those seen from where the server was started.
+    A reload calls it again, when --chdir and --env have changed directory and environment. The
+    settings are still read from the directory and environment of the start.
     """
     environ = dict(os.environ)
     start = Path.cwd()
@@ -134,7 +134,7 @@ def _nearest(parser: argparse.ArgumentParser, word: str) -> str:
 
 
 class _Parser(argparse.ArgumentParser):
-    """argparse whose errors are ours."""
+    """argparse with our errors."""
 
     def error(self, message: str) -> NoReturn:
         raise ConfigError(message)

@@ -1,6 +1,6 @@
-"""Settings that cannot be had together: refused when all origins have been brought together.
+"""Settings that contradict each other: they are refused when all origins have been merged.
 
-What a single setting may be is in values.py; here is what one means beside another.
+values.py checks single settings, this file checks combinations.
 """
 
 from __future__ import annotations

@@ -157,7 +157,7 @@ def access_format(value: object) -> str:
 
 
 def directory(value: object) -> str:
-    """Convert the path of an existing directory; empty means: stay where we are."""
+    """Convert the path of an existing directory; empty means the current one."""
     path = text(value)
     if path and not Path(path).is_dir():
         raise ValueError(f"an existing directory, not {path!r}")
@@ -268,7 +268,7 @@ def target(value: object) -> str:
 
 
 def worker_class(value: object) -> str:
-    """Convert gunicorn's worker class: the two kinds that fastwsgi's own worker stands in for."""
+    """Convert gunicorn's worker class: the two kinds that fastwsgi's own worker replaces."""
     name = text(value).lower()
     if name in ("", "sync", "gthread"):
         return name

@@ -60,7 +60,7 @@ class Progress:
 
 
 def waits_in_vain(state: State) -> bool:
-    """Return whether complete requests wait though a thread is in no call."""
+    """Return whether complete requests wait although a thread is free."""
     return state.counters["waiting"] > 0 and len(state.calls) < state.threads
 
 
@@ -70,7 +70,7 @@ def taken(state: State) -> int:
 
 
 class Watch:
-    """Looks at the workers of a master now and then."""
+    """Checks the workers of a master periodically."""
 
     def __init__(self, log: ErrorLog) -> None:
         self._log = log

@@ -93,7 +93,7 @@ class Crew:
         return min(sorted(os.sched_getaffinity(0)), key=lambda cpu: used[cpu])
 
     def _let_go(self, *fds: int) -> None:
-        """In a child: close what is the master's."""
+        """In a child: close what belongs to the master."""
         for fd in (*fds, *self._private_fds()):
             os.close(fd)
         for sibling in self.everyone():
@@ -158,7 +158,7 @@ class Crew:
         child.tell(number)
 
     def kill_overdue(self) -> list[Child]:
-        """Kill those whose time is up, and return them."""
+        """Kill children whose time is up, and return them."""
         now = time.monotonic()
         overdue = [child for child in self.everyone()
                    if child.kill_at is not None and now >= child.kill_at]
@@ -172,7 +172,7 @@ class Crew:
         used = {child.server for child in self.workers.values() if isinstance(child, Forked)}
         for server in self.fork_servers:
             if not server.leaving and server not in used and server.generation != current:
-                self.retire(server, QUICK_GRACE, signal.SIGTERM)  # heeded while it imports
+                self.retire(server, QUICK_GRACE, signal.SIGTERM)  # obeyed even while it imports
                 server.let_go()
 
     def take_back(self, generation: int) -> None:

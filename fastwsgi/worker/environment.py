@@ -1,7 +1,6 @@
-"""What a process finds around it: directory, import path, variables, and who it is.
+"""The environment of a process: directory, import path, variables, user and group.
 
-The settings for all of these are applied before anything is opened or imported; privileges are
-dropped by each worker for itself.
+All of these are set before anything is opened or imported. Each worker drops its own privileges.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ def set_variables(config: Config) -> None:
 
 
 def set_import_path(config: Config) -> None:
-    """Put the directories of the settings in front of the import path, in their order."""
+    """Put the directories of the settings at the front of the import path, in their order."""
     for path in reversed(config.pythonpath):
         prefer_directory(str(Path(path).absolute()))
 
