@@ -67,7 +67,7 @@ bench: build ## measure, beside other servers; bench/README.md says how
 	$(call need,bench)
 	python -m bench.run $(ARGS)
 
-publish: $(VENV)/bin/python ## make the last measurement the published one, in README and docs/measured
+publish: $(VENV)/bin/python ## make the last measurement the published one, in README and docs
 	python -m bench.publish $(ARGS)
 
 soak: build ## reload, upgrade, recycle and kill workers under load, again and again, and lose no request

@@ -121,7 +121,7 @@ def serving_counts(log: str) -> list[int]:
     """How many workers served after each change, by the master's log."""
     serving: set[str] = set()
     counts = []
-    for pid, event in re.findall(r"\] worker (\d+) (is ready|is to leave|ended)", log):
+    for pid, event in re.findall(r"\] worker (\d+) (is ready|is stopping|ended)", log):
         (serving.add if event == "is ready" else serving.discard)(pid)
         counts.append(len(serving))
     return counts
@@ -188,7 +188,7 @@ def recycle(outcome: Outcome, scale: float, flags: list[str]) -> None:
                 time.sleep(0.1)
         judge(outcome, load)
         outcome.failures += load.wrk_errors()
-        replaced = re.findall(r"replacement: (\d+) requests taken", server.output())
+        replaced = re.findall(r"replacement: (\d+) requests served", server.output())
         least = fewest(server.output(), WORKERS)
     if least < WORKERS:
         outcome.failures[f"only {least} workers served"] += 1

@@ -1,8 +1,8 @@
 """fastwsgi: a WSGI (PEP 3333) server for CPython.
 
-``fastwsgi.run(app)`` serves an application from Python; ``fastwsgi MODULE:APP`` does it from the
-shell; ``fastwsgi.testing`` runs a server inside a test. Importing the package imports neither the
-compiled core nor anything else that costs time: that happens when a server starts.
+``fastwsgi.run(app)`` serves an application from Python, ``fastwsgi MODULE:APP`` from the shell, and
+``fastwsgi.testing`` inside a test. Importing the package imports neither the compiled core nor
+anything else that costs time. That happens when a server starts.
 """
 
 from __future__ import annotations
@@ -28,13 +28,12 @@ def run(app: Callable[..., Any] | str, **settings: Any) -> int:
 
     ``app`` is a WSGI callable, or its name as on the command line (``"pkg.mod:app"``,
     ``"pkg.mod:make_app()"``). Every setting of ``fastwsgi --help`` is a keyword
-    (``bind="127.0.0.1:8000"``, ``workers=4``, ``keepalive=75``). Only the keywords count:
-    environment variables and configuration files are not read, except the file named by
-    ``config=``.
+    (``bind="127.0.0.1:8000"``, ``workers=4``, ``keepalive=75``). Environment variables and
+    configuration files are not read, except the file named by ``config=``.
 
     With ``workers=0`` the calling thread serves, without a fork: for embedding, debugging and
-    profiling. In the main thread SIGTERM, SIGINT, SIGQUIT and SIGUSR1 are handled while it runs,
-    and the previous handlers come back afterwards; in any other thread no signal is touched. With
+    profiling. In the main thread it handles SIGTERM, SIGINT, SIGQUIT and SIGUSR1 while it runs,
+    and restores the previous handlers afterwards. In any other thread it touches no signal. With
     ``workers`` of 1 or more the calling process becomes the master of as many forked workers,
     which needs the main thread.
 

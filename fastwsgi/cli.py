@@ -60,10 +60,10 @@ def _run(argv: Sequence[str]) -> int:
 
 
 def _reader(arguments: dict[str, object]) -> Callable[[], Config]:
-    """Return a function that reads all settings as they are in files then.
+    """Return a function that reads all settings from their files.
 
-    A reload reads them again, when --chdir and --env have changed directory and environment; the
-    settings are still those seen from where the server was started.
+    A reload calls it again, when --chdir and --env have changed directory and environment. The
+    settings are still read from the directory and environment of the start.
     """
     environ = dict(os.environ)
     start = Path.cwd()
@@ -81,7 +81,7 @@ def _reader(arguments: dict[str, object]) -> Callable[[], Config]:
 
 def _target(config: Config) -> str:
     if not config.wsgi_app:
-        raise ConfigError("no application: say which one as MODULE:APP, for example "
+        raise ConfigError("no application: name one as MODULE:APP, for example "
                           "fastwsgi myproject.wsgi:application")
     return config.wsgi_app
 
@@ -99,7 +99,7 @@ def _check(config: Config) -> int:
     load(target)
     for notice in config.notices:
         print(f"fastwsgi: notice: {notice}", file=sys.stderr)
-    print(f"fastwsgi: the configuration is good and {target} loads", file=sys.stderr)
+    print(f"fastwsgi: the configuration is valid and {target} loads", file=sys.stderr)
     return 0
 
 
@@ -122,7 +122,7 @@ def parse(argv: Sequence[str]) -> dict[str, Any]:
         if word.startswith("-") and word != "-":
             raise ConfigError(f"unknown option {word.partition('=')[0]}{_nearest(parser, word)}")
     if rest:
-        raise ConfigError(f"one application is served; {rest[0]!r} is one argument too many")
+        raise ConfigError(f"expected one application, but got another argument: {rest[0]!r}")
     return vars(found)
 
 
@@ -135,7 +135,7 @@ def _nearest(parser: argparse.ArgumentParser, word: str) -> str:
 
 
 class _Parser(argparse.ArgumentParser):
-    """argparse whose errors are ours."""
+    """argparse with our errors."""
 
     def error(self, message: str) -> NoReturn:
         raise ConfigError(message)
@@ -148,11 +148,11 @@ def build_parser() -> argparse.ArgumentParser:
         allow_abbrev=False, argument_default=argparse.SUPPRESS,
         description="Serve a WSGI application over HTTP/1.1.",
         epilog="Each setting can also come from pyproject.toml ([tool.fastwsgi]), a configuration "
-               "file, or a variable FASTWSGI_NAME; the command line wins, then variables, then "
-               "the file, then pyproject.toml. Signals: TERM finishes and stops, INT and QUIT stop "
-               "at once, HUP reloads settings and application worker by worker, USR2 starts a new "
-               "master on the same sockets, USR1 opens the log anew, TTIN and TTOU add and take "
-               "a worker.")
+               "file, or a variable FASTWSGI_NAME. The command line comes first, then variables, "
+               "the file and pyproject.toml. Signals: TERM finishes requests and stops, INT and "
+               "QUIT stop at once, HUP reloads settings and application worker by worker, USR2 "
+               "starts a new master on the same sockets, USR1 reopens the logs, TTIN and TTOU add "
+               "and remove a worker.")
     for group in GROUPS:
         section = parser.add_argument_group(group)
         for setting in SETTINGS.values():
@@ -160,7 +160,8 @@ def build_parser() -> argparse.ArgumentParser:
                 _add(section, setting)
     section = parser.add_argument_group("other")
     section.add_argument("--check-config", action="store_true",
-                         help="check the settings, load the application and exit: 0 good, 1 not")
+                         help="check the settings, load the application and exit with 0, or with 1 "
+                              "if either fails")
     section.add_argument("--print-config", action="store_true",
                          help="print every effective setting with its origin and exit")
     section.add_argument("--version", action="version", version=f"fastwsgi {__version__}",

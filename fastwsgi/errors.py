@@ -1,14 +1,14 @@
-"""The errors fastwsgi raises, sorted by whose fault they are.
+"""The errors that fastwsgi raises, sorted by whose fault they are.
 
 Each carries the exit code of the command line, so that cli.py has one ``except`` and no table. The
-text of an error is one line, written for the person who can mend it.
+text of an error is one line, written for the person who can fix it.
 """
 
 
 class FastwsgiError(Exception):
     """Base of all errors raised by fastwsgi itself.
 
-    ``exit_code`` is what the process ends with when the error reaches the command line.
+    ``exit_code`` is the exit code of the process when the error reaches the command line.
     """
 
     exit_code = 1
@@ -27,7 +27,7 @@ class AppImportError(FastwsgiError):
     """The application could not be loaded.
 
     When the application's own code raised, that exception is the ``__cause__`` and its traceback is
-    worth showing; without a cause the name given by the operator was wrong and the text says all.
+    worth showing. Without a cause, the name that the operator gave was wrong.
     """
 
     exit_code = 4
@@ -48,6 +48,6 @@ class PidFileError(FastwsgiError):
 class RequestTimeout(BaseException):
     """Raised within a request that has been in the application for longer than ``timeout``.
 
-    Not an Exception, so that an application's ``except Exception`` does not take it for an error of
-    its own; ``finally`` and ``with`` clean up as usual. The client is answered 503.
+    It is not an Exception, so that an application's ``except Exception`` does not catch it.
+    ``finally`` and ``with`` clean up as usual. The client gets 503.
     """

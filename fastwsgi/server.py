@@ -1,6 +1,6 @@
 """From settings to a running server: what is opened, in which order, and who closes it.
 
-Whatever can fail for an operator's fault fails here, before a process is forked: directory,
+Everything that an operator can get wrong fails here, before a process is forked: directory,
 accounts, log, core, sockets, pid file. Then a master takes over, or this process serves by itself.
 """
 
@@ -176,7 +176,8 @@ class _Server:
 def _feed_watchdog(notifier: systemd.Notifier) -> Callable[[], None]:
     """Feed the watchdog, if there is one, from a thread beside the one that serves.
 
-    Returns what ends that. The thread needs the interpreter lock, so C code that keeps it shows.
+    Returns a function that ends it. The thread needs the interpreter lock, so C code that holds the
+    lock starves the watchdog.
     """
     ended = threading.Event()
 
@@ -191,11 +192,11 @@ def _feed_watchdog(notifier: systemd.Notifier) -> Callable[[], None]:
 
 
 def _adopt_passed(fds: list[int], backlog: int) -> list[Listener]:
-    """Take over what systemd has passed; raise ListenError."""
+    """Take over the sockets that systemd has passed; raise ListenError."""
     try:
         return [adopt(fd, backlog, asked=systemd.ASKED) for fd in fds]
     except OSError as error:
-        raise ListenError(f"cannot listen on a socket of systemd's: {error.strerror}") from None
+        raise ListenError(f"cannot listen on a socket from systemd: {error.strerror}") from None
 
 
 def _close(listeners: Sequence[Listener], upgrade: Upgrade) -> None:
@@ -206,7 +207,7 @@ def _close(listeners: Sequence[Listener], upgrade: Upgrade) -> None:
 def _log_failure(
     log: ErrorLog, daemon: list[Daemon], _kind: object, error: BaseException | None, _trace: object,
 ) -> None:
-    """Write what ends a daemon into its log: nobody would read it on stderr."""
+    """Log the error that ends a daemon, which has no stderr."""
     if daemon and isinstance(error, FastwsgiError):
         log.error("%s", error, exc=error.__cause__)
 

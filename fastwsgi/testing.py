@@ -76,13 +76,13 @@ def serve(
     The server runs in a thread of this process, or with ``process=True`` in a forked child (then
     also with ``workers`` of 1 or more below it). ``settings`` are those of ``fastwsgi.run``; bind
     is 127.0.0.1 with a free port, workers 0 and graceful_timeout 5 unless given. At the end of the
-    block it is stopped gracefully: requests in flight are finished, and what takes longer than
-    graceful_timeout is cut. Raises the errors of :mod:`fastwsgi.errors` when it cannot start, and
+    block it is stopped gracefully: requests in flight are finished, and those that take longer than
+    graceful_timeout are cut. Raises the errors of :mod:`fastwsgi.errors` when it cannot start, and
     at the end RuntimeError when the server failed by itself.
     """
     config = from_keywords({"bind": "127.0.0.1:0", "workers": 0, "graceful_timeout": 5, **settings})
     if config.workers and not process:
-        raise ConfigError("workers must be 0 in a thread; say process=True")
+        raise ConfigError("workers must be 0 in a thread; pass process=True")
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="backslashreplace") as file:
         log = ErrorLog(file, config.loglevel)
         run = _in_process if process else _in_thread
@@ -265,7 +265,7 @@ class Process:
         self.wait_for(r"\] ready\b")
 
     def _end(self) -> None:
-        """End the process whatever state it is in, and reap it."""
+        """End the process in whatever state it is, and reap it."""
         for stop in (self._popen.terminate, self._popen.kill):
             stop()
             with contextlib.suppress(subprocess.TimeoutExpired):

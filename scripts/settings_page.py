@@ -2,9 +2,9 @@
 
 Usage: python scripts/settings_page.py --write | --check
 
-What is made: docs/settings.md, the table of a few settings in README.md, the tables of rules in
-docs/strict.md, that of atoms in docs/logs.md, and the types of settings in fastwsgi/config. With
---check nothing is written, and the exit code is 1 if something would be. A test keeps them in step.
+It makes docs/settings.md, the tables of rules in docs/strict.md, the table of atoms in
+docs/logs.md, and the types of settings in fastwsgi/config. With --check it writes nothing, and the
+exit code is 1 if a page is out of step, which a test checks.
 """
 
 from __future__ import annotations
@@ -27,9 +27,8 @@ SETTINGS_PAGE = ROOT / "docs" / "settings.md"
 STRICT_PAGE = ROOT / "docs" / "strict.md"
 CONFIG = ROOT / "fastwsgi" / "config" / "config.py"
 LOGS_PAGE = ROOT / "docs" / "logs.md"
-README = ROOT / "README.md"
 
-# What a newcomer asks for first.
+# The settings that a newcomer needs first.
 FIRST = (
     "bind", "workers", "threads", "timeout", "keepalive", "header_timeout", "body_timeout",
     "write_timeout", "graceful_timeout", "limit_request_body", "worker_connections", "errorlog",
@@ -41,17 +40,19 @@ INTRODUCTION = """\
 
 <!-- Made by `make docs` from fastwsgi/config/table.py; change that file instead. -->
 
-Every setting has one name. It is a keyword of `fastwsgi.run()`, a variable `FASTWSGI_` followed by
-the name in capitals, a name in a configuration file (Python, `NAME = VALUE`) and a key of
-`[tool.fastwsgi]` in pyproject.toml; most have a flag. Where several say something, the stronger
-wins: command line, then variables, then the configuration file, then pyproject.toml, then the
-default. `fastwsgi --print-config` shows every value in effect with its origin, and
-`fastwsgi --check-config MODULE:APP` tells whether a server would start with them.
+Every setting has one name. It is a keyword of `fastwsgi.run()`, a variable (`FASTWSGI_` and the
+name in capitals), a name in a configuration file (Python, `NAME = VALUE`) and a key of
+`[tool.fastwsgi]` in pyproject.toml. Most settings have a flag too. The command line comes first,
+then variables, the configuration file, pyproject.toml and the default. `fastwsgi --print-config`
+shows every value in effect with its origin, and `fastwsgi --check-config MODULE:APP` tests whether
+a server would start with them.
+
+## First
 """
 
 
 def shown(value: object) -> str:
-    """A default as an operator would write it."""
+    """A default as an operator writes it."""
     if value is None or value in ("", ()):
         return "none"
     if isinstance(value, bool):
@@ -60,7 +61,7 @@ def shown(value: object) -> str:
 
 
 def sentence(text: str) -> str:
-    """The setting's own words as a sentence, with HTML's and Markdown's signs kept as they are."""
+    """The setting's text as a sentence, with the signs of HTML and Markdown escaped."""
     for sign in ("\\", "*", "<", ">", "|"):
         text = text.replace(sign, f"\\{sign}")
     return text[0].upper() + text[1:] + "."
@@ -87,9 +88,18 @@ def lines(setting: Setting) -> Iterator[str]:
     yield ""
 
 
+def table() -> str:
+    """The first settings: flag, default, and the beginning of the setting's text."""
+    rows = ["| flag | default | meaning |", "|---|---|---|"]
+    for setting in map(SETTINGS.__getitem__, FIRST):
+        words = re.split(r"[;:(]|\. ", setting.doc)[0].strip().rstrip(".")
+        rows.append(f"| `{setting.flags[-1]}` | {shown(setting.default)} | {words} |")
+    return "\n".join(rows)
+
+
 def page() -> str:
     """The whole page."""
-    found = [INTRODUCTION]
+    found = [INTRODUCTION, table() + "\n"]
     for group in GROUPS:
         found.append(f"## {group.capitalize()}\n")
         for setting in SETTINGS.values():
@@ -98,24 +108,8 @@ def page() -> str:
     return "\n".join(found).rstrip() + "\n"
 
 
-def table() -> str:
-    """The README's table: flag, default, and the beginning of the setting's words."""
-    rows = ["| flag | default | |", "|---|---|---|"]
-    for setting in map(SETTINGS.__getitem__, FIRST):
-        words = re.split(r"[;:(]|\. ", setting.doc)[0].strip().rstrip(".")
-        rows.append(f"| `{setting.flags[-1]}` | {shown(setting.default)} | {words} |")
-    return "\n".join(rows)
-
-
-def readme() -> str:
-    """README.md with its table made anew."""
-    start, end = "<!-- settings: made by `make docs` -->\n", "\n<!-- end of settings -->"
-    before, _, rest = README.read_text(encoding="utf-8").partition(start)
-    return before + start + table() + end + rest.partition(end.lstrip())[2]
-
-
 def rules(level: int) -> str:
-    """The rules of one severity: name, words, clause. What a report fills in is an ellipsis."""
+    """The rules of one severity. An ellipsis stands for what a report fills in."""
     rows = ["| rule | report | clause |", "|---|---|---|"]
     for rule in RULES.values():
         if rule.level == level:
@@ -125,7 +119,7 @@ def rules(level: int) -> str:
 
 
 def logs() -> str:
-    """docs/logs.md with its table made anew."""
+    """docs/logs.md with its table made again."""
     rows = ["| atom | |", "|---|---|"]
     rows += [f"| `%({name})s` | {words} |" for name, words in ATOMS.items()]
     rows += [f"| `%({{NAME}}{kind})s` | {words} |" for kind, words in FIELDS.items()]
@@ -135,7 +129,7 @@ def logs() -> str:
 
 
 def strict() -> str:
-    """docs/strict.md with its tables made anew."""
+    """docs/strict.md with its tables made again."""
     text = STRICT_PAGE.read_text(encoding="utf-8")
     for name, level in (("errors", logging.ERROR), ("warnings", logging.WARNING)):
         start, end = f"<!-- {name}: made by `make docs` -->\n", f"\n<!-- end of {name} -->"
@@ -158,7 +152,6 @@ def config() -> str:
 def main(word: str) -> int:
     made = {
         SETTINGS_PAGE: page(),
-        README: readme(),
         STRICT_PAGE: strict(),
         LOGS_PAGE: logs(),
         CONFIG: config(),

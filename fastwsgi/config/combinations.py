@@ -1,6 +1,6 @@
-"""Settings that cannot be had together: refused when all origins have been brought together.
+"""Settings that contradict each other: they are refused when all origins have been merged.
 
-What a single setting may be is in values.py; here is what one means beside another.
+values.py checks single settings, this file checks combinations.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def check_together(config: Config) -> None:
         raise ConfigError(
             f"reload (from {config.origin('reload')}) and preload_app (from "
             f"{config.origin('preload_app')}) contradict each other: what is imported once is "
-            "not imported anew by each worker")
+            "not imported again by each worker")
     if config.reload and config.reload_engine == "inotify" and not can_watch():
         raise ConfigError(
             f"reload_engine inotify (from {config.origin('reload_engine')}) needs the "
@@ -41,7 +41,7 @@ def check_together(config: Config) -> None:
         if (getattr(config, name) != SETTINGS[name].default
                 and getattr(config, needed) == SETTINGS[needed].default):
             config.notices.append(
-                f"{name} (from {config.origin(name)}) does nothing without {needed}")
+                f"{name} (from {config.origin(name)}) has no effect without {needed}")
     if not config.workers:
         _check_without_master(config)
 
@@ -63,7 +63,7 @@ def _check_without_master(config: Config) -> None:
     for name in NEED_A_MASTER:
         if getattr(config, name) != SETTINGS[name].default:
             raise ConfigError(f"workers must be 1 or more for {name} (from "
-                              f"{config.origin(name)}): without a master nobody does it")
+                              f"{config.origin(name)}): only a master can do that")
     silent = sorted(set(config.hooks.functions) - set(WITHOUT_MASTER))
     if silent:
         config.notices.append(f"hooks: without a master only {', '.join(WITHOUT_MASTER)} are "

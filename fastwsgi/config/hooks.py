@@ -1,8 +1,7 @@
-"""Functions of the configuration file that are called at moments of a server's life.
+"""Functions of the configuration file that the server calls on events.
 
-Names and arguments are gunicorn's. What they get is a small view of server and worker: the
-attributes that hooks written for gunicorn use, and nothing that could be broken through them. This
-room imports nothing of ours.
+Names and arguments are gunicorn's. Hooks get a small view of server and worker: the attributes that
+hooks written for gunicorn use, and nothing that they could break.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ ARGUMENTS: Mapping[str, tuple[str, ...]] = {
 """The hooks there are, and what each is called with."""
 
 UNKNOWN_HERE: Mapping[str, str] = {
-    "ssl_context": "TLS is for the proxy in front of this server",
+    "ssl_context": "there is no TLS; put a proxy in front of this server",
 }
 """gunicorn's other hooks, refused rather than silently left uncalled, and what to do instead."""
 
@@ -48,14 +47,14 @@ WITHOUT_MASTER = ("on_starting", "pre_request", "post_request")
 def check(name: str, function: Hook) -> Hook:
     """Return ``function`` if it can be called as the hook ``name``; raise ValueError otherwise.
 
-    A post_request of fewer arguments, as gunicorn had them, gets those that it takes.
+    A post_request with fewer parameters, as gunicorn once had, gets those that it takes.
     """
     import inspect
 
     arguments = ARGUMENTS[name]
     try:
         taken = inspect.signature(function)
-    except ValueError:  # a builtin that does not tell
+    except ValueError:  # a builtin without a signature
         return function
     if _takes(taken, arguments):
         return function
@@ -75,7 +74,7 @@ def _takes(signature: inspect.Signature, arguments: tuple[str, ...]) -> bool:
 
 
 def _of_first(count: int, function: Hook) -> Hook:
-    """Return the function of so many of the first arguments as one of all of them."""
+    """Return a function of all arguments that passes on as many of the first as it takes."""
     return lambda *arguments: function(*arguments[:count])
 
 
@@ -89,13 +88,13 @@ class Hooks:
         return name in self.functions
 
     def call(self, name: str, *arguments: object) -> None:
-        """Call a hook if it is there; what it raises comes through."""
+        """Call a hook if there is one; what it raises is raised."""
         function = self.functions.get(name)
         if function is not None:
             function(*arguments)
 
     def attempt(self, log: Any, name: str, *arguments: object) -> None:
-        """Call a hook if it is there; what it raises is logged, because the server goes on."""
+        """Call a hook if there is one; what it raises is logged, and the server goes on."""
         try:
             self.call(name, *arguments)
         except Exception as error:

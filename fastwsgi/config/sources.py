@@ -1,9 +1,9 @@
-"""Where settings come from, and who wins.
+"""Where settings come from, and which value takes precedence.
 
 Precedence, lowest first: defaults (with $PORT and $WEB_CONCURRENCY in their place), pyproject.toml,
-the configuration file, FASTWSGI_* variables, the command line. Each value keeps its origin, for
-``--print-config`` and for errors: here the ``ValueError`` of a converter becomes a ``ConfigError``
-that names the setting and where its value came from.
+the configuration file, FASTWSGI_* variables, the command line. Each value keeps its origin for
+``--print-config`` and for errors. The ``ValueError`` of a converter becomes a ``ConfigError`` here,
+which names the setting and the origin of its value.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ misspelling of the other: post_frok, on_start and worker_init are, post_process 
 
 
 def gather(arguments: Mapping[str, object], environ: Mapping[str, str]) -> Config:
-    """Bring together all origins.
+    """Merge the values of all origins.
 
     ``arguments`` are the values of the command line by canonical name, only those that were given.
     ``pyproject.toml`` and the default configuration file are looked for in the working directory.
@@ -112,7 +112,7 @@ def _close(spelling: str, names: Iterable[str], cutoff: float) -> str:
 def _misspelt_hook(name: str) -> str:
     """Return the hook that a function's name is a misspelling of, or the empty string.
 
-    A name that has a hook's in it, and more words, is no misspelling: do_post_fork.
+    A name that contains a hook's and more words, such as do_post_fork, is not a misspelling.
     """
     hooks = (*ARGUMENTS, *UNKNOWN_HERE)
     spelling = name.lower().strip("_")
@@ -133,8 +133,8 @@ def _read_environ(environ: Mapping[str, str]) -> tuple[dict[str, Value], list[st
         if name is not None:
             variables[name] = Value(environ[variable], f"environment {variable}")
         elif close := _close(spelling, SPELLINGS, 0.8):
-            notices.append(f"environment variable {variable} names no setting and is not used; "
-                           f"did you mean {SETTINGS[SPELLINGS[close]].variable}?")
+            notices.append(f"environment variable {variable} is not the name of a setting and "
+                           f"is ignored; did you mean {SETTINGS[SPELLINGS[close]].variable}?")
     return variables, notices
 
 
@@ -192,7 +192,7 @@ def _read_file(path: str) -> dict[str, object]:
 
 
 def _split(given: Mapping[str, object], origin: str) -> tuple[dict[str, object], dict[str, Hook]]:
-    """Part the hooks from the settings; raise ConfigError for one that cannot be called."""
+    """Separate hooks from settings; raise ConfigError for a hook that cannot be called."""
     settings, hooks = dict(given), {}
     for name in ARGUMENTS:
         function = settings.pop(name, None)
@@ -244,9 +244,9 @@ def _toml_reader(path: str) -> Any:
 
 
 def _remarks(found: Mapping[str, Value]) -> list[str]:
-    """Say what is accepted but means something else here than elsewhere."""
+    """List settings that are accepted but have another meaning here than elsewhere."""
     kind = found["worker_class"]
     if kind.value:
         return [f"worker_class {kind.value} (from {kind.origin}): fastwsgi has one kind of worker, "
-                "which holds any number of slow clients; the option can go"]
+                "which holds any number of slow clients; drop the option"]
     return []

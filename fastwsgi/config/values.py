@@ -73,7 +73,7 @@ def size(value: object) -> int:
         if found is not None:
             value = int(found[1]) * _UNITS[found[2].lower()]
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 1 << 62:
-        raise ValueError(f"a number of bytes (K, M and G are understood), not {value!r}")
+        raise ValueError(f"a number of bytes (K, M and G are allowed), not {value!r}")
     return value
 
 
@@ -103,7 +103,7 @@ def pinning(value: object) -> bool:
     """Convert a truth value that only a system with CPU affinity can grant."""
     wanted = switch(value)
     if wanted and not hasattr(os, "sched_setaffinity"):
-        raise ValueError("off: this system does not bind processes to CPUs")
+        raise ValueError("off: this system cannot bind processes to CPUs")
     return wanted
 
 
@@ -131,7 +131,7 @@ def access_format(value: object) -> str:
 
 
 def directory(value: object) -> str:
-    """Convert the path of an existing directory; empty means: stay where we are."""
+    """Convert the path of an existing directory; empty means the current one."""
     path = text(value)
     if path and not Path(path).is_dir():
         raise ValueError(f"an existing directory, not {path!r}")
@@ -216,7 +216,7 @@ def _known(value: object, kind: str, find: Callable[[str], int]) -> str | int | 
         try:
             find(value)
         except KeyError:
-            raise ValueError(f"the name or number of a {kind}; {value!r} is not known") from None
+            raise ValueError(f"the name or number of a {kind}; {value!r} does not exist") from None
         return value
     try:
         return whole(value, 0, 2**32 - 2)
@@ -247,7 +247,7 @@ def mount(value: object) -> str:
 
 
 def worker_class(value: object) -> str:
-    """Convert gunicorn's worker class: the two kinds that fastwsgi's own worker stands in for."""
+    """Convert gunicorn's worker class: the two kinds that fastwsgi's own worker replaces."""
     name = text(value).lower()
     if name in ("", "sync", "gthread"):
         return name

@@ -1,7 +1,7 @@
 """The demo application: what a first ``fastwsgi fastwsgi.demo:app`` shows in a browser.
 
-Rule: standard library only, nothing from other hosts, no state between requests. It stands on the
-user's side of the server and knows it only through PEP 3333, so it runs under any WSGI server.
+Rule: standard library only, nothing from other hosts, no state between requests. It uses the server
+only through PEP 3333, so it runs under any WSGI server.
 
 ==========  =============  ==================================================================
 path        methods        what it shows
@@ -62,7 +62,7 @@ ASSETS = {
 
 
 class Reply(NamedTuple):
-    """What a handler answers: status, media type, blocks of the body, further fields."""
+    """A handler's answer: status, media type, blocks of the body, further fields."""
 
     status: str
     kind: str

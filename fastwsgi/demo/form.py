@@ -1,4 +1,4 @@
-"""Takes a form upload apart (multipart/form-data, RFC 7578), in memory.
+"""Parses a form upload (multipart/form-data, RFC 7578), in memory.
 
 Rule: a wrong upload is a `FormError` with the status to answer, never another exception.
 """
@@ -28,7 +28,7 @@ class FormError(Exception):
 
 
 class Summary(TypedDict):
-    """What is told about a part."""
+    """The description of a part."""
 
     name: str
     filename: str | None
@@ -88,7 +88,7 @@ def read_form(environ: WSGIEnvironment, limit: int) -> list[Part]:
 def read_body(environ: WSGIEnvironment, most: int) -> bytes:
     """The request's body, at most ``most`` bytes of it.
 
-    Never past CONTENT_LENGTH, which PEP 3333 does not promise every server to stop at.
+    It never reads past CONTENT_LENGTH, because PEP 3333 does not require a server to stop there.
     """
     length = environ.get("CONTENT_LENGTH", "")
     content: bytes = environ["wsgi.input"].read(min(most, int(length))) if length else b""

@@ -1,4 +1,4 @@
-"""A request in words: what the page and ``/json`` tell about it.
+"""A description of a request, for the page and ``/json``.
 
 Rule: only what came with the request or belongs to the serving process; never the process's own
 environment variables.
@@ -62,7 +62,7 @@ def fields(environ: WSGIEnvironment) -> dict[str, str]:
 
 
 def target(environ: WSGIEnvironment) -> str:
-    """The request target as it was sent, or put together again where the server does not tell."""
+    """The request target as it was sent, or reassembled if the server does not provide it."""
     for key in ("RAW_URI", "REQUEST_URI"):
         if environ.get(key):
             return text(environ[key])
@@ -79,7 +79,7 @@ def joined(host: str, port: str) -> str:
 
 
 def describe(environ: WSGIEnvironment) -> Description:
-    """Everything that the demo tells about a request."""
+    """Everything that the demo shows about a request."""
     return {
         "method": environ["REQUEST_METHOD"],
         "target": target(environ),

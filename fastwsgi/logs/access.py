@@ -1,7 +1,7 @@
-"""The file of the access log: opened by the master, inherited by the workers, opened anew by USR1.
+"""The file of the access log: opened by the master, inherited by the workers, reopened by USR1.
 
-Its lines are made and written by the compiled core, which knows the descriptor and nothing else: a
-file that is opened anew takes the place of the old one under the same number.
+The compiled core makes and writes its lines and knows only the descriptor. So a reopened file gets
+the number of the old one.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ class AccessFile:
     """The file of the access log of one server, as its settings say.
 
     ``path`` is a file's, or ``-`` for stdout. ``owner`` (user and group id, -1 leaves it) is given
-    a file that is created, so that workers under another account can open it anew. It is closed
-    when nobody, and no worker, has a use for it any more. ``fd``, ``pieces`` and ``json`` are for
+    a file that is created, so that workers under another account can reopen it. It is closed when
+    nobody refers to it any more, the core included. ``fd``, ``pieces`` and ``json`` are for
     the core's AccessLog. Raises ConfigError.
     """
 
@@ -46,7 +46,7 @@ class AccessFile:
         return open_log(self._path, self._owner)
 
     def reopen(self) -> None:
-        """Open the file anew, after it was moved away; raise OSError and go on with the old."""
+        """Reopen the file after it was moved away; raise OSError and keep the old one."""
         if self._path is None:
             return
         fd = self._open()

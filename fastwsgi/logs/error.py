@@ -1,7 +1,7 @@
 """The error log: what the server, its workers and the application's wsgi.errors write.
 
-One record, one write, so that lines of several processes on one file stay whole. The log is opened
-once by the master, inherited by the workers, and opened anew on request after a rotation.
+One record is one write, so that lines of several processes in one file stay whole. The master opens
+the log once, the workers inherit it, and it is reopened on request after a rotation.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class ErrorLog:
 
     ``target`` is a path, ``-`` for stderr, or an open text file. ``level`` is the least severity
     written. ``owner`` (user and group id, -1 leaves it) is given a file that is created, so that
-    workers under another account can open it anew. Calling the log is the form the compiled core
+    workers under another account can reopen it. Calling the log is the form the compiled core
     uses: ``log(level, message, exception)`` with the exception for a traceback, or None.
     """
 
@@ -67,7 +67,7 @@ class ErrorLog:
         self._logger.info(message, *values)
 
     def warning(self, message: str, *values: object) -> None:
-        """Write what an operator should look at some time."""
+        """Write what an operator should look at."""
         self._logger.warning(message, *values)
 
     def error(self, message: str, *values: object, exc: BaseException | None = None) -> None:
@@ -94,7 +94,7 @@ class ErrorLog:
         self._logger.setLevel(level.upper())
 
     def reopen(self) -> None:
-        """Open the file anew, after it was moved away; raise OSError and go on with the old."""
+        """Reopen the file after it was moved away; raise OSError and keep the old one."""
         if not self._path:
             return
         file = _File(open_log(self._path, self._owner))
@@ -130,7 +130,7 @@ class _File:
         return self._fd
 
     def flush(self) -> None:
-        """Do nothing: all is written."""
+        """Do nothing: everything is written."""
 
     def close(self) -> None:
         """Close the file."""
@@ -148,7 +148,7 @@ class _Handler(logging.Handler):
         self.put(self.format(record) + "\n")
 
     def put(self, text: str) -> None:
-        """Write and flush; a log that cannot be written must not take the service down."""
+        """Write and flush; a log that cannot be written must not stop the service."""
         file = self.file or sys.stderr
         if file is None:
             return
@@ -163,7 +163,7 @@ class _Handler(logging.Handler):
 class ErrorStream(io.TextIOBase):
     """``wsgi.errors`` (PEP 3333): a text stream into the error log.
 
-    Whole lines are written at once, as they are; an unfinished line waits, per thread, for its end
+    Whole lines are written at once and unchanged. An unfinished line waits, per thread, for its end
     or for ``flush()``. So lines of several threads and workers do not mix.
     """
 
@@ -181,7 +181,7 @@ class ErrorStream(io.TextIOBase):
         return True
 
     def write(self, text: str, /) -> int:
-        """Take text; what ends in a newline is written now. Returns the length of ``text``."""
+        """Write the whole lines of ``text`` now, keep the rest; return the length of ``text``."""
         if not isinstance(text, str):
             raise TypeError(f"wsgi.errors takes str, not {type(text).__name__}")
         me = threading.get_ident()

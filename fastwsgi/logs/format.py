@@ -1,7 +1,6 @@
-"""The format of the access log: a text with gunicorn's atoms, or the word ``json``, taken apart.
+"""Parse the format of the access log: a text with gunicorn's atoms, or the word ``json``.
 
-This happens once, at the start; the compiled core puts each line together from the pieces. It
-imports nothing of ours.
+This happens once, at the start. The compiled core makes each line from the pieces.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ DEFAULT = '%(h)s %(l)s %(u)s %(t)s "%(r)s" %(s)s %(b)s "%(f)s" "%(a)s"'
 """gunicorn's, which is the "combined" format of Apache and nginx."""
 
 ATOMS = {
-    "h": "address of the client", "l": "'-', once the user of identd", "u": "user of basic "
+    "h": "address of the client", "l": "'-' (formerly the user of identd)", "u": "user of basic "
     "authentication", "t": "date of the request, local time", "r": "request line",
     "m": "request method", "U": "path without query", "q": "query", "H": "protocol",
     "s": "status", "st": "reason phrase of the status", "B": "bytes of the response body",
@@ -25,8 +24,8 @@ ATOMS = {
 }
 """What a format may hold as ``%(NAME)s``, besides ``%({NAME}i)s`` and its like for fields."""
 
-FIELDS = {"i": "field NAME of the request", "o": "field NAME of the response, as the application "
-          "has set it", "e": "variable NAME of the environ"}
+FIELDS = {"i": "field NAME of the request", "o": "field NAME of the response, as set by the "
+          "application", "e": "variable NAME of the environ"}
 """What a format may hold as ``%({NAME}X)s``."""
 
 NUMBERS = frozenset("TDMB")
@@ -42,7 +41,7 @@ _PLACE = re.compile(r"%(?:\(([^()]*)\)(.?)|%|)", re.DOTALL)
 
 
 class Format(NamedTuple):
-    """A format taken apart: ``pieces`` are (kind, text), kinds as access_log.pxi knows them."""
+    """A parsed format: ``pieces`` are (kind, text), kinds as access_log.pxi knows them."""
 
     pieces: list[tuple[str, str]]
     json: bool
@@ -50,7 +49,7 @@ class Format(NamedTuple):
 
 @lru_cache(maxsize=4)
 def parse(text: str) -> Format:
-    """Take a format apart; raise ValueError whose text completes "access_log_format must be"."""
+    """Parse a format; raise ValueError whose text completes "access_log_format must be"."""
     if text == "json":
         return Format(_merged(_json_pieces()), True)
     if "\n" in text or "\r" in text or "\0" in text:
@@ -93,7 +92,7 @@ def _piece(found: re.Match[str]) -> tuple[str, str]:
 
 
 def _merged(pieces: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Join texts that stand side by side, and leave out empty ones."""
+    """Join adjacent texts and drop empty ones."""
     merged: list[tuple[str, str]] = []
     for kind, text in pieces:
         if kind == "text" and merged and merged[-1][0] == "text":

@@ -1,8 +1,8 @@
-"""What of a request or response the error log keeps to itself.
+"""Mask what the error log must not show of a request or response.
 
-The rule: a log is read by more people than the secrets in it are for. The value of a field,
-variable or parameter whose name says that it is a secret is told by its length, and of a value that
-is wrong only the place of the fault. This room imports nothing of ours.
+More people read a log than may know its secrets. Of a field, variable or parameter whose name
+suggests a secret, the log shows the length of the value. Of a wrong value it shows only the
+position of the fault.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _userinfo = re.compile(r"//([^/?#@\s]*)@").sub
 
 
 class Masked:
-    """Stands in a text for a value of the type named ``kind``."""
+    """Replaces a value of the type named ``kind`` in a text."""
 
     def __init__(self, value: object, text: str = "") -> None:
         self.kind = type(value).__name__
@@ -29,10 +29,10 @@ class Masked:
 
 
 def is_secret(name: object) -> bool:
-    """Whether what goes by this name is not for a log.
+    """Whether a value with this name must not be logged.
 
     ``name`` is that of a header field in any form (Set-Cookie, HTTP_COOKIE), of a variable or of a
-    parameter. What is no name may hide anything.
+    parameter. A text that is not a name may contain anything.
     """
     if isinstance(name, (bytes, bytearray)):
         name = name.decode("latin-1")
@@ -52,10 +52,10 @@ def length(value: object) -> str:
 
 
 def value_of(name: object, value: object) -> object:
-    """Return what a log may have of the value of ``name``, for its repr().
+    """Return what a log may show of the value of ``name``, for its repr().
 
-    Beyond the first character that is not visible ASCII nothing is told: what has got into a value
-    may be another field.
+    Nothing is shown beyond the first character that is not visible ASCII, because what has got into
+    a value may be another field.
     """
     found = _plain(value) if isinstance(value, str) else None
     at = found.end() if found is not None and isinstance(value, str) else -1
@@ -66,7 +66,7 @@ def value_of(name: object, value: object) -> object:
 
 
 def name_of(name: object) -> object:
-    """Return what a log may have of a name: as far as it can be one, with the place of a fault."""
+    """Return what a log may show of a name: its valid part, with the position of the fault."""
     text = name.decode("latin-1") if isinstance(name, (bytes, bytearray)) else name
     if not isinstance(text, str):
         return Masked(name)
@@ -80,8 +80,8 @@ def name_of(name: object) -> object:
 def mask_secrets(text: str) -> str:
     """Return a request line, target or URL with its user information and secret parameters masked.
 
-    A name with an escape in it counts as one of a secret, and so does a value that has parameters
-    of its own with such a name.
+    A name with an escape counts as a secret's name, and so does a value that contains parameters
+    with such a name.
     """
     if "?" in text:
         text = _parameter(_mask_parameter, text)

@@ -1,7 +1,7 @@
-"""The fork server (--preload): imports the application once and forks workers from what it holds.
+"""The fork server (--preload): imports the application once and forks workers.
 
-It stands between master and workers, so that the master stays free of the application: a reload
-starts a new fork server, which imports anew, and ends the old one with its last worker. The master
+It runs between master and workers, so that the master never imports the application. A reload
+starts a new fork server, which imports again, and ends the old one with its last worker. The master
 asks for workers through a socket pair, one line of JSON each with the worker's pipe attached; the
 answers and the ends of workers come back as lines ``forked PID``, ``failed ERRNO`` and
 ``ended PID CODE``.
@@ -69,7 +69,7 @@ class ForkServer(Child):
             socket.send_fds(self.link, [asked], [to_master, board])
             while not (said := self._lines(self.link.recv(65536))):
                 pass
-        except TimeoutError:  # whatever it says later would be taken for another answer
+        except TimeoutError:  # a later answer would be taken for another one's
             self.send_signal(signal.SIGKILL)
             self.link.close()
             raise
@@ -81,7 +81,7 @@ class ForkServer(Child):
     def receive_ends(self) -> None:
         """Take note of the ends of workers that it reports."""
         self.link.setblocking(False)
-        with contextlib.suppress(OSError):  # nothing there, or its end, which SIGCHLD tells too
+        with contextlib.suppress(OSError):  # nothing there, or its end, which SIGCHLD reports too
             self._lines(self.link.recv(65536))
 
     def _lines(self, block: bytes) -> list[tuple[str, int]]:
@@ -107,7 +107,7 @@ class ForkServer(Child):
         self.close_all()
 
     def close_all(self) -> None:
-        """Close all that leads to it, which ends it."""
+        """Close everything that leads to it, which ends it."""
         self.close()
         self.link.close()
 
@@ -124,7 +124,7 @@ class ForkedWorker(Child):
         code = self.server.ends.pop(self.pid, None)
         if code is not None or not self.server.gone:
             return code
-        code = super().poll()  # as process 1, the master has got the orphan
+        code = super().poll()  # the master, as process 1, has inherited the orphan
         if code != UNKNOWN:
             return code
         try:
@@ -170,8 +170,8 @@ class _ForkServerProcess:
             names = sorted({thread.name for thread in threading.enumerate()} - {"MainThread"})
             log.warning("the application started threads while it was imported, which workers "
                         "forked from it do not have: %s", ", ".join(names))
-        # what the import made lives as long as the process: no collection looks at it again, so
-        # the pages stay shared with the workers
+        # what the import made lives as long as the process: garbage collection skips it from now
+        # on, so the pages stay shared with the workers
         gc.collect()
         gc.freeze()
         self._serve()
@@ -211,7 +211,7 @@ class _ForkServerProcess:
 
         asked = json.loads(text)
         try:
-            if len(fds) != 2:  # the kernel leaves out what there is no room for
+            if len(fds) != 2:  # the kernel drops descriptors that do not fit
                 raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
             self._answer("forked", self._fork(asked, *fds))
         except OSError as error:

@@ -60,7 +60,7 @@ class Progress:
 
 
 def has_starving_requests(state: State) -> bool:
-    """Return whether complete requests wait though a thread is in no call."""
+    """Return whether complete requests wait although a thread is free."""
     return state.counters["waiting"] > 0 and len(state.calls) < state.threads
 
 
@@ -70,7 +70,7 @@ def taken(state: State) -> int:
 
 
 class HangDetector:
-    """Looks at the workers of a master now and then."""
+    """Checks the workers of a master periodically."""
 
     def __init__(self, log: ErrorLog) -> None:
         self._log = log
@@ -120,14 +120,14 @@ def _late_request(state: State, timeout: float) -> str:
     if call is None or (age := now() - call.since) <= timeout + grace(timeout) + MARGIN:
         return ""
     return (f"{call.request} has been in its application for {age:.1f} s (timeout {timeout:g}) and "
-            "nothing else gets through, as when C code keeps the interpreter lock")
+            "no other request is served, as when C code holds the interpreter lock")
 
 
 def _no_progress(state: State, progress: Progress, timeout: float) -> str:
     """Say what has made no progress for too long."""
     limit = max(timeout, SHORTEST) + MARGIN
     if progress.silent > limit:
-        return (f"nobody has run its loop for {progress.silent:.1f} s (timeout {timeout:g}), so it "
+        return (f"its loop has not run for {progress.silent:.1f} s (timeout {timeout:g}), so it "
                 "neither accepts nor answers")
     if progress.untaken > limit:
         waiting, free = state.counters["waiting"], state.threads - len(state.calls)

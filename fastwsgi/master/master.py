@@ -1,9 +1,9 @@
-"""The master: opens the sockets, forks the workers, and sees to it that they are there.
+"""The master: forks the workers and replaces those that end.
 
-Its rule: signal handlers only enqueue (the kernel's signal number goes through the wake-up pipe),
-and ``_reconcile`` compares what is wanted with what there is. So a start, a respawn, TTIN, TTOU, a
-rolling reload and a stop are one piece of code that is told different wishes. The master never
-imports the application; with --preload a fork server does, and forks the workers in its place.
+The rule: signal handlers only enqueue (the signal's number goes through the wake-up pipe), and
+``_reconcile`` compares what is wanted with what there is. So a start, a respawn, TTIN, TTOU, a
+rolling reload and a stop are one piece of code with different wishes. The master never imports the
+application. With --preload a fork server does, and forks the workers in its place.
 """
 
 from __future__ import annotations
@@ -90,10 +90,10 @@ class Master:
         self._stopping = False
         self._announced = False
         self._has_served = False
-        self._failed = False  # the start, so there is no service whose end could be told
+        self._failed = False  # the start has failed, so no end of service is logged
         self._failures_logged: set[str] = set()  # failed starts that are in the log already
         self._failed_starts = 0  # workers in a row that died before they were ready
-        self._early_deaths = 0  # early deaths of any kind in a row: what the back-off grows with
+        self._early_deaths = 0  # early deaths of any kind in a row: the back-off grows with them
         self._next_spawn = 0.0
 
     def run(self) -> int:
@@ -201,7 +201,7 @@ class Master:
     # -- wishes ------------------------------------------------------------------------------
 
     def _want(self, count: int) -> None:
-        """Wish for another number of workers."""
+        """Change the wanted number of workers."""
         before, self._wanted, self._view.num_workers = self._wanted, count, count
         self._announced = False
         if count != before:
@@ -210,7 +210,7 @@ class Master:
     def _pause(self) -> None:
         """Stop the workers and stay, for an upgrade that may be taken back; HUP begins again."""
         if not self._config.daemon:
-            self._log.debug("SIGWINCH: not a daemon, so a terminal has changed its size")
+            self._log.debug("SIGWINCH ignored: not a daemon, so the terminal was resized")
             return
         self._log.info("SIGWINCH: stopping the workers; HUP starts them again")
         self._want(0)
@@ -234,7 +234,7 @@ class Master:
     def _stop_child(self, child: Child, *, graceful: bool) -> None:
         """Ask a child to stop and set the time at which it is killed."""
         if not child.stopping:
-            self._log.debug("%s %d is to leave", child.role, child.pid)
+            self._log.debug("%s %d is stopping", child.role, child.pid)
         if graceful:
             grace = self._config.graceful_timeout + KILL_MARGIN
             self._workers.stop(child, grace, signal.SIGTERM)
@@ -244,8 +244,8 @@ class Master:
     def _reload(self, *, at_once: bool = False) -> None:
         """Begin a rolling reload: a new generation, with the settings as they are now.
 
-        ``at_once`` the old workers leave without waiting for new ones, for the sake of a developer
-        who wants to see the new code or its error, and nothing else.
+        With ``at_once`` the old workers stop without waiting for new ones, for a developer who
+        wants to see only the new code or its error.
         """
         if self._stopping:
             return
@@ -281,7 +281,7 @@ class Master:
                 self._stop_child(child, graceful=child.ready_at is not None)
 
     def _reconcile(self) -> None:
-        """Bring the workers there are closer to those that are wanted."""
+        """Bring the workers that exist closer to those that are wanted."""
         workers = self._workers
         workers.stop_unused_fork_servers(
             self._generation if self._config.preload_app and not self._stopping else None)
@@ -289,7 +289,7 @@ class Master:
                             paused=self._stopping or not self._wanted)
         self._hang_detector.check(workers.by_pid.values(), self._config.timeout)
         for child in workers.kill_late():
-            # a start that has failed is told once, by its reason
+            # a start that has failed is logged once, with its reason
             self._log.log(logging.DEBUG if self._failed else logging.WARNING,
                           "%s %d did not stop in time; killed", child.role, child.pid)
         if self._stopping:
@@ -298,7 +298,7 @@ class Master:
         old = [child for child in staying if child.replace_wanted or self._is_old(child)]
         new = [child for child in staying if child not in old]
         ready = [child for child in new if child.ready_at is not None]
-        # an old worker goes when a new one stands in for it, and never before
+        # an old worker stops when a new one has replaced it, and never before
         for child in old[: max(0, len(ready) + len(old) - self._wanted)]:
             self._stop_child(child, graceful=True)
         for child in new[self._wanted :]:
@@ -316,7 +316,7 @@ class Master:
         return child.generation != self._generation
 
     def _announce(self, ready: list[Child], reloading: bool) -> None:
-        """Say once that all wanted workers serve."""
+        """Log once that all wanted workers serve."""
         if self._announced or reloading or len(ready) < self._wanted:
             return
         self._announced = True
@@ -333,7 +333,7 @@ class Master:
                     self._config_since)
 
     def _spawn(self) -> bool:
-        """Start one worker; False when that cannot be now: it is tried again by ``_reconcile``."""
+        """Start one worker; False if that fails now, and ``_reconcile`` will try again."""
         try:
             return self._workers.spawn(self._spec(), self._generation)
         except OSError as error:
@@ -349,12 +349,12 @@ class Master:
             self._on_death(child, code)
 
     def _on_death(self, child: Child, code: int) -> None:
-        """Judge a death: expected, an accident, or a start that failed."""
+        """Decide what an end means: expected, an accident, or a start that failed."""
         how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
         if code == UNKNOWN:
             how = "exit code unknown"
         if child.stopping or self._stopping:
-            self._log.debug("%s %d left (%s)", child.role, child.pid, how)
+            self._log.debug("%s %d exited (%s)", child.role, child.pid, how)
             return
         if child.ready_at is not None:
             self._log.error("%s %d ended unexpectedly (%s); replacing it", child.role, child.pid,
@@ -366,7 +366,7 @@ class Master:
             return
         serving = [other for other in self._workers.by_pid.values()
                    if other.ready_at is not None and not other.stopping]
-        # while nobody serves, one failure is not told once more for each worker
+        # while nobody serves, one failure is not logged again for each worker
         is_new = bool(serving) if child.reason else bool(serving) or self._is_new_failure(how)
         self._log.log(logging.ERROR if is_new and not child.reason_logged else logging.DEBUG,
                       "%s %d ended before it was ready (%s)", child.role, child.pid, how)
@@ -380,20 +380,20 @@ class Master:
         unloadable = code == NOT_LOADED and not self._has_served
         if unloadable or self._failed_starts >= FAILURES_ALLOWED:
             self.exit_code = NOT_LOADED if code == NOT_LOADED else NOT_BOOTED
-            if not unloadable:  # else its reason says all
+            if not unloadable:  # otherwise its reason is enough
                 self._log.error("giving up: %d %ss in a row did not start", self._failed_starts,
                                 child.role)
             self._failed = not self._has_served
             self._stop(graceful=False)
 
     def _on_reason(self, child: Child) -> None:
-        """Log why a child cannot start: once, when many say the same."""
+        """Log why a child cannot start; once, when many have the same reason."""
         child.reason_logged = self._is_new_failure(child.reason) and not self._stopping
         if child.reason_logged:
             self._log.error("%s", child.reason)
 
     def _is_new_failure(self, failure: str) -> bool:
-        """Whether a failure has not been told since a worker was ready, but for its numbers."""
+        """Whether a failure, numbers aside, has not been logged since a worker was last ready."""
         kind = re.sub(r"0x[0-9A-Fa-f]+|\d+", "0", failure)
         if kind in self._failures_logged:
             return False
@@ -401,9 +401,9 @@ class Master:
         return True
 
     def _abandon_reload(self) -> None:
-        """Keep the old workers: they serve, and the new one has shown that it cannot."""
+        """Keep the old workers, because the new one cannot serve."""
         self._log.error("reload abandoned: the new worker did not get ready; the old ones stay")
-        self._notifier.ready("the last reload was abandoned; the workers of before serve")
+        self._notifier.ready("the last reload was abandoned; the old workers serve")
         if all(map(self._is_old, self._workers.by_pid.values())):
             if self._config.workers != self._before_reload.workers:
                 self._want(self._before_reload.workers)
@@ -415,7 +415,7 @@ class Master:
         self._announced = True
 
     def _back_off(self) -> None:
-        """Put the next start off, longer each time; the first time there is no reason to wait."""
+        """Delay the next start, longer each time; the first time there is no delay."""
         self._early_deaths += 1
         pause = 0.0 if self._early_deaths == 1 else min(
             LONGEST_PAUSE, 0.1 * 2.0 ** min(self._early_deaths, 16))

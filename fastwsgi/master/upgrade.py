@@ -1,9 +1,9 @@
 """A new master on the same sockets (USR2): what the old one passes on and how the two agree.
 
-The old master starts the command it was started with anew, with its listening descriptors and one
-end of a socket pair, the link. Through the link the new one tells that it is ready or why it is
-not; its closing tells either of them that the other has ended. Both serve until one is told to
-stop: TERM to the old one finishes the upgrade, TERM to the new one takes it back.
+The old master runs its own command again, with its listening descriptors and one end of a socket
+pair, the link. Through the link the new one reports that it is ready, or why it is not. When the
+link closes, the other one has ended. Both serve until one is asked to stop: TERM to the old one
+finishes the upgrade, TERM to the new one takes it back.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ BESIDE = ".2"
 
 
 class Start(NamedTuple):
-    """How this process was started, so that it can be done once more."""
+    """How this process was started, so that it can be started again."""
 
     command: list[str]
     directory: str
@@ -37,11 +37,11 @@ class Start(NamedTuple):
 
     @classmethod
     def of_this_process(cls) -> Start:
-        """Take it down; to be called before directory and environment are changed."""
+        """Record it; to be called before directory and environment are changed."""
         directory = Path.cwd()
         environ = dict(os.environ)
         with contextlib.suppress(KeyError, OSError):
-            # by the name the shell knew it: a link that leads to another release by now
+            # by the shell's name for it: it may be a link to another release by now
             if directory.samefile(environ["PWD"]):
                 directory = Path(environ["PWD"])
         return cls([sys.executable, *sys.orig_argv[1:]], str(directory), environ)
@@ -56,7 +56,7 @@ class Predecessor(NamedTuple):
 
     @classmethod
     def take(cls) -> Predecessor | None:
-        """Return it if this process is a new master of an upgrade. Asked once, it is forgotten."""
+        """Return it if this process is the new master of an upgrade; later calls return None."""
         text = os.environ.pop(VARIABLE, "")
         if not text:
             return None
@@ -148,13 +148,14 @@ class Upgrade:
         return found
 
     def begin(self, pre_exec: Callable[[], None] = lambda: None) -> None:
-        """Start a new master, unless one upgrade is under way already. Failures are logged."""
+        """Start a new master, unless an upgrade is already under way. Failures are logged."""
         if self.predecessor is not None:
             self._log.error("no upgrade: the old master (pid %d) has not ended yet",
                             self.predecessor.pid)
             return
         if self.successor is not None:
-            self._log.error("no upgrade: a new master (pid %d) runs already", self.successor.pid)
+            self._log.error("no upgrade: a new master (pid %d) is already running",
+                            self.successor.pid)
             return
         try:
             pre_exec()
@@ -170,7 +171,7 @@ class Upgrade:
             return
         text = successor.receive()
         if not text:
-            successor.link.close()  # its end is told by SIGCHLD
+            successor.link.close()  # SIGCHLD reports its end
         elif successor.received == "ready":
             self._log.info("the new master (pid %d) is ready; TERM to this one (pid %d) finishes "
                            "the upgrade", successor.pid, os.getpid())
@@ -191,7 +192,7 @@ class Upgrade:
                        predecessor.pid)
 
     def reap(self) -> None:
-        """Take note of the end of the new master."""
+        """Note the end of the new master."""
         successor = self.successor
         if successor is None or (code := successor.poll()) is None:
             return
@@ -201,21 +202,21 @@ class Upgrade:
         self.successor = None
         how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
         if successor.received.startswith("ready"):
-            self._log.warning("the new master (pid %d) has ended (%s); this one goes on",
+            self._log.warning("the new master (pid %d) has ended (%s); this one continues",
                               successor.pid, how)
         else:
             reason = f": {successor.received}" if successor.received else ""
             self._log.error("upgrade failed: the new master (pid %d) ended before it was ready "
-                            "(%s)%s; this one goes on", successor.pid, how, reason)
+                            "(%s)%s; this one continues", successor.pid, how, reason)
 
     def ready(self) -> None:
-        """Tell the old master that the workers of this one serve."""
+        """Report to the old master that the workers of this one serve."""
         if self.predecessor is not None:
             self.predecessor.send("ready")
 
 
 def refuse(reason: object) -> None:
-    """Tell the old master, if there is one, why this process does not become a new one."""
+    """Report to the old master, if there is one, why this process cannot replace it."""
     predecessor = Predecessor.take()
     if predecessor is not None:
         predecessor.send(str(reason))

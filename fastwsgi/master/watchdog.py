@@ -1,8 +1,8 @@
-"""Whether the service lives, for systemd's watchdog: told only while workers show that they do.
+"""Feed systemd's watchdog while the service is alive.
 
-The scoreboard tells: a worker lives that writes there (it does so without the interpreter lock) and
-has a thread whose request is not over its time. One such worker is a service that lives; others are
-the matter of their timeouts, not of a restart of everything.
+A worker is alive when it writes to the scoreboard (which it does without the interpreter lock) and
+has a thread whose request is within its time. The service is alive while one worker is. Timeouts
+deal with the others, without a restart of everything.
 """
 
 from __future__ import annotations
@@ -52,8 +52,8 @@ class Watchdog:
             self._silent = False
         elif not self._silent:
             self._silent = True
-            self._log.error("no worker has shown a sign of life for %.3g s; the watchdog is not "
-                            "fed any more", self._limit / 2)
+            self._log.error("no worker has shown a sign of life for %.3g s; the watchdog is no "
+                            "longer fed", self._limit / 2)
 
     def _alive(self, workers: Sequence[Child], moment: float, timeout: float) -> bool:
         assert self._limit is not None

@@ -93,7 +93,7 @@ class Workers:
         return min(sorted(os.sched_getaffinity(0)), key=lambda cpu: used[cpu])
 
     def _close_inherited(self, *fds: int) -> None:
-        """In a child: close what is the master's."""
+        """In a child: close what belongs to the master."""
         for fd in (*fds, *self._private_fds()):
             os.close(fd)
         for sibling in self.children():
@@ -159,7 +159,7 @@ class Workers:
         child.send_signal(number)
 
     def kill_late(self) -> list[Child]:
-        """Kill those whose time is up, and return them."""
+        """Kill children whose time is up, and return them."""
         now = time.monotonic()
         late = [child for child in self.children()
                    if child.kill_at is not None and now >= child.kill_at]
@@ -173,7 +173,7 @@ class Workers:
         used = {child.server for child in self.by_pid.values() if isinstance(child, ForkedWorker)}
         for server in self.fork_servers:
             if not server.stopping and server not in used and server.generation != current:
-                self.stop(server, QUICK_GRACE, signal.SIGTERM)  # heeded while it imports
+                self.stop(server, QUICK_GRACE, signal.SIGTERM)  # obeyed even while it imports
                 server.close_all()
 
     def take_back(self, generation: int) -> None:

@@ -1,9 +1,9 @@
-"""The checker of ``strict_wsgi``: it stands around the application and reports what it does wrong.
+"""The checker of ``strict_wsgi``: it wraps the application and reports what it does wrong.
 
-The rule: a list stays that list, a file wrapper that wrapper, and what is an error without the
-checker is the same error with it, so the response does not depend on the setting. Any other
-iterable is looked at block by block. The texts are in rules.py, how they are told is in
-report.py, and exchange.py follows the calls of one request.
+The rule: a list stays that list, a file wrapper stays that wrapper, and an error without the
+checker is the same error with it. So the response does not depend on the setting. Any other
+iterable is checked block by block. rules.py has the texts, report.py writes them, and exchange.py
+follows the calls of one request.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ PLAIN_FILES = (io.FileIO, io.BufferedReader, io.BufferedRandom)
 
 
 def check(application: Callable[..., Any], log: Log | None = None) -> Checker:
-    """Wrap a WSGI application; misuse of PEP 3333 goes to ``log``, once for each source line.
+    """Wrap a WSGI application; misuse of PEP 3333 goes to ``log``, once per source line.
 
-    The setting ``strict_wsgi`` does this to the whole application. Done to the application beneath
-    a middleware, it also tells what the middleware does wrong as that application's server. ``log``
+    The setting ``strict_wsgi`` wraps the whole application. Around the application beneath a
+    middleware, it also reports what the middleware does wrong as that application's server. ``log``
     is called with a level of :mod:`logging`, a text and None; without it the logger
     ``fastwsgi.strict`` is used.
     """
@@ -78,7 +78,7 @@ class Checker:
         return _judged(result, environ, exchange)
 
     def _enter(self, environ: Any, exchange: Exchange) -> None:
-        """Take what the reports say of the request, and put faces before streams and files."""
+        """Note the request for the reports, and put faces in front of streams and files."""
         exchange.method = environ.get("REQUEST_METHOD", "")
         exchange.target = environ.get("RAW_URI") or environ.get("PATH_INFO", "")
         stream = environ.get("wsgi.input")
@@ -103,7 +103,7 @@ class Checker:
 
 
 def _judged(result: Any, environ: Any, exchange: Exchange) -> Any:
-    """Judge what the application returned; return what the server is to have in its place."""
+    """Check what the application returned; return what the server gets in its place."""
     if exchange.trapped is not None:
         exchange.untrapped(exchange.nowhere)
     kind = type(result)
@@ -127,7 +127,7 @@ def _judged(result: Any, environ: Any, exchange: Exchange) -> Any:
 
 
 def _judge_whole(blocks: Any, environ: Any, exchange: Exchange) -> None:
-    """Judge a list or tuple, which stays what it is: the server takes its length."""
+    """Check a list or tuple, which stays what it is: the server takes its length."""
     exchange.judge_environ(environ)
     if not exchange.started:
         exchange.report("start-missing", None, what="returned its body")
@@ -145,7 +145,7 @@ def _judge_whole(blocks: Any, environ: Any, exchange: Exchange) -> None:
 
 
 def _judge_file(size: int, environ: Any, exchange: Exchange) -> None:
-    """Judge a file that the server sends by itself, as much as Content-Length allows."""
+    """Check a file that the server sends by itself, as far as Content-Length allows."""
     exchange.judge_environ(environ)
     if not exchange.started:
         exchange.report("start-missing", None, what="returned a file")
@@ -177,10 +177,10 @@ def _size_of_plain_file(file: Any) -> int | None:
 
 
 class Body:
-    """The iterable that the application returned, looked at block by block.
+    """The iterable that the application returned, checked block by block.
 
-    It has ``close()`` whatever it wraps; that calls the close() of the object that was returned,
-    not of the iterator which that object may have made.
+    It always has ``close()``, which calls the close() of the returned object, not of the iterator
+    that the object may have made.
     """
 
     __slots__ = (
@@ -275,12 +275,12 @@ class Body:
 
     def __del__(self) -> None:
         if not self._closed and self._close is not None:
-            with contextlib.suppress(Exception):  # at the end of the process all may be gone
+            with contextlib.suppress(Exception):  # at the end of the process everything may be gone
                 self._exchange.report("close-missing", of_callable(self._exchange.application))
 
 
 class SizedBody(Body):
-    """A body whose length, in blocks, the application's iterable tells."""
+    """A body whose iterable has a length, in blocks."""
 
     __slots__ = ()
 

@@ -1,9 +1,9 @@
-"""The environ under ``strict_wsgi``: its contents judged, its streams behind faces that look on.
+"""The environ under ``strict_wsgi``: its values are checked, its streams are behind faces.
 
-The rule for the faces: every call is passed on as it came, so it does what it does without them,
-errors included; what the call says against PEP 3333 is reported first. An attribute that the stream
-has not is missing in the face too, so that ``hasattr`` and ``getattr`` with a default, which are
-questions and no use, get the same answer and no report.
+The rule for the faces: every call is passed on unchanged, so it does what it does without them,
+errors included. What the call does against PEP 3333 is reported first. An attribute that the stream
+lacks is missing in the face too, so that ``hasattr`` and ``getattr`` with a default, which only
+ask, get the same answer and no report.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class _Described(Protocol):
 
 
 def judge_environ(environ: Any, report: _Described) -> None:
-    """Look at what an application has made of its environ, a dict that it may change."""
+    """Check what an application has made of its environ, a dict that it may change."""
     if not environ.keys() >= NEEDED:
         for key in (*REQUIRED, *OF_WSGI):
             if key not in environ:
@@ -52,7 +52,7 @@ def judge_environ(environ: Any, report: _Described) -> None:
     for key in REQUIRED:
         if environ.get(key) == "":
             report("environ-missing", key=key)
-    # most values are ASCII text, whatever their keys are: there is nothing to say about these
+    # most values are ASCII text, which is right for any key
     odd = [(key, value) for key, value in environ.items()
            if type(value) is not str or not value.isascii()]
     for key, value in odd:
@@ -97,13 +97,13 @@ def _judge_paths(environ: Any, report: _Described) -> None:
 
 
 def _use_of(name: str, frame: FrameType | None) -> bool:
-    """Whether the frame uses the attribute, as ``x.name``: no mere question for it."""
+    """Whether the frame uses the attribute, as ``x.name``, instead of asking for it."""
     if frame is None or frame.f_lasti < 0 or name.startswith("__"):
         return False
     code = frame.f_code
     if (name != "close" and code.co_filename.startswith(_STDLIB)
             and "-packages" not in code.co_filename):
-        return False  # print() and traceback look for more than PEP 3333 names
+        return False  # print() and traceback ask for more than PEP 3333 names
     return code.co_code[frame.f_lasti] in _ACCESS
 
 

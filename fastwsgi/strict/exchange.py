@@ -1,10 +1,10 @@
-"""What one request remembers of itself under ``strict_wsgi``: its calls, its head, its bytes.
+"""The state of one request under ``strict_wsgi``: its calls, its head, its bytes.
 
-The rule: look, report, and pass on what came. Every call of ``start_response`` and ``write``
-reaches the server as it was made, and what the server raises is raised.
+The rule: check, report, and pass on. Every call of ``start_response`` and ``write`` reaches the
+server unchanged, and what the server raises is raised.
 
-An exchange holds no environ, and an environ no response: there are no reference cycles, and what
-the application holds is released when it would be without the checker.
+An exchange refers to no environ, and an environ to no response. So there are no reference cycles,
+and the application's objects are released when they would be without the checker.
 """
 
 from __future__ import annotations
@@ -64,20 +64,20 @@ class Exchange:
         self._write: Any = None             # the server's, once start_response has returned it
 
     def report(self, rule: str, place: Place | None, **facts: object) -> None:
-        """Report a misuse at ``place``, or where nothing better is known.
+        """Report a misuse at ``place``, or at the best line known.
 
-        Not in a child that the application has forked: that ends, and answers nothing.
+        In a child that the application has forked nothing is reported: it ends without an answer.
         """
         if os.getpid() != self.pid:
             return
         self.reports.add(rule, place or self.nearest(), (self.method, self.target), facts)
 
     def report_call(self, rule: str, **facts: object) -> None:
-        """Report a misuse by the line that calls into the checker right now."""
+        """Report a misuse with the line that calls into the checker now."""
         self.report(rule, caller(), **facts)
 
     def nearest(self) -> Place:
-        """Return the best line for what has no frame: where the response was begun, or defined."""
+        """Return the best line for a fault without a frame: where the response began."""
         if self.began is not None:
             return of_spot("start_response called at", self.began)
         return of_callable(self.application)
@@ -85,7 +85,7 @@ class Exchange:
     # -- start_response and write --------------------------------------------------------------
 
     def start_response(self, *args: Any, **kwargs: Any) -> Any:
-        """Judge the call, then pass it on as it is."""
+        """Check the call, then pass it on unchanged."""
         began = spot()
         try:
             excused = self._judge_call(args, kwargs)
@@ -117,7 +117,7 @@ class Exchange:
             args, kwargs = (), {}  # no cycle through exc_info's traceback and this frame
 
     def _judge_call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-        """Look at all but status and headers; returns whether the call comes with exc_info."""
+        """Check all but status and headers; return whether the call has exc_info."""
         if kwargs or not 2 <= len(args) <= 3:
             self.report_call("start-arguments", given=arguments(args, kwargs))
         if self.phase == ENDED:
@@ -133,7 +133,7 @@ class Exchange:
         return True
 
     def write(self, *args: Any, **kwargs: Any) -> Any:
-        """Judge the call, then pass it on as it is."""
+        """Check the call, then pass it on unchanged."""
         data = args[0] if args else None
         if kwargs or len(args) != 1:
             self.report_call("write-arguments", given=arguments(args, kwargs))
@@ -151,7 +151,7 @@ class Exchange:
     # -- the body ------------------------------------------------------------------------------
 
     def count(self, size: int, where: Callable[[], Place | None]) -> None:
-        """Take note of bytes of the body, more than none; ``where`` they are from."""
+        """Note one or more bytes of the body, which come from ``where``."""
         self.open(where)
         head = self.head
         if head is None:
@@ -168,7 +168,7 @@ class Exchange:
             self.report("body-long", where(), length=head.length)
 
     def open(self, where: Callable[[], Place | None]) -> None:
-        """Take note that the head goes out."""
+        """Note that the head is sent."""
         if self.opened:
             return
         self.opened = True
@@ -180,7 +180,7 @@ class Exchange:
         self.headers = None
 
     def finish(self, where: Callable[[], Place | None]) -> None:
-        """Take note that the application has said all of its body."""
+        """Note that the body is complete."""
         self.open(where)
         head = self.head
         if (head is not None and head.length is not None and self.sent < head.length
@@ -188,7 +188,7 @@ class Exchange:
             self.report("body-short", where(), sent=self.sent, length=head.length)
 
     def untrapped(self, where: Callable[[], Place | None]) -> None:
-        """Report that the application went on after start_response raised exc_info's exception."""
+        """Report that the application continued after start_response raised."""
         place, self.trapped = self.trapped, None
         self.report("exc-info-trapped", place or where())
 
@@ -196,7 +196,7 @@ class Exchange:
         """Stand for "no better place than the nearest"."""
 
     def judge_environ(self, environ: Any) -> None:
-        """Look at what has become of environ, when it is the application's no more."""
+        """Check the environ when the application is done with it."""
         with contextlib.suppress(Exception):  # keys and values may be anything
             judge_environ(environ, self._report_environ)
 

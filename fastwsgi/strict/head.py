@@ -1,7 +1,7 @@
-"""Status and header fields as the application gives them, judged by PEP 3333 and RFC 9110.
+"""Check status and header fields by PEP 3333 and RFC 9110.
 
-The rule: nothing here changes anything or raises; what is wrong comes back as names of rules with
-their facts. What was found right once (status lines, header names) is remembered, within bounds.
+The rule: nothing here changes anything or raises. Faults are returned as names of rules with their
+facts. Valid status lines and header names are remembered, up to a limit.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _known_names: dict[str, int] = {}
 
 
 class Head(NamedTuple):
-    """What became known: status code (0 for none), Content-Length, whether there is a type."""
+    """The facts found: status code (0 for none), Content-Length, whether there is a type."""
 
     code: int
     length: int | None
@@ -62,7 +62,7 @@ class Head(NamedTuple):
 
 
 def judge(status: object, headers: object) -> Head:
-    """Look at the first two arguments of ``start_response``."""
+    """Check the first two arguments of ``start_response``."""
     faults: list[Fault] = []
     code = _known_statuses.get(status) if type(status) is str else None
     if code is None:
@@ -104,7 +104,7 @@ def judge(status: object, headers: object) -> Head:
     if types > 1:
         faults.append(("content-type-repeated", {}))
     if code in (204, 304):
-        if lengths and (code == 204 or not length):  # one that is not 0 is likely to be GET's
+        if lengths and (code == 204 or not length):  # a length other than 0 is probably that of GET
             faults.append((f"content-length-{code}", {"found": length}))
         if types:
             faults.append(("content-type-bodiless", {"code": code}))
@@ -161,7 +161,7 @@ def _judge_value(name: object, value: object, faults: list[Fault]) -> None:
 
 
 def _shape(item: object) -> str:
-    """Describe what should be a pair, without what it says."""
+    """Describe what should be a pair, without its values."""
     kind = type(item).__name__
     if not isinstance(item, (list, tuple)):
         return kind

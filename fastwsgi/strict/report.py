@@ -1,10 +1,10 @@
-"""How ``strict_wsgi`` tells: once for each rule and source line, and where that line is.
+"""The reports of ``strict_wsgi``: once per rule and source line, and how that line is found.
 
-The rule: a misuse that has been told costs a look into a dict from then on, so a staging server can
-meet it in every request; its count is told when it reaches 10, 100, ... and at the end. The line of
-a framework stands for many of its users' faults, so a report also counts as new when it is about
-another header or variable. Source lines come from frames while they are there, else from the code
-of generators and callables.
+The rule: a misuse that was reported costs one look-up in a dict from then on, so a staging server
+can meet it in every request. Its count is reported at 10, 100, ... and at the end. A framework's
+line stands for many faults of its users, so a report also counts as new when it is about another
+header or variable. Source lines come from frames if there are any, otherwise from the code of
+generators and callables.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _entrances: set[CodeType] = set()
 
 
 def entrance(function: Any) -> Any:
-    """Mark a function of the checker's that calls the application: no caller is beyond it."""
+    """Mark a function that calls the application: the search for a caller ends there."""
     _entrances.add(function.__code__)
     return function
 
@@ -83,7 +83,7 @@ Spot = tuple[CodeType, int]
 
 
 def spot() -> Spot | None:
-    """Return where the checker is called from right now, at a fraction of ``caller``'s cost."""
+    """Return where the checker is called from now, at a fraction of ``caller``'s cost."""
     frame = calling_frame()
     return None if frame is None else (frame.f_code, frame.f_lasti)
 
@@ -130,7 +130,7 @@ def _of_callable(application: Any) -> Place:
 
 
 def of_object(found: Any) -> Place | None:
-    """Return where the class of a stand-in for a stream is defined, or a function that it holds."""
+    """Return where the class of a stream's replacement is defined, or a function that it holds."""
     with contextlib.suppress(Exception):
         for holder in (type(found), found):
             for name in ("__init__", "read", "readline", "write", "flush"):
@@ -142,10 +142,10 @@ def of_object(found: Any) -> Place | None:
 
 
 def of_assignment(key: str, found: Any) -> Place | None:
-    """Return the line ``environ[key] = ...`` of whoever has put an object of a class there.
+    """Return the line ``environ[key] = ...`` that has put an object of a class there.
 
-    Nothing sees an assignment to a dict, so it is looked for afterwards: in the module of the
-    class, in code that also names the class. Middleware and its stream are mostly of one module.
+    An assignment to a dict cannot be observed, so it is searched afterwards: in the module of the
+    class, in code that also names the class. Middleware and its stream are mostly in one module.
     """
     with contextlib.suppress(Exception):
         kind = type(found)
@@ -177,7 +177,7 @@ def _codes_of(holder: Any, depth: int) -> Iterator[CodeType]:
 
 def _line_of_assignment(key: str, code: CodeType) -> int | None:
     """Return the line of ``x[key] = y`` in a piece of code."""
-    import dis  # wanted for this alone, and once for each stream that is half of one
+    import dis  # only needed here, and once per incomplete stream
 
     line: int | None = None
     before: object = None
@@ -236,22 +236,22 @@ _Key = tuple[str, str, int, str]
 
 
 class Reports:
-    """What one process has told. Safe from threads."""
+    """What one process has reported. Thread-safe."""
 
     def __init__(self, log: Log) -> None:
         self._log = log
         self._counts: dict[_Key, int] = {}
-        self._lock = threading.RLock()  # the collector may end a body, and report it, inside
+        self._lock = threading.RLock()  # garbage collection inside may end a body and report it
         self._untold = 0
 
     def add(
         self, name: str, place: Place, request: tuple[object, object] | None,
         facts: Mapping[str, object],
     ) -> None:
-        """Count a report of the rule ``name``, and write it when it is news.
+        """Count a report of the rule ``name``, and write it if it is new.
 
-        ``request`` is its method and target, where they are known. Never raises: whatever an
-        application's objects do when they are described, its response goes on.
+        ``request`` is its method and target, if known. Never raises: whatever an application's
+        objects do when they are described, its response continues.
         """
         about = facts.get("name", facts.get("key"))
         key = (name, place.file, place.line, about if type(about) is str else "")
@@ -277,7 +277,7 @@ class Reports:
             f"strict WSGI: {text} [{name}; {rule.clause}], {place}{ascii(subject)[1:-1]}")
 
     def summary(self) -> None:
-        """Write how often each was met; for the end of the process."""
+        """Write the counts; for the end of the process."""
         with self._lock:
             counts = sorted(self._counts.items(), key=lambda item: -item[1])
             untold = self._untold
@@ -291,7 +291,7 @@ class Reports:
         self._say(logging.WARNING, f"strict WSGI, in all: {told}")
 
     def _say(self, level: int, message: str) -> None:
-        with contextlib.suppress(Exception):  # a log that fails must not take a request with it
+        with contextlib.suppress(Exception):  # a log that fails must not fail the request
             self._log(level, message, None)
 
 

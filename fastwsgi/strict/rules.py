@@ -1,10 +1,10 @@
 """The one table of what ``strict_wsgi`` reports: name, severity, text, and the clause that decides.
 
-Nothing is said to an application's author but what stands here; docs/strict.md is made from it. A
-rule that the specification words as "must" is an error; what it only advises against, or what HTTP
-wants beyond PEP 3333, is a warning. In a text, ``{x!r}`` is a value of the application's, cut to a
-readable length and masked where it may be a secret, ``{x!t}`` the name of its type; all else are
-words and numbers of the checker's.
+All reports are written here, and docs/strict.md is made from the table. A rule that the
+specification words as "must" is an error. What it only advises against, or what HTTP requires
+beyond PEP 3333, is a warning. In a text, ``{x!r}`` is a value of the application's, cut to a
+readable length and masked if it may be a secret, and ``{x!t}`` is the name of its type. Everything
+else is the checker's own.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _TABLE = (
     Rule("application-arguments", MUST,
          "the application cannot be called with two positional arguments: {error}", DETAILS),
     Rule("return-string", MUST,
-         "the application returned {found!t} itself, whose items are no bytes objects: return a "
+         "the application returned {found!t} itself, whose items are not bytes objects: return a "
          "list of one bytes object", DETAILS),
     Rule("return-not-iterable", MUST,
          "the application returned {found!t}, not an iterable of bytes{hint}", DETAILS),
@@ -82,10 +82,10 @@ _TABLE = (
     Rule("status-type", MUST,
          "status is of type {found!t}, must be str: {found!r}", START),
     Rule("status-form", MUST,
-         "status must be three digits, one space and a reason, with nothing around them: "
+         "status must be three digits, one space and a reason, with nothing before or after them: "
          "{found!r}", START),
     Rule("status-code", MUST,
-         "status must be a final one, from 200 to 599: {found!r}", "RFC 9110, 15"),
+         "status must be final, from 200 to 599: {found!r}", "RFC 9110, 15"),
     Rule("status-control", MUST,
          "status contains a control character: {found!r}", START),
     Rule("status-latin1", MUST,
@@ -95,19 +95,19 @@ _TABLE = (
     Rule("headers-type", MUST,
          "response_headers is of type {found!t}, must be a list (no subclass)", START),
     Rule("headers-changed", MUST,
-         "the list given to start_response() was changed after the call: from then on it is the "
-         "server's", START),
+         "the list given to start_response() was changed after the call: the server owns it from "
+         "then on", START),
     Rule("header-pair", MUST,
          "item {number} of response_headers must be a (name, value) tuple, not {shape}", START),
     Rule("header-name-type", MUST,
          "header name is of type {found!t}, must be str: {found!r}", UNICODE),
     Rule("header-name", MUST,
-         "header name is no token (letters, digits and !#$%&'*+-.^_`|~): {found!r}", START),
+         "header name is not a token (letters, digits and !#$%&'*+-.^_`|~): {found!r}", START),
     Rule("header-name-end", SHOULD,
          "header name ends in punctuation: {found!r}", START),
     Rule("header-status", SHOULD,
-         "a header named Status means the status line to CGI gateways; it is given by "
-         "start_response() alone", "RFC 3875, 6.3.3"),
+         "a header named Status is the status line for CGI gateways; only start_response() sets "
+         "the status", "RFC 3875, 6.3.3"),
     Rule("header-value-type", MUST,
          "value of header {name!r} is of type {found!t}, must be str: {found!r}", UNICODE),
     Rule("header-value-control", MUST,
@@ -115,7 +115,7 @@ _TABLE = (
     Rule("header-value-latin1", MUST,
          "value of header {name!r} contains a character outside ISO-8859-1: {found!r}", UNICODE),
     Rule("hop-by-hop", MUST,
-         "header {name!r} is hop-by-hop, the server's alone to send: {found!r}", OTHER),
+         "header {name!r} is hop-by-hop, which only the server may send: {found!r}", OTHER),
     Rule("content-length-form", MUST,
          "Content-Length must be a decimal number: {found!r}", "RFC 9110, 8.6"),
     Rule("content-length-repeated", MUST,
@@ -141,7 +141,8 @@ _TABLE = (
          "the body has more than the {length} bytes of its Content-Length: the rest is dropped",
          LENGTH),
     Rule("body-forbidden", MUST,
-         "a body with status {code}, which has none", "RFC 9110, 15.3.5, 15.3.6 and 15.4.5"),
+         "a body with status {code}, which must not have one",
+         "RFC 9110, 15.3.5, 15.3.6 and 15.4.5"),
 
     # -- write()
     Rule("write-arguments", MUST,
@@ -174,7 +175,7 @@ _TABLE = (
 
     # -- wsgi.input and wsgi.errors
     Rule("input-arguments", MUST,
-         "wsgi.input.{method}() takes at most a whole number, as a positional argument; it was "
+         "wsgi.input.{method}() takes at most one whole number, as a positional argument; it was "
          "called with {given}", STREAMS),
     Rule("input-close", MUST,
          "wsgi.input must not be closed", STREAMS),
@@ -189,12 +190,12 @@ _TABLE = (
 
     # -- wsgi.file_wrapper
     Rule("file-arguments", MUST,
-         "wsgi.file_wrapper() takes a file and perhaps a block size, as positional arguments; it "
-         "was called with {given}", FILES),
+         "wsgi.file_wrapper() takes a file and optionally a block size, as positional arguments; "
+         "it was called with {given}", FILES),
     Rule("file-read", MUST,
          "wsgi.file_wrapper() was given an object of type {found!t}, which has no read()", FILES),
     Rule("file-text", MUST,
-         "wsgi.file_wrapper() was given a file opened as text, must be one of bytes: {found!r}",
+         "wsgi.file_wrapper() was given a file opened as text, must be binary: {found!r}",
          FILES),
 )
 

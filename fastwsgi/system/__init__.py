@@ -1,1 +1,1 @@
-"""What the operating system wants of a server: sockets, paths, signals, pid files, systemd."""
+"""What a server needs from the operating system: sockets, paths, signals, pid files, systemd."""

@@ -1,4 +1,4 @@
-"""Where to listen, as an operator writes it: the text of ``--bind``, read and written."""
+"""An address to listen on, as ``--bind`` has it: parsing and formatting."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ DEFAULT_PORT = 8000
 
 
 class Address(NamedTuple):
-    """Where to listen, as the operator wrote it.
+    """An address to listen on, as the operator wrote it.
 
     ``kind`` says which of the other fields count: ``host`` and ``port`` for tcp, ``path`` for unix
-    (beginning with ``@`` for Linux' abstract names), ``fd`` for an inherited descriptor.
+    (beginning with ``@`` for an abstract name on Linux), ``fd`` for an inherited descriptor.
     """
 
     kind: Literal["tcp", "unix", "fd"]

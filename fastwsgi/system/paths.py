@@ -1,14 +1,14 @@
-"""Opening a path as root, without being led to another file.
+"""Opening a path as root, without following it to somebody else's file.
 
-A master that is root opens, renames and removes files in directories that others may write, such as
-the log directory of the workers' account. The rule: root follows a symbolic link only where nobody
-but root can have put it, and in a directory that others may write it takes no file but a regular
-one with a single name. So each step of a path is taken from an open directory, and judged before it
-is taken.
+A master that is root opens, renames and removes files in directories that others may write to, such
+as the log directory of the workers' account. The rule: root follows a symbolic link only where
+nobody but root can have put it, and in a directory that others may write to it opens only a regular
+file with a single name. So each step of a path starts from an open directory and is checked before
+it is taken.
 
-A process that is not root has only its own rights to lose: a path means to it what it means to any
-program. Only the workers of a master that is root judge a log as their master does, so that all go
-on with the old one or none.
+A process that is not root opens paths as any program does, because it has only its own rights. Only
+the workers of a master that is root check a log as their master does, so that either all keep the
+old one or none.
 """
 
 from __future__ import annotations
@@ -32,9 +32,10 @@ _TRIES = 10
 class Entry(NamedTuple):
     """A name in an open directory, for functions that take a ``dir_fd``.
 
-    ``others`` says who but root may change what the name stands for, in words that complete "in a
-    directory that"; it is empty when nobody may, and when this process is not root. ``linked`` is
-    a link of the kernel's to an open file (/proc/self/fd/1), which can only be followed.
+    ``others`` says who besides root may change what the name stands for, in words that complete
+    "in a directory that". It is empty when nobody may, and when this process is not root.
+    ``linked`` is a link that the kernel makes to an open file (/proc/self/fd/1), which can only be
+    followed.
     """
 
     name: str
@@ -69,9 +70,9 @@ def entry(
 def open_log(path: Path, owner: tuple[int, int] = (-1, -1)) -> int:
     """Open a file to append to, and create it if it is not there; return the descriptor.
 
-    A new file is given to ``owner`` (user and group id, -1 leaves it), one that was there never; an
-    owner also says that a master that is root opens the same file. Raises OSError with ``path`` as
-    its file name.
+    A new file is given to ``owner`` (user and group id, -1 leaves it), an existing one never is. An
+    owner also means that a master that is root opens the same file. Raises OSError with ``path``
+    as its file name.
     """
     as_root = owner != (-1, -1)
     try:
@@ -114,7 +115,7 @@ def _open(at: Entry, owner: tuple[int, int]) -> int:
             with contextlib.suppress(OSError):  # not root, or a file system without owners
                 os.fchown(fd, *owner)
         return fd
-    raise OSError(errno.EAGAIN, "the file comes and goes")
+    raise OSError(errno.EAGAIN, "the file keeps appearing and disappearing")
 
 
 def _check(fd: int, at: Entry) -> None:
@@ -201,7 +202,7 @@ def _look(name: str, dir_fd: int) -> tuple[os.stat_result | None, str | None]:
 
 
 def _others(directory: os.stat_result) -> str:
-    """Say who but root may write a directory; the empty text for nobody."""
+    """Say who besides root may write to a directory; the empty text for nobody."""
     if directory.st_uid != 0:
         return f"user {directory.st_uid} owns"
     if directory.st_mode & stat.S_IWOTH:
@@ -214,7 +215,7 @@ def _others(directory: os.stat_result) -> str:
 def _may_be_planted(
     directory: os.stat_result, link: os.stat_result, *, last: bool,
 ) -> bool:
-    """Whether somebody else than root can have put this link into this directory.
+    """Whether somebody other than root can have put this link into this directory.
 
     In a directory of root's with the sticky bit, as /tmp, nobody else can move or remove a link of
     root's. A directory of root's that a group may write, as /var/log of some systems, has links to

@@ -15,9 +15,9 @@ class PidFile:
     """Holds the process id of the calling process at ``path``.
 
     Raises PidFileError when the file names another process that is still running, or cannot be
-    written. A file left over by a process that is gone is replaced, and so is a symbolic link,
-    which is not followed. ``beside`` is added to the name until ``move`` is called, while another
-    process has its own file at ``path``.
+    written. A file whose process is gone is replaced. So is a symbolic link, which is not followed.
+    ``beside`` is added to the name until ``move`` is called, while another process has its own file
+    at ``path``.
     """
 
     def __init__(self, path: str, beside: str = "") -> None:
@@ -35,11 +35,11 @@ class PidFile:
             raise PidFileError(f"cannot write the pid file {path}: {error.strerror}") from None
 
     def _write(self, at: Entry) -> None:
-        """Write a file of another name and give it ours: readers see the old or the whole new."""
+        """Write a file under another name, then rename it: readers never see half a file."""
         name = f"{at.name}.{self._pid}"
         try:
             fd = _create(name, at)
-        except FileExistsError:  # left over by a process of our number, or put there by somebody
+        except FileExistsError:  # left by a process that had our number, or put there
             with contextlib.suppress(OSError):
                 os.unlink(name, dir_fd=at.dir_fd)
             name += f".{os.urandom(8).hex()}"
@@ -56,7 +56,7 @@ class PidFile:
             raise
 
     def move(self) -> None:
-        """Take the place that another process had until now."""
+        """Take the name that another process used until now."""
         if self._path != self._final:
             with contextlib.suppress(OSError), entry(self._path) as at, \
                     entry(self._final) as place:
@@ -98,6 +98,6 @@ def _is_running(pid: int | None) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:  # it runs, as somebody else
+    except PermissionError:  # it runs under another account
         return True
     return True

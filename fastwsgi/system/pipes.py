@@ -11,9 +11,9 @@ _PIPE = frozenset({signal.SIGPIPE})
 
 @contextlib.contextmanager
 def no_sigpipe() -> Iterator[None]:
-    """Let a write in the block fail with EPIPE alone, where an application has SIGPIPE end us.
+    """Make a write in the block fail with EPIPE only, even if the application has reset SIGPIPE.
 
-    The signal is held back in this thread and taken if it came. A thread that held it back for good
+    The signal is blocked in this thread and consumed if it came. A thread that blocked it for good
     would pass that on to the application's children.
     """
     if signal.getsignal(signal.SIGPIPE) is not signal.SIG_DFL:

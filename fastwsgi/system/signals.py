@@ -1,4 +1,4 @@
-"""Signals as events: handlers only enqueue, the numbers are read where there is time for them."""
+"""Signals as events: handlers only enqueue, and the numbers are read later."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 
 class SignalQueue:
-    """Takes the given signals from now on until ``close``, which makes all as it was before.
+    """Receives the given signals until ``close``, which restores the previous handlers.
 
     The kernel's number goes through the wake-up pipe; ``fd`` is readable when some are waiting, and
     ``fds`` are what a forked child has to close.
@@ -23,14 +23,14 @@ class SignalQueue:
         self._wakeup_before = signal.set_wakeup_fd(self._wakeup, warn_on_full_buffer=False)
 
     def take(self) -> list[signal.Signals]:
-        """Return what has come since the last time, in order."""
+        """Return the signals that have come since the last call, in order."""
         try:
             return [signal.Signals(number) for number in os.read(self.fd, 4096)]
         except BlockingIOError:
             return []
 
     def close(self) -> None:
-        """Give the signals back to whom they belonged."""
+        """Restore the previous handlers."""
         signal.set_wakeup_fd(self._wakeup_before)
         for number, handler in self._before.items():
             signal.signal(number, handler if handler is not None else signal.SIG_DFL)

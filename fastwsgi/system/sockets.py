@@ -55,7 +55,7 @@ class Listener:
         return self.socket.fileno()
 
     def core(self) -> tuple[int, str, str]:
-        """Return what the compiled worker wants to know: descriptor, name and port."""
+        """Return what the compiled worker needs: descriptor, name and port."""
         return self.socket.fileno(), self.name, self.port
 
     def close(self, *, remove: bool = True) -> None:
@@ -73,9 +73,9 @@ def open_listeners(
 ) -> list[Listener]:
     """Open one listener per address, or raise ListenError and leave none open.
 
-    One of ``ready`` that was asked for by the same address is used instead of a new one; those that
-    are left over are closed. ``umask`` and ``owner`` (user and group id, -1 leaves it) apply to the
-    paths of unix sockets; a umask of None lets every local user connect.
+    A listener of ``ready`` that has the same address is used instead of a new one. Those that are
+    left over are closed. ``umask`` and ``owner`` (user and group id, -1 leaves it) apply to the
+    paths of unix sockets. A umask of None lets every local user connect.
     """
     opened: list[Listener] = []
     spare = list(ready)
@@ -113,11 +113,11 @@ def open_listeners(
 
 
 def _open_tcp(address: Address, backlog: int, reuse_port: bool, only_v6: bool) -> Listener:
-    # as bytes, an ordinary name does not wait for the tables of IDNA
+    # as bytes: an ordinary name does not load the tables of IDNA
     host = address.host.encode() if address.host.isascii() else address.host
     found = socket.getaddrinfo(
         host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    # a name such as localhost may have both; IPv4 is what it has always meant to operators
+    # a name such as localhost may have both; operators expect IPv4
     family, _, _, _, where = min(found, key=lambda item: item[0] != socket.AF_INET)
     with _closing_on_error(socket.socket(family, socket.SOCK_STREAM)) as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -131,10 +131,10 @@ def _open_tcp(address: Address, backlog: int, reuse_port: bool, only_v6: bool) -
 
 
 def _defer(sock: socket.socket) -> None:
-    """Let connections come with their first bytes (Linux: TCP_DEFER_ACCEPT).
+    """Accept connections when their first bytes have arrived (Linux: TCP_DEFER_ACCEPT).
 
-    One that is silent comes after a second. So a new connection costs a worker one wake-up and one
-    receive instead of two, and needs not be registered with the poller to be answered.
+    A silent connection is accepted after a second. A new connection costs a worker one wake-up and
+    one receive instead of two, and can be answered before it is registered with the poller.
     """
     if sys.platform == "linux":
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 1)
@@ -159,7 +159,7 @@ def _open_unix(path: str, backlog: int, umask: int, owner: tuple[int, int]) -> L
 
 
 def _give(at: Entry, owner: tuple[int, int]) -> None:
-    """Give the path of a new unix socket to its owner, and nothing that somebody put there."""
+    """Give the path of a new unix socket to its owner, unless somebody has replaced it."""
     if not at.others:
         os.chown(at.name, *owner, dir_fd=at.dir_fd, follow_symlinks=False)
         return
@@ -172,13 +172,13 @@ def _give(at: Entry, owner: tuple[int, int]) -> None:
         if not stat.S_ISSOCK(found.st_mode) or found.st_nlink != 1:
             raise OSError(errno.EPERM, "somebody has replaced the socket, in a directory that "
                                        f"{at.others}")
-        os.chown(f"/proc/self/fd/{handle}", *owner)  # what was looked at, whatever it is called now
+        os.chown(f"/proc/self/fd/{handle}", *owner)  # what was checked, whatever its name is now
     finally:
         os.close(handle)
 
 
 def _remove_stale(path: str, at: Entry) -> None:
-    """Remove the path of a unix socket nobody listens on any more; refuse anything else."""
+    """Remove the path of a unix socket that nobody listens on; refuse anything else."""
     try:
         kind = os.lstat(at.name, dir_fd=at.dir_fd).st_mode
     except FileNotFoundError:
@@ -191,7 +191,7 @@ def _remove_stale(path: str, at: Entry) -> None:
             probe.connect(path)
         except ConnectionRefusedError:
             os.unlink(at.name, dir_fd=at.dir_fd)
-        except BlockingIOError:  # a full backlog: somebody is there
+        except BlockingIOError:  # a full backlog: somebody listens
             raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE)) from None
         else:
             raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
@@ -237,13 +237,13 @@ def _identity(at: Entry) -> tuple[int, int] | None:
 
 
 def _reason(error: OSError, address: Address) -> str:
-    """Say what an operator can do about it, in one line."""
+    """Say in one line what an operator can do about the error."""
     if isinstance(error, socket.gaierror):
-        return f"the host {address.host!r} is not known"
+        return f"the host {address.host!r} is unknown"
     text = error.strerror or str(error)
     text = text[:1].lower() + text[1:]
     if error.errno == errno.EADDRINUSE:
-        return f"{text}; another process listens there"
+        return f"{text}; another process listens on it"
     if error.errno == errno.EACCES and address.kind == "tcp":
         return f"{text}; ports below 1024 need root or CAP_NET_BIND_SERVICE"
     if error.errno == errno.EADDRNOTAVAIL:

@@ -1,8 +1,8 @@
-"""systemd's side of the process: sockets it passes on (LISTEN_FDS) and what it is told (sd_notify).
+"""systemd: sockets that it passes on (LISTEN_FDS) and notifications to it (sd_notify).
 
 Both protocols are a few lines of environment variables and datagrams, documented in
-sd_listen_fds(3) and sd_notify(3); no library is needed. The variables are taken out of the
-environment, so that neither workers nor what the application starts mistake them for their own.
+sd_listen_fds(3) and sd_notify(3), so no library is needed. The variables are removed from the
+environment, so that neither workers nor programs that the application starts use them.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Notifier:
         return cls(address if address[:1] in ("/", "@") else "", seconds or None)
 
     def send(self, *lines: str) -> None:
-        """Send one message; a manager that does not listen is no reason to fail."""
+        """Send one message; a manager that does not listen is ignored."""
         if not self._address:
             return
         with contextlib.suppress(OSError), \
@@ -64,20 +64,20 @@ class Notifier:
             sock.sendto("\n".join(lines).encode(), self._address)
 
     def ready(self, status: str) -> None:
-        """All workers serve, or go on serving after a reload."""
+        """Report that all workers serve, after a start or a reload."""
         self.send("READY=1", f"STATUS={status}")
 
     def reloading(self) -> None:
-        """A reload begins; ``ready`` ends it. With the clock that Type=notify-reload asks for."""
+        """Report that a reload begins, with the time that Type=notify-reload needs."""
         self.send("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}",
                  "STATUS=reloading")
 
     def stopping(self) -> None:
-        """The service ends."""
+        """Report that the service ends."""
         self.send("STOPPING=1", "STATUS=stopping")
 
     def hand_over(self, pid: int) -> None:
-        """From now on the main process of the service is another one."""
+        """Report that another process is the main process from now on."""
         self.send(f"MAINPID={pid}")
 
     def feed_watchdog(self) -> None:

@@ -1,8 +1,8 @@
 """What ps(1) shows of our processes, set by the setproctitle library when it is installed.
 
 The library writes over the memory of the command line and, when that is short, over that of the
-environment, to which C libraries may hold pointers: it is told to leave the environment alone. A
-title that is longer than the command line was is cut.
+environment, to which C libraries may hold pointers. So it is told to leave the environment alone,
+and a title longer than the command line is cut.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
-"""What a process finds around it: directory, import path, variables, and who it is.
+"""The environment of a process: directory, import path, variables, user and group.
 
-The settings for all of these are applied before anything is opened or imported; privileges are
-dropped by each worker for itself.
+All of these are set before anything is opened or imported. Each worker drops its own privileges.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ def set_variables(config: Config) -> None:
 
 
 def set_import_path(config: Config) -> None:
-    """Put the directories of the settings in front of the import path, in their order."""
+    """Put the directories of the settings at the front of the import path, in their order."""
     for path in reversed(config.pythonpath):
         prefer_directory(str(Path(path).absolute()))
 
@@ -62,11 +61,11 @@ def user_and_group(config: Config) -> tuple[int, int]:
         lacking = account is None and uid != os.geteuid()
         if lacking and config.group is None:
             raise ConfigError(f"user {config.user} (from {config.origin('user')}) has no account "
-                              "that names its group: name one with --group")
+                              "with a main group: name a group with --group")
         if lacking and config.initgroups:
             raise ConfigError(f"user {config.user} (from {config.origin('user')}) has no account "
-                              "and so no groups: leave initgroups (from "
-                              f"{config.origin('initgroups')}) off")
+                              "and so no groups: drop initgroups (from "
+                              f"{config.origin('initgroups')})")
     if isinstance(config.group, str):
         gid = grp.getgrnam(config.group).gr_gid
     elif config.group is not None:

@@ -1,6 +1,6 @@
-"""How a process below a master learns that the master has gone: the end of a pipe.
+"""How a child learns that its master has ended: the end of a pipe.
 
-The master holds the write end and nobody writes; its end closes with it, whatever it died of.
+The master holds the write end and nobody writes. The end closes with the master, however it dies.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Lifeline:
             self._at_end()
 
     def release(self) -> None:
-        """Watch no more."""
+        """Stop watching."""
         os.close(self._stop)
         self._thread.join()
         os.close(self._stopped)

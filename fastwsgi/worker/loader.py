@@ -34,10 +34,10 @@ def load(target: Application | str) -> Application:
 
 
 def _refuse_greenlets() -> None:
-    """Raise AppImportError if somebody has put greenlets in the place of the system's threads.
+    """Raise AppImportError if the system's threads have been replaced by greenlets.
 
-    The server's threads wait in the core, where no greenlet of the same thread gets its turn, and
-    a timeout is another thread's to notice.
+    The server's threads wait in the core, where no other greenlet of the same thread can run, and
+    another thread has to notice a timeout.
     """
     library = str(getattr(_thread.start_new_thread, "__module__", "")).partition(".")[0]
     call = {"gevent": "gevent.monkey.patch_all(thread=False)",
@@ -45,9 +45,9 @@ def _refuse_greenlets() -> None:
     if call is None:  # the interpreter's, or a wrapper of it: a debugger's, a profiler's
         return
     raise AppImportError(
-        f"the application has replaced Python's threads ({library}), and the server cannot run in "
-        f"what replaces them: use {call}, or leave the patch out and set --threads to the number "
-        "of requests that may wait at the same time") from None
+        f"the application has replaced Python's threads ({library}), and the server needs real "
+        f"threads: use {call}, or omit the patch and set --threads to the number of requests that "
+        "may wait at the same time") from None
 
 
 def _load(target: Application | str) -> Application:
@@ -81,12 +81,12 @@ def _parse(
     expression: str, target: str,
 ) -> tuple[list[str], tuple[list[Any], dict[str, Any]] | None]:
     """Split ``a.b`` or ``a.b(1, x="y")`` into its names and the arguments of the call, if any."""
-    wrong = (f"{target!r} is not MODULE:APP: after the colon comes a name, or the call of a "
+    wrong = (f"{target!r} is not MODULE:APP: the colon is followed by a name, or by the call of a "
              "factory with literal arguments, such as make_app()")
     names = expression.strip().split(".")
     if all(name.isascii() and name.isidentifier() and not iskeyword(name) for name in names):
         return names, None
-    import ast  # only for what is more than names
+    import ast  # only needed for calls
 
     try:
         node = ast.parse(expression.strip(), mode="eval").body
@@ -118,7 +118,7 @@ def _bad_module(name: str, target: str) -> str:
 
 
 def _import(name: str, target: str) -> Any:
-    """Import a module; a module that is not there is the operator's error, the rest its own."""
+    """Import a module; a missing module is the operator's error, any other is the module's."""
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
@@ -129,7 +129,7 @@ def _import(name: str, target: str) -> Any:
             where = "a module" if missing == name else f"{missing!r}, a part of it,"
             raise AppImportError(
                 f"cannot import {name!r}: there is no {where.removeprefix('a ')} on the import "
-                f"path (looked from {Path.cwd()})") from None
+                f"path (current directory {Path.cwd()})") from None
         raise _failed(f"importing the application module {name!r} failed", error) from error
     except (Exception, SystemExit) as error:
         raise _failed(f"importing the application module {name!r} failed", error) from error
@@ -148,7 +148,7 @@ def _attribute(owner: Any, name: str, module_name: str, target: str) -> Any:
 
 
 def _hint(owner: Any, name: str) -> str:
-    """Suggest a name in a module: one spelled like it, else a usual one that is there."""
+    """Suggest a name in a module: one spelled alike, otherwise a common one that exists."""
     import difflib  # only to complain
 
     names = [item for item in dir(owner) if not item.startswith("_")]
@@ -197,7 +197,7 @@ def _own_frames(trace: TracebackType | None) -> TracebackType | None:
 
 
 def prefer_directory(path: str) -> None:
-    """Put a directory in front of the import path, once."""
+    """Put a directory at the front of the import path, once."""
     if path in sys.path:
         sys.path.remove(path)
     sys.path.insert(0, path)

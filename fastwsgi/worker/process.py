@@ -54,7 +54,7 @@ STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 IGNORED_BY_WORKERS = (signal.SIGHUP, signal.SIGUSR2, signal.SIGTTIN, signal.SIGTTOU,
                       signal.SIGWINCH)
 _OURS = (__file__, Hooks.call.__code__.co_filename)
-_MAX_REASON = 32768  # bytes; a pipe holds more, so nobody waits
+_MAX_REASON = 32768  # bytes; a pipe holds more, so the write does not block
 BEAT = 1.0
 """Seconds between two signs of life on the scoreboard, if requests are limited in time."""
 ORPHAN_GRACE = 2.0
@@ -90,9 +90,9 @@ def build_worker(
 def load_application(
     target: Application | str, config: Config, log: ErrorLog,
 ) -> tuple[Application, Callable[[], None]]:
-    """Load the application, under the checker if ``strict_wsgi`` asks for it.
+    """Load the application, wrapped by the checker if ``strict_wsgi`` is set.
 
-    Returns it with what is to be called when serving has ended. Raises AppImportError.
+    Returns it and a function to call when serving has ended. Raises AppImportError.
     """
     application = load(target)
     if not config.strict_wsgi:
@@ -103,7 +103,7 @@ def load_application(
 
 
 def with_request_hooks(application: Application, config: Config, view: WorkerView) -> Application:
-    """Return the application, within the hooks of each request if there are such."""
+    """Return the application, wrapped by the request hooks if there are any."""
     if "pre_request" not in config.hooks and "post_request" not in config.hooks:
         return application
     from fastwsgi.worker.request_hooks import wrap
@@ -129,7 +129,7 @@ def serve_here(
             on_ready(worker)
         timeouts = _watch_requests(worker, config, log, None)
         try:
-            with contextlib.suppress(KeyboardInterrupt):  # Ctrl-C twice: out of here
+            with contextlib.suppress(KeyboardInterrupt):  # Ctrl-C twice
                 worker.run()
         finally:
             timeouts.stop()
@@ -139,7 +139,7 @@ def serve_here(
 
 @contextlib.contextmanager
 def _signals(worker: Worker, log: ErrorLog, access: AccessFile | None) -> Iterator[None]:
-    """Stop and log signals reach ``worker`` inside; outside all is as before."""
+    """Deliver stop and log signals to ``worker`` in the block; then restore the handlers."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -159,7 +159,7 @@ def handle_signals(
     worker: Worker, log: ErrorLog, access: AccessFile | None,
     reopened: Callable[[ErrorLog], None] = lambda _log: None,
 ) -> None:
-    """TERM: finish, then stop; a second one, INT and QUIT: stop now; USR1: open the logs anew.
+    """TERM: finish, then stop; a second one, INT and QUIT: stop now; USR1: reopen the logs.
 
     ``reopened`` is called when that has been done. A second INT also raises KeyboardInterrupt in
     whatever the application is doing, so that Ctrl-C twice gets out of a request that does not end.
@@ -168,7 +168,7 @@ def handle_signals(
     pid = os.getpid()
 
     def stop(number: int, frame: FrameType | None) -> None:
-        if os.getpid() != pid:  # a child of the application's: the signal means what it always does
+        if os.getpid() != pid:  # a child of the application: the signal has its usual effect
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
             return
@@ -194,13 +194,13 @@ def _reopen_on_signal(
 
 
 def reopen(log: ErrorLog, access: AccessFile | None) -> None:
-    """Open the logs anew; if that fails, say so in the error log."""
+    """Reopen the logs; if that fails, say so in the error log."""
     for kind, one in (("error", log), ("access", access)):
         try:
             if one is not None:
                 one.reopen()
         except OSError as error:
-            log.error("cannot open the %s log %s anew, going on with the old one: %s", kind,
+            log.error("cannot reopen the %s log %s, continuing with the old one: %s", kind,
                       error.filename, error.strerror)
 
 
@@ -226,22 +226,22 @@ class WorkerSpec(NamedTuple):
 
     @property
     def limited(self) -> bool:
-        """Whether the master looks for signs of life of the worker."""
+        """Whether the master checks the worker for signs of life."""
         return bool(self.config.timeout)
 
     @property
     def beat(self) -> float:
-        """The seconds between two signs of life, 0 for none but those that tell something new."""
+        """The seconds between two signs of life; 0 to write only when something has changed."""
         wanted = [self.heartbeat or 0.0, BEAT if self.limited else 0.0]
         return min((seconds for seconds in wanted if seconds), default=0.0)
 
     @property
     def name(self) -> str:
-        """What tells this server from others in a list of processes."""
+        """The name of this server in a list of processes."""
         return self.config.proc_name or self.config.wsgi_app
 
     def preloaded(self, application: Application, multiprocess: bool) -> WorkerSpec:
-        """Return the same with the application that has been loaded."""
+        """Return the same with the loaded application."""
         return self._replace(target=application, multiprocess=multiprocess)
 
 
@@ -404,7 +404,7 @@ def _send(to_master: int, word: bytes) -> None:
 
 
 def _call_hooks_on_signals(spec: WorkerSpec, view: WorkerView) -> None:
-    """Let worker_int and worker_abort be called for their signals."""
+    """Call worker_int and worker_abort on their signals."""
     hooks = spec.config.hooks
     if "worker_int" in hooks:
         for number in (signal.SIGINT, signal.SIGQUIT):
@@ -430,7 +430,7 @@ def _call_hooks_on_signals(spec: WorkerSpec, view: WorkerView) -> None:
 class _OrphanWatch:
     """Ends a worker whose master is gone: nobody would reap or replace it.
 
-    At once while it boots; once it serves, ``worker`` finishes the requests it has, quickly.
+    It ends at once while it boots. Once it serves, ``worker`` first finishes its requests, quickly.
     """
 
     def __init__(self, spec: WorkerSpec) -> None:
@@ -474,7 +474,7 @@ def in_child(main: Callable[[], int]) -> NoReturn:
 def exit_on_stop_signals() -> None:
     """Let stop signals end this process with code 0 while it is not serving.
 
-    For a process that exists to serve: before and after that there is nothing to finish.
+    Before and after serving there is nothing to finish.
     """
     for number in STOP_SIGNALS:
         signal.signal(number, _exit_at_once)

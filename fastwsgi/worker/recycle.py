@@ -1,8 +1,8 @@
-"""When a worker has done enough (--max-requests, --max-lifetime, --max-rss) and says so.
+"""A worker that reaches a limit (--max-requests, --max-lifetime, --max-rss) asks to be replaced.
 
-The worker only asks and goes on serving. Its master starts a replacement, one at a time, and lets
-the worker finish when that is ready: so no request meets a closed door, and workers that reach a
-limit together do not go together.
+The worker only asks, and continues to serve. Its master starts one replacement at a time, and stops
+the worker when that is ready. So no request is refused, and workers that reach a limit together do
+not stop together.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Limits:
         self._counters = counters
         self._requests = config.max_requests
         if self._requests:
-            # not the shared generator: forked siblings would draw alike
+            # not the shared generator, from which forked siblings would draw the same
             import random
 
             self._requests += random.SystemRandom().randint(0, config.max_requests_jitter)
@@ -46,19 +46,19 @@ class Limits:
         return bool(self._requests or self._lifetime or self._rss)
 
     def too_small(self) -> str:
-        """Say what is wrong with ``max_rss`` if a fresh worker is beyond it, and forget it."""
+        """Say what is wrong with ``max_rss`` if a new worker exceeds it; then ignore it."""
         if not self._rss or (size := resident()) < self._rss:
             return ""
         limit, self._rss = self._rss, 0
-        return (f"max_rss of {limit} MiB is not kept: a fresh worker of this application takes "
+        return (f"max_rss of {limit} MiB is ignored: a new worker of this application takes "
                 f"{size:.0f} MiB")
 
     def reached(self) -> str:
         """Say which limit has been reached, empty for none."""
         if self._requests and (count := self._counters()["requests"]) >= self._requests:
-            return f"{count} requests taken"
+            return f"{count} requests served"
         if self._lifetime and time.monotonic() >= self._end:
-            return f"{self._lifetime:g} s served"
+            return f"served for {self._lifetime:g} s"
         if self._rss and (size := resident()) >= self._rss:
             return f"{size:.0f} MiB of memory used"
         return ""

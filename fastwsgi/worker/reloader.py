@@ -1,9 +1,9 @@
-"""Watching source files (--reload): the worker that runs them tells when one has changed.
+"""Watching source files (--reload): the worker that runs them reports when one has changed.
 
-What is watched are the files of the imported modules and those that the operator adds. The
-watchfiles library wakes the watcher when something happens in their directories; without it the
-files are looked at twice a second. Either way a file has changed when its time or size has. An
-application that does not import is watched too: its worker stays down until a change.
+It watches the files of the imported modules and those that the operator adds. The watchfiles
+library wakes the watcher when something happens in their directories. Without it the files are
+checked twice a second. In both cases a file has changed when its time or size has. An application
+that does not import is watched too: its worker waits for a change.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ State = tuple[object, ...]
 
 
 def file_time() -> int:
-    """Return a time, in nanoseconds, that no file which is written from now on falls behind."""
+    """Return a time, in nanoseconds, not later than that of any file written from now on."""
     return time.time_ns() - TICK
 
 
@@ -81,7 +81,7 @@ class Reloader:
         return found
 
     def _changed(self) -> str:
-        """Return a file that is not as it was when it was first seen, empty for none."""
+        """Return a file that has changed since it was first seen, empty for none."""
         for path in sorted(self._files()):
             state = self._state(path)
             before = self._seen.get(path)
@@ -103,14 +103,14 @@ class Reloader:
         return found.st_mtime_ns, found.st_size
 
     def _is_young(self, path: str, state: State) -> bool:
-        """Whether a file was written since we began; a time in the future says nothing."""
+        """Whether a file was written since the start; a time in the future does not count."""
         if path in self._folders or not state or not isinstance(state[0], int):
             return False
         since = self._before.get(path, self._since + 1)
         return since <= state[0] <= time.time_ns()
 
     def _moments(self) -> Iterator[None]:
-        """Return at each moment at which a look is worth it."""
+        """Return each time the files should be checked."""
         if not self._library:
             while True:
                 yield

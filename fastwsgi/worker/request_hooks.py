@@ -1,8 +1,8 @@
 """The hooks around each request, pre_request and post_request, with gunicorn's arguments.
 
-Only where one of them is set the application is wrapped, so the core knows nothing of them. The
+The application is wrapped only if one of them is set, so the core knows nothing of them. The
 wrapper changes no response: environ, write and the errors of start_response are passed on, a list
-stays a list with its length, a file is sent by the kernel, and a stream goes block by block
+stays a list with its length, the kernel still sends a file, and a stream goes block by block
 (_core/on_close.pxi).
 """
 
@@ -150,10 +150,10 @@ class _Exchange:
             self._file = _File(result.filelike)
         elif result is not None and not isinstance(result, (bytes, str, bytearray, memoryview)):
             return _Blocks(result, self._resp)
-        return result  # as it is, also if it is the application's error
+        return result  # unchanged, even if it is the application's error
 
     def _end(self) -> None:
-        """Close what the application returned, and call the hook whatever comes of that."""
+        """Close what the application returned, and then always call the hook."""
         resp = self._resp
         if self._in_child():
             return
@@ -165,7 +165,7 @@ class _Exchange:
                 close()
         finally:
             if not self._in_child():
-                with contextlib.suppress(Exception):  # what is wrong with it is the core's to tell
+                with contextlib.suppress(Exception):  # the core reports what is wrong with it
                     self._describe(resp)
                 self._hooks.attempt(self._worker.log, "post_request", self._worker, self._req,
                                     self._environ, resp)
@@ -202,7 +202,7 @@ class _Blocks:
 
 
 class _File:
-    """How much of a file is sent: what was read of it, or all from its position by the kernel."""
+    """How much of a file is sent: what was read of it, or everything from its position."""
 
     def __init__(self, filelike: Any) -> None:
         self._filelike = filelike

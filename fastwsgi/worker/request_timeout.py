@@ -1,10 +1,10 @@
 """Requests that stay in the application for too long (--timeout), seen from their own worker.
 
 First the log gets one record: what was asked, by whom, for how long, and the Python stacks of the
-worker. Then RequestTimeout is raised where the request is, which ends Python code; most waits for
-the system end too if the request is in the main thread. What goes on regardless is blocked outside
-of Python: the worker asks to be replaced, and leaves when its other requests are answered. A worker
-that cannot even do this, because C code keeps the interpreter lock, is found by its master.
+worker. Then RequestTimeout is raised in the request, which ends Python code. In the main thread it
+ends most system calls too. A request that continues is blocked outside of Python: the worker asks
+to be replaced, and exits when its other requests are answered. If it cannot even do that, because C
+code holds the interpreter lock, its master notices.
 """
 
 from __future__ import annotations
@@ -110,8 +110,8 @@ class RequestTimeouts:
             self._given_up.add(key)
             then = "replacing this worker" if self._give_up else "its thread is lost until it ends"
             self._log.error(
-                "%s does not end, %.1f s after it began: it is blocked outside of Python, or does "
-                "not heed RequestTimeout; %s", call.request, age, then)
+                "%s has not ended %.1f s after it began: it is blocked outside of Python, or "
+                "ignores RequestTimeout; %s", call.request, age, then)
             if self._give_up:
                 give_up, self._give_up = self._give_up, None
                 give_up()
@@ -123,13 +123,13 @@ class RequestTimeouts:
             signal.pthread_kill(ident, INTERRUPT)
 
     def _exit_when_idle(self) -> None:
-        """End a stopping worker when only given up requests are left, or no thread for more."""
+        """End a stopping worker when only stuck requests are left, or no thread is free."""
         if len(self._given_up) < min(self._threads, self._worker.stats()["connections"]):
             return
         if not self._exiting_since:
             self._exiting_since = time.monotonic()
             for key in self._given_up:
-                self._log.error("leaving without an answer to %s", self._reported[key].request)
+                self._log.error("exiting without an answer to %s", self._reported[key].request)
             self._worker.stop(graceful=False)
         elif time.monotonic() - self._exiting_since > EXIT_GRACE:  # the main thread hangs
             os._exit(1)
@@ -138,7 +138,7 @@ class RequestTimeouts:
 def write_stacks_on_signal(log: Any) -> None:
     """Let ``DUMP`` write the stacks of all threads, without the interpreter lock, to the log.
 
-    To be called again when the log has been opened anew.
+    Call it again when the log has been reopened.
     """
     try:
         faulthandler.register(DUMP, log.fileno(), all_threads=True)
@@ -149,7 +149,7 @@ def write_stacks_on_signal(log: Any) -> None:
 def stacks(marked: int) -> str:
     """Return the Python stacks of the threads that run code of the application, ``marked`` first.
 
-    What of a stack is the server's, or the interpreter's start, is left out.
+    Frames of the server and of the interpreter's start are left out.
     """
     names = {thread.ident: thread.name for thread in threading.enumerate()}
     frames = sys._current_frames()

@@ -1,8 +1,8 @@
 """The scoreboard: what a worker is doing, read from memory that it shares with its master.
 
 The core writes it without the interpreter lock (csrc/observe/scoreboard.h, whose layout this
-repeats), so it tells of a worker that cannot tell anything itself. Nobody waits for anybody: each
-part has a number that is odd while the part is written, and a reader tries again.
+repeats), so the master can read it even when the worker is stuck. Neither side waits for the other:
+each part has a number that is odd while the part is being written, and a reader then tries again.
 """
 
 from __future__ import annotations
@@ -53,13 +53,13 @@ class Call(NamedTuple):
 
     @property
     def request(self) -> str:
-        """What was asked and by whom, for a log."""
+        """The request and its client, for a log."""
         asked = f"{self.method} {mask_secrets(self.target)}" if self.method else "a request"
         return f"{asked} from {self.client}" if self.client else asked
 
 
 class State(NamedTuple):
-    """All that a board says at one moment.
+    """The contents of a board at one moment.
 
     ``latency`` has the number of requests for each of ``BOUNDS``; ``written`` is when counters were
     copied last, by whoever leads the core's loop.
@@ -97,7 +97,7 @@ class Board:
             self.fd = -1
 
     def close(self) -> None:
-        """Give the memory back, unless the core has it: then it goes with the process."""
+        """Release the memory, unless the core uses it: then it lasts as long as the process."""
         self.close_fd()
         with contextlib.suppress(BufferError):
             self.memory.close()
@@ -127,7 +127,7 @@ class Board:
         return State(pid, self.threads, written / 1e6, counters, (quick, *slow), calls)
 
     def _read(self, part: struct.Struct, offset: int) -> tuple[Any, ...]:
-        """Return the values of a part, whole, or as it is if its writer died within."""
+        """Return the values of a part; they may be inconsistent if its writer died."""
         for _ in range(_TRIES):
             (before,) = _SEQ.unpack_from(self.memory, offset)
             block = self.memory[offset : offset + part.size]
@@ -161,7 +161,7 @@ class Totals:
         self._latency = [0] * len(BOUNDS)
 
     def add(self, state: State) -> None:
-        """Take in what a worker has done that is no more."""
+        """Add the counters of a worker that has ended."""
         for name in COUNTERS:
             if name not in NOW:
                 self._counters[name] += state.counters[name]

@@ -1,8 +1,8 @@
 """The warm-up request: the application answers one request before its worker counts as ready.
 
 It is made as a server makes it (PEP 3333) but without a socket, in the process and thread that is
-about to serve. What is lazy in a framework is then done, and a worker that cannot answer never
-takes the place of one that can.
+about to serve. So a framework's lazy initialisation is done, and a worker that cannot answer never
+replaces one that can.
 """
 
 from __future__ import annotations

@@ -80,9 +80,9 @@ def test_print_config_shows_values_with_their_origins(
      "unknown option --limit-request-filed-size; did you mean --limit-request-field-size?"),
     (["--zzz", "app:app"], "unknown option --zzz; see fastwsgi --help"),
     (["--work", "3", "app:app"], "unknown option --work; did you mean --workers?"),
-    ([], "no application: say which one as MODULE:APP, for example fastwsgi "
+    ([], "no application: name one as MODULE:APP, for example fastwsgi "
          "myproject.wsgi:application"),
-    (["app:app", "more"], "one application is served; 'more' is one argument too many"),
+    (["app:app", "more"], "expected one application, but got another argument: 'more'"),
     (["app:app", "--bind"], "argument -b/--bind: expected one argument"),
     (["app:app", "-w", "x"], "workers must be a whole number from 0 to 4096 or 'auto', not 'x' "
                              "(from command line --workers)"),
@@ -128,7 +128,7 @@ def test_an_address_in_use_is_one_line_and_exit_1(command: Command, project: Pro
         taken.listen()
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         assert last_words(command("-b", address, "app:app"), 1) == (
-            f"cannot listen on {address}: address already in use; another process listens there")
+            f"cannot listen on {address}: address already in use; another process listens on it")
 
 
 def test_a_forbidden_path_is_one_line_and_exit_1(command: Command, project: Project) -> None:
@@ -222,7 +222,7 @@ def test_check_config_loads_the_application(command: Command, project: Project) 
     good = command("--check-config", "-k", "sync", "app:make_app()")
     assert good.returncode == 0
     assert good.stderr.splitlines()[-1] == (
-        "fastwsgi: the configuration is good and app:make_app() loads")
+        "fastwsgi: the configuration is valid and app:make_app() loads")
     assert "worker_class sync" in good.stderr
     assert "module 'app' has no attribute 'nope'" in last_words(
         command("--check-config", "app:nope"), 1)

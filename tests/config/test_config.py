@@ -113,8 +113,8 @@ def test_reads_a_umask_as_octal(given: object, mask: int | None) -> None:
     ("raw_env", ["=x"], "KEY=VALUE"),
     ("pythonpath", 5, "a path"),
     ("chdir", "not/there", "an existing directory"),
-    ("user", "no-such-user", "'no-such-user' is not known"),
-    ("group", "no-such-group", "'no-such-group' is not known"),
+    ("user", "no-such-user", "'no-such-user' does not exist"),
+    ("group", "no-such-group", "'no-such-group' does not exist"),
     ("user", -1, "the name or number of a user"),
     ("bind", [], "at least one address"),
     ("bind", 8000, "an address"),
@@ -308,7 +308,8 @@ def test_the_environment_may_name_the_configuration_file(project: Project) -> No
      "post_request must be a function of (worker, req, environ, resp), not of (worker) (from "
      "c.py)"),
     ("def ssl_context(config, default): pass",
-     "hook 'ssl_context' (from c.py) is not called: TLS is for the proxy in front of this server"),
+     "hook 'ssl_context' (from c.py) is not called: there is no TLS; put a proxy in front of this "
+     "server"),
     ("post_fork = 1", "post_fork must be a function, not 1 (from c.py)"),
     ("def post_fork(server): pass", "post_fork must be a function of (server, worker), "
      "not of (server) (from c.py)"),
@@ -363,7 +364,7 @@ def test_without_a_toml_reader_the_table_is_not_silently_ignored(
 def test_a_misspelt_variable_is_noticed() -> None:
     config = gather({}, {"FASTWSGI_WORKRES": "3", "FASTWSGI_SOMETHING_ELSE": "1"})
     assert config.notices == [
-        "environment variable FASTWSGI_WORKRES names no setting and is not used; "
+        "environment variable FASTWSGI_WORKRES is not the name of a setting and is ignored; "
         "did you mean FASTWSGI_WORKERS?"]
 
 
@@ -381,7 +382,7 @@ def test_what_does_nothing_by_itself_is_noticed(
     name: str, value: object, needed: str, other: object,
 ) -> None:
     assert from_keywords({name: value}).notices == [
-        f"{name} (from keyword) does nothing without {needed}"]
+        f"{name} (from keyword) has no effect without {needed}"]
     assert from_keywords({name: value, needed: other}).notices == []
     assert from_keywords({}).notices == []
 

@@ -125,7 +125,7 @@ def test_winch_stops_the_workers_and_hup_starts_them_again(start: Callable[..., 
     daemon = start("--log-level", "debug")
     os.kill(daemon.pid, signal.SIGWINCH)
     daemon.log.line("SIGWINCH: stopping the workers")
-    daemon.log.line(r"worker \d+ left \(exit code 0\)")
+    daemon.log.line(r"worker \d+ exited \(exit code 0\)")
     os.kill(daemon.pid, signal.SIGHUP)
     assert raw(daemon.address, GET, timeout=30).startswith(b"HTTP/1.1 200")
 
@@ -133,7 +133,7 @@ def test_winch_stops_the_workers_and_hup_starts_them_again(start: Callable[..., 
 def test_winch_means_a_terminal_to_a_server_in_the_foreground(project: Project) -> None:
     with spawn("--log-level", "debug", "app:app", cwd=project(app=APP)) as server:
         server.signal(signal.SIGWINCH)
-        server.wait_for("SIGWINCH: not a daemon")
+        server.wait_for("SIGWINCH ignored: not a daemon")
         assert raw(server.address, GET).startswith(b"HTTP/1.1 200")
 
 

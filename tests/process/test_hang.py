@@ -67,8 +67,8 @@ def waiting(server: Process, count: int) -> Iterator[None]:
 @pytest.mark.parametrize(
     ("schedule", "why"),
     [
-        ("recv=HANG/1", "nobody has run its loop"),
-        ("epoll_wait=HANG/1", "nobody has run its loop"),
+        ("recv=HANG/1", "its loop has not run"),
+        ("epoll_wait=HANG/1", "its loop has not run"),
         ("pthread_cond_signal=LOST/1",
          r"\d complete requests? and 2 free threads wait for each other"),
     ],

@@ -114,7 +114,7 @@ def test_a_reload_keeps_as_many_workers_ready_as_before(
         ready(server, 2)
         serving: set[str] = set()
         counts = []
-        for pid, event in re.findall(r"\] worker (\d+) (is ready|is to leave)", server.output()):
+        for pid, event in re.findall(r"\] worker (\d+) (is ready|is stopping)", server.output()):
             (serving.add if event == "is ready" else serving.remove)(pid)
             counts.append(len(serving))
         assert counts == [1, 2, 3, 4, 5, 4, 5, 4, 5, 4, 5, 4]

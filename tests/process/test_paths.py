@@ -160,7 +160,7 @@ def test_a_refused_rotation_is_told_and_the_old_log_goes_on(place: Path, secret:
         as_nobody(path.parent, lambda: os.rename(path.name, "access.log.1"))
         put("link", path, secret)
         server.signal(signal.SIGUSR1)
-        line = server.wait_for(f"cannot open the access log {path} anew, going on with the old one")
+        line = server.wait_for(f"cannot reopen the access log {path}, continuing with the old one")
         assert line.endswith(f"{path} is a symbolic link, in a directory that user "
                              f"{NOBODY.pw_uid} owns")
         raw(server.address, request("/two", "Connection: close"))
@@ -180,7 +180,7 @@ def test_a_worker_without_privileges_refuses_what_its_master_refuses(place: Path
         as_nobody(path.parent, lambda: os.rename(path.name, "old.log"))
         as_nobody(path.parent, lambda: os.symlink(theirs, path.name))
         server.signal(signal.SIGUSR1)
-        server.wait_for(f"cannot open the access log {path} anew, going on with the old one: "
+        server.wait_for(f"cannot reopen the access log {path}, continuing with the old one: "
                         f"{path} is a symbolic link", count=2)  # master and worker
         raw(server.address, request("/one", "Connection: close"))
         server.terminate()

@@ -55,7 +55,7 @@ def test_a_reload_imports_what_was_preloaded_anew(project: Project) -> None:
         answer_with(server.address, GET, b"version 22 ")
         old, new = imports(where)
         assert old != new
-        server.wait_for(rf"fork server {old} left \(exit code 0\)")
+        server.wait_for(rf"fork server {old} exited \(exit code 0\)")
 
 
 def test_a_reload_that_does_not_import_leaves_the_old_workers(project: Project) -> None:

@@ -232,12 +232,12 @@ def test_a_user_without_an_account_needs_a_group(
     done = command("--user", str(free_number()), "--bind", f"unix:{path}", *action, "app:app")
     assert done.returncode == (1 if action else 2)
     assert done.stderr == (
-        f"fastwsgi: error: user {free_number()} (from command line --user) has no account that "
-        "names its group: name one with --group\n")
+        f"fastwsgi: error: user {free_number()} (from command line --user) has no account "
+        "with a main group: name a group with --group\n")
     assert not path.exists()
     done = command("--user", str(free_number()), "--group", "nogroup", "--initgroups", "app:app")
     assert done.returncode == 2
-    assert "has no account and so no groups: leave initgroups (from command line" in done.stderr
+    assert "has no account and so no groups: drop initgroups (from command line" in done.stderr
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can change to another user")

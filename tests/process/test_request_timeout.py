@@ -139,9 +139,9 @@ def test_a_request_that_does_not_end_has_its_worker_replaced(
                cwd=where) as server:
         before = worker_of(server).decode()
         with begin(server, "/deaf") as hanging:
-            server.wait_for(r"GET /deaf from 127\.0\.0\.1 does not end, .* replacing this worker")
+            server.wait_for(r"GET /deaf from 127\.0\.0\.1 has not ended .* replacing this worker")
             server.wait_for(f"abort of {before}")
-            server.wait_for(r"leaving without an answer to GET /deaf")
+            server.wait_for(r"exiting without an answer to GET /deaf")
             assert hanging.recv(100) == b""
         assert worker_of(server).decode() != before
 

@@ -152,7 +152,7 @@ def test_an_address_in_use_is_told() -> None:
     with listening("127.0.0.1:0") as (first,):
         address = f"127.0.0.1:{first.port}"
         assert message(address) == (
-            f"cannot listen on {address}: address already in use; another process listens there")
+            f"cannot listen on {address}: address already in use; another process listens on it")
 
 
 def test_a_unix_path_in_use_is_told(tmp_path: Path) -> None:
@@ -170,7 +170,7 @@ def test_a_path_that_is_no_socket_is_left_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("text", "reason"), [
-    ("no-such-host.invalid:80", "the host 'no-such-host.invalid' is not known"),
+    ("no-such-host.invalid:80", "the host 'no-such-host.invalid' is unknown"),
     ("192.0.2.1:0", "it belongs to no interface of this machine"),
     ("unix:/no/such/directory/s", "no such file or directory"),
     (f"unix:/{'x' * 200}", "too long"),

@@ -138,7 +138,7 @@ def test_a_path_that_systemd_has_opened_stays(project: Project, tmp_path: Path) 
 def test_something_that_is_no_stream_socket_is_refused(project: Project) -> None:
     with (
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock,
-        pytest.raises(RuntimeError, match=r"cannot listen on a socket of systemd's: not a stream"),
+        pytest.raises(RuntimeError, match=r"cannot listen on a socket from systemd: not a stream"),
         activated(project(app=APP), sock),
     ):
         pass
@@ -249,7 +249,7 @@ def test_the_watchdog_starves_when_no_worker_shows_life(
         with socket.create_connection((server.host, server.port)) as sock:
             sock.sendall(GET)
             try:
-                server.wait_for("no worker has shown a sign of life for 0.3 s; the watchdog is not")
+                server.wait_for("no worker has shown a sign of life for 0.3 s; the watchdog is no")
                 manager.waiting()
             finally:  # whatever happens: nothing but SIGKILL would end that worker
                 os.close(os.open(tmp_path / "gate", os.O_RDWR))

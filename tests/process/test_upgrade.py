@@ -119,7 +119,7 @@ def test_both_masters_serve_during_an_upgrade(project: Project) -> None:
             second = below(server)
         assert {first, second} == {server.pid, new}
         os.kill(new, signal.SIGTERM)
-        server.wait_for(rf"the new master \(pid {new}\) has ended \(exit code 0\); this one goes")
+        server.wait_for(rf"the new master \(pid {new}\) has ended \(exit code 0\); this one")
         assert below(server) == server.pid
         assert upgrade(server, 2) != new
 
@@ -143,10 +143,10 @@ def test_a_path_of_a_unix_socket_goes_with_its_last_master(
 
 
 @pytest.mark.parametrize(("fault", "reason"), [
-    ({"app.py": "raise OSError('half a release')"}, r"\(exit code 4\); this one goes on"),
+    ({"app.py": "raise OSError('half a release')"}, r"\(exit code 4\); this one continues"),
     ({"fastwsgi.conf.py": "workers = 'lots'"},
-     r"\(exit code 2\): workers must be .* \(from \./fastwsgi\.conf\.py\); this one goes on"),
-    ({"fastwsgi.conf.py": "bind = '192.0.2.1:1'"}, r"cannot listen on 192\.0\.2\.1:1: .*goes on"),
+     r"\(exit code 2\): workers must be .* \(from \./fastwsgi\.conf\.py\); this one continues"),
+    ({"fastwsgi.conf.py": "bind = '192.0.2.1:1'"}, r"cannot listen on 192\.0\.2\.1:1: .*continues"),
 ], ids=["application", "settings", "address"])
 def test_an_upgrade_that_fails_leaves_the_old_master(
     project: Project, tmp_path: Path, fault: dict[str, str], reason: str,
@@ -163,7 +163,7 @@ def test_one_upgrade_at_a_time(project: Project) -> None:
     with serving(cwd=project(app=APP)) as server:
         new = upgrade(server)
         server.signal(signal.SIGUSR2)
-        server.wait_for(rf"no upgrade: a new master \(pid {new}\) runs already")
+        server.wait_for(rf"no upgrade: a new master \(pid {new}\) is already running")
         os.kill(new, signal.SIGUSR2)
         server.wait_for(rf"no upgrade: the old master \(pid {server.pid}\) has not ended yet")
 

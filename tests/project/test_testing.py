@@ -80,7 +80,7 @@ def test_a_thread_that_is_not_the_main_one_may_serve() -> None:
 def test_a_wrong_setting_is_an_exception_before_anything_runs() -> None:
     with pytest.raises(ConfigError, match="did you mean 'backlog'"), serve(whoami, baklog=1):
         pass
-    with pytest.raises(ConfigError, match="say process=True"), serve(whoami, workers=1):
+    with pytest.raises(ConfigError, match="pass process=True"), serve(whoami, workers=1):
         pass
     with pytest.raises(ListenError), serve(whoami, bind="unix:/no/such/dir/s"):
         pass
