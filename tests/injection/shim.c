@@ -115,7 +115,7 @@ static bool from_core(void *return_address)
     Dl_info info;
     if (dladdr(return_address, &info) == 0 || info.dli_fname == NULL)
         return false;
-    if (base == NULL && strstr(info.dli_fname, "/_core/native.") != NULL)
+    if (base == NULL && strstr(info.dli_fname, "/_core/core.") != NULL)
         base = info.dli_fbase;
     return base != NULL && info.dli_fbase == base;
 }
