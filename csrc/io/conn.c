@@ -56,7 +56,7 @@ void fw_conn_move(fw_conn *c, enum fw_state to)
 
 /* ---- birth and death ------------------------------------------------------------------------------------------- */
 
-fw_conn *fw_conn_open(fw_hub *h, int fd, const fw_listener *listener, const struct sockaddr *address, socklen_t len)
+fw_conn *fw_conn_open(fw_conns *cs, int fd, const fw_listener *listener, const struct sockaddr *address, socklen_t len)
 {
     fw_conn *c = calloc(1, sizeof *c);
     if (c == NULL)
@@ -66,39 +66,39 @@ fw_conn *fw_conn_open(fw_hub *h, int fd, const fw_listener *listener, const stru
     c->listener = listener;
     if (len > 0 && len <= sizeof c->address)
         memcpy(&c->address, address, len);
-    c->prev = h->conns.prev;
-    c->next = &h->conns;
+    c->prev = cs->all.prev;
+    c->next = &cs->all;
     c->prev->next = c;
-    h->conns.prev = c;
-    h->stats.accepted++;
-    h->stats.connections++;
-    fw_deadline_set(&h->deadlines, &c->deadline, FW_CLASS_HEADER, h->now);
+    cs->all.prev = c;
+    cs->stats.accepted++;
+    cs->stats.connections++;
+    fw_deadline_set(&cs->deadlines, &c->deadline, FW_CLASS_HEADER, cs->now);
     return c;
 }
 
-static void release(fw_hub *h, fw_conn *c)
+static void release(fw_conns *cs, fw_conn *c)
 {
     fw_deadline_clear(&c->deadline);
-    fw_outq_clear(&c->out, &h->pool);
-    fw_conn_uncount(h, c);
-    fw_intake_clear(h, c);
+    fw_outq_clear(&c->out, &cs->pool);
+    fw_conn_uncount(cs, c);
+    fw_intake_clear(cs, c);
     if (c->polled)
-        fw_poller_del(&h->poller, c->fd);
+        fw_poller_del(&cs->poller, c->fd);
     if (c->fd >= 0)
         close(c->fd);
     c->fd = -1;
 }
 
-void fw_conn_die(fw_hub *h, fw_conn *c)
+void fw_conn_die(fw_conns *cs, fw_conn *c)
 {
-    release(h, c);
+    release(cs, c);
     fw_conn_move(c, FW_STATE_CLOSED);
     c->prev->next = c->next;
     c->next->prev = c->prev;
-    h->stats.connections--;
-    if (!c->again) { /* else the hub's list of those to read again still points here */
-        c->link = h->dead;
-        h->dead = c;
+    cs->stats.connections--;
+    if (!c->again) { /* else the list of those to read again still points here */
+        c->link = cs->dead;
+        cs->dead = c;
     }
 }
 
@@ -120,25 +120,25 @@ static fw_conn *dequeue(fw_conn **head, fw_conn **tail)
     return c;
 }
 
-void fw_conn_ready(fw_hub *h, fw_conn *c)
+void fw_conn_ready(fw_conns *cs, fw_conn *c)
 {
-    const uint32_t waiting = atomic_load_explicit(&h->nready, memory_order_relaxed);
+    const uint32_t waiting = atomic_load_explicit(&cs->nready, memory_order_relaxed);
     fw_deadline_clear(&c->deadline);
-    if (fw_unlikely(waiting >= CROWD) && fw_intake_settle(h, c) != FW_OK) {
-        fw_conn_die(h, c);
+    if (fw_unlikely(waiting >= CROWD) && fw_intake_settle(cs, c) != FW_OK) {
+        fw_conn_die(cs, c);
         return;
     }
     fw_conn_move(c, FW_STATE_READY);
     c->turn = FW_TURN_REQUEST;
-    enqueue(&h->ready_head, &h->ready_tail, c);
-    atomic_store(&h->nready, waiting + 1);
+    enqueue(&cs->ready_head, &cs->ready_tail, c);
+    atomic_store(&cs->nready, waiting + 1);
 }
 
 /* A suspended response can go on, or must end: its owner learns of it. */
-static void call_owner(fw_hub *h, fw_conn *c, enum fw_turn turn)
+static void call_owner(fw_conns *cs, fw_conn *c, enum fw_turn turn)
 {
     fw_deadline_clear(&c->deadline);
-    c->owner->called = h->called = true;
+    c->owner->called = cs->called = true;
     if (c->waiter) {
         c->waiter = false;
         fw_conn_move(c, FW_STATE_BUSY);
@@ -149,7 +149,7 @@ static void call_owner(fw_hub *h, fw_conn *c, enum fw_turn turn)
     enqueue(&c->owner->head, &c->owner->tail, c);
 }
 
-void fw_conn_close(fw_hub *h, fw_conn *c)
+void fw_conn_close(fw_conns *cs, fw_conn *c)
 {
     switch (c->state) {
     case FW_STATE_CLOSED: return;
@@ -162,21 +162,21 @@ void fw_conn_close(fw_hub *h, fw_conn *c)
     case FW_STATE_SUSPENDED:
         c->unsent = c->out.bytes;
         c->broken = true;
-        fw_outq_clear(&c->out, &h->pool);
-        fw_conn_uncount(h, c);
-        call_owner(h, c, FW_TURN_GONE);
+        fw_outq_clear(&c->out, &cs->pool);
+        fw_conn_uncount(cs, c);
+        call_owner(cs, c, FW_TURN_GONE);
         return;
-    default: fw_conn_die(h, c);
+    default: fw_conn_die(cs, c);
     }
 }
 
 /* Everything that waits for the poller passes here.  False: the system refused, the connection is gone. */
-bool fw_conn_arm(fw_hub *h, fw_conn *c)
+bool fw_conn_arm(fw_conns *cs, fw_conn *c)
 {
     if (fw_likely(c->polled))
         return true;
-    if (fw_poller_add(&h->poller, c->fd, FW_POLL_EDGE, c) != FW_OK) {
-        fw_conn_close(h, c);
+    if (fw_poller_add(&cs->poller, c->fd, FW_POLL_EDGE, c) != FW_OK) {
+        fw_conn_close(cs, c);
         return false;
     }
     c->polled = true;
@@ -218,129 +218,129 @@ bool fw_conn_has_room(fw_conn *c)
     return true;
 }
 
-int fw_conn_flush(fw_hub *h, fw_conn *c)
+int fw_conn_flush(fw_conns *cs, fw_conn *c)
 {
-    int rc = fw_conn_send(c, &h->pool, &h->stats.bytes_out);
+    int rc = fw_conn_send(c, &cs->pool, &cs->stats.bytes_out);
     if (rc < 0 && rc != FW_RETRY)
-        h->stats.broken++;
+        cs->stats.broken++;
     return rc;
 }
 
 /* What the owner left queued: tried again only if the socket may take more by now. */
-static int flush_left(fw_hub *h, fw_conn *c)
+static int flush_left(fw_conns *cs, fw_conn *c)
 {
     if (c->out.head == NULL)
         return FW_OK;
-    return atomic_load_explicit(&c->blocked, memory_order_relaxed) ? FW_RETRY : fw_conn_flush(h, c);
+    return atomic_load_explicit(&c->blocked, memory_order_relaxed) ? FW_RETRY : fw_conn_flush(cs, c);
 }
 
-void fw_hub_flush_ready(fw_hub *h)
+void fw_conns_flush_ready(fw_conns *cs)
 {
-    for (fw_conn *c = h->ready_head; c != NULL; c = c->link)
+    for (fw_conn *c = cs->ready_head; c != NULL; c = c->link)
         if (c->out.head != NULL)
-            fw_conn_flush(h, c);
+            fw_conn_flush(cs, c);
 }
 
 /* Our side says goodbye; the client may finish its sentence, so that no reset overtakes the response (RFC 9112 9.6).
  * Even one that has shut its side: what it said before may not have been read. */
-static void linger(fw_hub *h, fw_conn *c)
+static void linger(fw_conns *cs, fw_conn *c)
 {
-    fw_intake_clear(h, c);
+    fw_intake_clear(cs, c);
     if (shutdown(c->fd, SHUT_WR) < 0) {
-        fw_conn_die(h, c);
+        fw_conn_die(cs, c);
         return;
     }
     fw_conn_move(c, FW_STATE_LINGER);
-    fw_deadline_set(&h->deadlines, &c->deadline, FW_CLASS_LINGER, h->now);
+    fw_deadline_set(&cs->deadlines, &c->deadline, FW_CLASS_LINGER, cs->now);
     c->input = true;
-    fw_conn_discard(h, c);
+    fw_conn_discard(cs, c);
 }
 
 /* All output is with the kernel: close, or go on with what has been received. */
-static void after_flush(fw_hub *h, fw_conn *c)
+static void after_flush(fw_conns *cs, fw_conn *c)
 {
     if (!c->closing)
-        fw_conn_digest(h, c);
+        fw_conn_digest(cs, c);
     else if (c->lingers)
-        linger(h, c);
+        linger(cs, c);
     else
-        fw_conn_die(h, c);
+        fw_conn_die(cs, c);
 }
 
 /* A flush has not sent it all. Apart from what is sent at once, which is to cost nothing for it. */
-static FW_NOINLINE void wait_for_client(fw_hub *h, fw_conn *c, int rc)
+static FW_NOINLINE void wait_for_client(fw_conns *cs, fw_conn *c, int rc)
 {
     if (rc == FW_RETRY) {
         fw_conn_move(c, FW_STATE_FLUSH);
-        fw_conn_await(h, c);
-        if (fw_intake_settle(h, c) == FW_OK) {
-            fw_conn_arm(h, c);
+        fw_conn_await(cs, c);
+        if (fw_intake_settle(cs, c) == FW_OK) {
+            fw_conn_arm(cs, c);
             return;
         }
     }
-    fw_conn_die(h, c);
+    fw_conn_die(cs, c);
 }
 
-void fw_conn_settle(fw_hub *h, fw_conn *c)
+void fw_conn_settle(fw_conns *cs, fw_conn *c)
 {
-    const int rc = flush_left(h, c);
+    const int rc = flush_left(cs, c);
     if (fw_likely(rc == FW_OK))
-        after_flush(h, c);
+        after_flush(cs, c);
     else
-        wait_for_client(h, c, rc);
+        wait_for_client(cs, c, rc);
 }
 
 /* False: it is not held, and to be settled. */
-static bool hold(fw_hub *h, fw_conn *c)
+static bool hold(fw_conns *cs, fw_conn *c)
 {
-    if (h->nheld >= atomic_load_explicit(&h->held_most, memory_order_relaxed) || c->out.head == NULL ||
+    if (cs->nheld >= atomic_load_explicit(&cs->held_most, memory_order_relaxed) || c->out.head == NULL ||
         atomic_load_explicit(&c->blocked, memory_order_relaxed))
         return false;
     fw_conn_move(c, FW_STATE_FLUSH);
     c->held = true;
-    h->held[h->nheld++] = c;
+    cs->held[cs->nheld++] = c;
     return true;
 }
 
-void fw_hub_release(fw_hub *h, fw_pool *pool, uint64_t *sent)
+void fw_conns_release(fw_conns *cs, fw_pool *pool, uint64_t *sent)
 {
-    const unsigned n = h->nheld;
-    h->nheld = 0;
-    h->releases++;
+    const unsigned n = cs->nheld;
+    cs->nheld = 0;
+    cs->releases++;
     for (unsigned i = 0; i < n; i++)
-        fw_conn_send(h->held[i], pool, sent);
+        fw_conn_send(cs->held[i], pool, sent);
     for (unsigned i = 0; i < n; i++) {
-        fw_conn *c = h->held[i];
+        fw_conn *c = cs->held[i];
         c->held = false;
         if (c->broken)
-            fw_conn_die(h, c);
+            fw_conn_die(cs, c);
         else
-            fw_conn_settle(h, c);
+            fw_conn_settle(cs, c);
     }
 }
 
 /* Some output of a waiting connection could be sent: what now? */
-void fw_conn_output_moved(fw_hub *h, fw_conn *c, int rc)
+void fw_conn_output_moved(fw_conns *cs, fw_conn *c, int rc)
 {
     if (rc < 0 && rc != FW_RETRY) {
-        fw_conn_close(h, c);
+        fw_conn_close(cs, c);
         return;
     }
     switch (c->state) {
     case FW_STATE_FLUSH:
         if (rc != FW_OK) {
-            fw_conn_await(h, c);
+            fw_conn_await(cs, c);
         } else {
-            fw_conn_uncount(h, c);
-            after_flush(h, c);
+            fw_conn_uncount(cs, c);
+            after_flush(cs, c);
         }
         return;
     case FW_STATE_SUSPENDED:
-        if (c->out.bytes > atomic_load_explicit(&h->mark, memory_order_relaxed) / 4) {
-            fw_conn_await(h, c);
+        if (c->out.bytes > atomic_load_explicit(&cs->mark, memory_order_relaxed) / 4) {
+            fw_conn_await(cs, c);
         } else {
-            fw_conn_count(h, c);
-            call_owner(h, c, FW_TURN_RESUME);
+            fw_conn_count(cs, c);
+            call_owner(cs, c, FW_TURN_RESUME);
         }
         return;
     default: return; /* an interim response while the body arrives */
@@ -349,14 +349,14 @@ void fw_conn_output_moved(fw_hub *h, fw_conn *c, int rc)
 
 /* ---- the owner's side ------------------------------------------------------------------------------------------ */
 
-fw_conn *fw_conn_pull(fw_hub *h, fw_owner *owner, bool any)
+fw_conn *fw_conn_pull(fw_conns *cs, fw_owner *owner, bool any)
 {
     fw_conn *c = dequeue(&owner->head, &owner->tail);
     if (fw_likely(c == NULL)) {
-        if (!any || (c = dequeue(&h->ready_head, &h->ready_tail)) == NULL)
+        if (!any || (c = dequeue(&cs->ready_head, &cs->ready_tail)) == NULL)
             return NULL;
-        atomic_store(&h->nready, atomic_load_explicit(&h->nready, memory_order_relaxed) - 1);
-        h->stats.requests++;
+        atomic_store(&cs->nready, atomic_load_explicit(&cs->nready, memory_order_relaxed) - 1);
+        cs->stats.requests++;
     }
     fw_conn_move(c, FW_STATE_BUSY);
     c->owner = owner;
@@ -364,27 +364,27 @@ fw_conn *fw_conn_pull(fw_hub *h, fw_owner *owner, bool any)
 }
 
 /* Waits for the client with what is queued; an event that came while it was BUSY is not forgotten. */
-static void rest(fw_hub *h, fw_conn *c)
+static void rest(fw_conns *cs, fw_conn *c)
 {
-    h->now = fw_deadline_clock();
+    cs->now = fw_deadline_clock();
     fw_conn_move(c, FW_STATE_SUSPENDED);
-    fw_conn_await(h, c);
-    if (c->broken || fw_intake_settle(h, c) != FW_OK)
-        fw_conn_close(h, c);
-    else if (fw_conn_arm(h, c) && !atomic_load_explicit(&c->blocked, memory_order_relaxed))
-        fw_conn_output_moved(h, c, fw_conn_flush(h, c));
+    fw_conn_await(cs, c);
+    if (c->broken || fw_intake_settle(cs, c) != FW_OK)
+        fw_conn_close(cs, c);
+    else if (fw_conn_arm(cs, c) && !atomic_load_explicit(&c->blocked, memory_order_relaxed))
+        fw_conn_output_moved(cs, c, fw_conn_flush(cs, c));
 }
 
-void fw_conn_suspend(fw_hub *h, fw_conn *c, void *user)
+void fw_conn_suspend(fw_conns *cs, fw_conn *c, void *user)
 {
     c->user = user;
-    rest(h, c);
+    rest(cs, c);
 }
 
-void fw_conn_wait(fw_hub *h, fw_conn *c)
+void fw_conn_wait(fw_conns *cs, fw_conn *c)
 {
     c->waiter = true;
-    rest(h, c);
+    rest(cs, c);
 }
 
 void fw_conn_take_back(fw_conn *c)
@@ -394,27 +394,27 @@ void fw_conn_take_back(fw_conn *c)
     fw_conn_move(c, FW_STATE_BUSY);
 }
 
-void fw_conn_finish(fw_hub *h, fw_conn *c, bool keep, bool cut, bool more)
+void fw_conn_finish(fw_conns *cs, fw_conn *c, bool keep, bool cut, bool more)
 {
-    h->now = fw_deadline_clock(); /* the application may have taken long */
+    cs->now = fw_deadline_clock(); /* the application may have taken long */
     const bool client_closes = c->req == NULL || !c->req->keep_alive;
     c->served++;
     c->user = NULL;
-    fw_intake_next(h, c);
+    fw_intake_next(cs, c);
     if (c->broken) {
-        fw_conn_die(h, c);
+        fw_conn_die(cs, c);
         return;
     }
     if (fw_unlikely(c->counted != 0))
-        fw_conn_uncount(h, c); /* counted anew if it waits again */
+        fw_conn_uncount(cs, c); /* counted anew if it waits again */
     if (!keep) { /* `keep` is what the head said: a stop that began later does not take it back */
         c->closing = true;
         c->lingers = !cut && (!client_closes || c->in != NULL || c->input);
-    } else if (c->in != NULL && h->shares && c->out.bytes < FW_SHARE &&
+    } else if (c->in != NULL && cs->shares && c->out.bytes < FW_SHARE &&
                !atomic_load_explicit(&c->blocked, memory_order_relaxed)) {
-        fw_conn_digest(h, c); /* pipelined: the next response may share the send */
+        fw_conn_digest(cs, c); /* pipelined: the next response may share the send */
         return;
     }
-    if (!more || !hold(h, c))
-        fw_conn_settle(h, c);
+    if (!more || !hold(cs, c))
+        fw_conn_settle(cs, c);
 }

@@ -96,9 +96,9 @@ typedef struct fw_conn {
     bool closing;  /* close once the queue is flushed */
     bool lingers;  /* ... and let the client finish talking */
     bool waiter;   /* its owner waits in fw_thread_wait for the queue to empty */
-    bool again;    /* in the hub's list of those whose reading was cut short for fairness */
+    bool again;    /* in the list of those whose reading was cut short for fairness */
     bool limited;  /* its socket takes little that cannot be sent */
-    bool held;     /* FLUSH, and among those of the hub whose responses are sent together */
+    bool held;     /* FLUSH, and among those whose responses are sent together */
     int fd;
     uint32_t since;  /* ms, the low bits: when the request at hand began to arrive */
     uint32_t got;    /* bytes of it since then */
@@ -106,13 +106,13 @@ typedef struct fw_conn {
     uint32_t served; /* requests answered */
     uint8_t memo_hint; /* slot of its last head plus one, 0 = none */
     fw_deadline deadline;
-    struct fw_conn *prev, *next; /* all connections of the hub */
+    struct fw_conn *prev, *next; /* all connections of the loop */
     struct fw_conn *link; /* in one list at a time: ready queue, its owner's, those to read again, the dead, the buried */
     const fw_listener *listener;
     fw_request *req; /* from the first byte of a head to the end of its response */
     fw_buffer *in;   /* NULL while nothing unread is here: an idle connection holds no buffer */
     fw_outq out;
-    size_t counted; /* what of hub.queued is ours */
+    size_t counted; /* what of conns.queued is ours */
     fw_pace pace;
     size_t unsent; /* of a broken connection: what was queued then */
     struct fw_owner *owner; /* who pulled it last: a suspended response goes on there */
@@ -142,7 +142,7 @@ typedef struct fw_stats {
 } fw_stats;
 
 /* What the connections of one loop share. */
-typedef struct fw_hub {
+typedef struct fw_conns {
     const fw_llhttp_api *api;
     fw_config cfg;
     fw_poller poller;
@@ -161,7 +161,7 @@ typedef struct fw_hub {
     _Atomic(size_t) mark; /* unsent bytes at which an application is held back now; 0: as soon as its client is late */
     fw_conn *dead;   /* closed since the last safe point */
     fw_conn *buried; /* closed, and only their `peer` waits to be handed back */
-    fw_conn conns;   /* sentinel of the list of all */
+    fw_conn all;     /* sentinel of the list of all */
     fw_stats stats;
     struct fw_store *store; /* does what waits for a disk, or NULL: then it is done at once */
     int storage_error;      /* errno of a body that could not be stored, until the loop tells of it */
@@ -175,30 +175,30 @@ typedef struct fw_hub {
     unsigned nheld;
     unsigned releases;           /* how often they have been sent */
     _Atomic(unsigned) held_most; /* how many may be held; 0: none */
-} fw_hub;
+} fw_conns;
 
-int fw_hub_open(fw_hub *h, const fw_llhttp_api *api, const fw_config *cfg, int events);
-void fw_hub_close(fw_hub *h);
+int fw_conns_open(fw_conns *cs, const fw_llhttp_api *api, const fw_config *cfg, int events);
+void fw_conns_close(fw_conns *cs);
 
 /* A connection for an accepted, non-blocking descriptor; NULL when memory is short (the descriptor stays the
  * caller's).  It has not been read from yet: fw_conn_event(FW_EVENT_IN) does that. */
-fw_conn *fw_conn_open(fw_hub *h, int fd, const fw_listener *listener, const struct sockaddr *address, socklen_t len);
+fw_conn *fw_conn_open(fw_conns *cs, int fd, const fw_listener *listener, const struct sockaddr *address, socklen_t len);
 
 /* What the poller reported. */
-void fw_conn_event(fw_hub *h, fw_conn *c, unsigned flags);
+void fw_conn_event(fw_conns *cs, fw_conn *c, unsigned flags);
 
 /* The job that a connection in STORE has waited for is done. */
-void fw_conn_stored(fw_hub *h, fw_conn *c);
+void fw_conn_stored(fw_conns *cs, fw_conn *c);
 
 /* Its deadline has passed. */
-void fw_conn_expire(fw_hub *h, fw_conn *c);
+void fw_conn_expire(fw_conns *cs, fw_conn *c);
 
 /* Refuses at once, before any request (overload). */
-void fw_conn_refuse_now(fw_hub *h, fw_conn *c, int status, const char *why);
+void fw_conn_refuse_now(fw_conns *cs, fw_conn *c, int status, const char *why);
 
 /* The next connection for `owner`, now BUSY (c->turn says for what), or NULL: a suspended response of its own, or, with
  * `any`, the longest waiting request. */
-fw_conn *fw_conn_pull(fw_hub *h, fw_owner *owner, bool any);
+fw_conn *fw_conn_pull(fw_conns *cs, fw_owner *owner, bool any);
 
 /* The owner of a BUSY connection sends what is queued; its own business, so without the lock.  `pool` is the owner's,
  * `*sent` grows by the bytes.  FW_OK: all sent; FW_RETRY: some remains; -errno: the client is gone, and all that
@@ -215,44 +215,44 @@ bool fw_conn_has_room(fw_conn *c);
 
 /* The owner parks the response `user` until the queue has drained (then TURN_RESUME) or the client is gone (then
  * TURN_GONE). */
-void fw_conn_suspend(fw_hub *h, fw_conn *c, void *user);
+void fw_conn_suspend(fw_conns *cs, fw_conn *c, void *user);
 
 /* The owner waits for the same, with the connection; it is BUSY again when that has come. */
-void fw_conn_wait(fw_hub *h, fw_conn *c);
+void fw_conn_wait(fw_conns *cs, fw_conn *c);
 
 /* ... or when the owner does not want to wait any longer. */
 void fw_conn_take_back(fw_conn *c);
 
 /* Sends what the READY connections still have queued from pipelined responses: nobody may pull them soon. */
-void fw_hub_flush_ready(fw_hub *h);
+void fw_conns_flush_ready(fw_conns *cs);
 
 /* The owner hands the connection back: the response is complete and queued (`keep`: the connection may live on), or it
  * broke off (`keep` false, `cut` true: no lingering, the client must see the end). With `more`, the next request is to be
- * run at once, the response may be held until fw_hub_release. */
-void fw_conn_finish(fw_hub *h, fw_conn *c, bool keep, bool cut, bool more);
+ * run at once, the response may be held until fw_conns_release. */
+void fw_conn_finish(fw_conns *cs, fw_conn *c, bool keep, bool cut, bool more);
 
 /* True if what is queued is little enough to be held. */
-static inline bool fw_conn_may_hold(const fw_hub *h, const fw_conn *c)
+static inline bool fw_conn_may_hold(const fw_conns *cs, const fw_conn *c)
 {
-    return c->out.bytes < FW_SHARE && atomic_load_explicit(&h->held_most, memory_order_relaxed) != 0;
+    return c->out.bytes < FW_SHARE && atomic_load_explicit(&cs->held_most, memory_order_relaxed) != 0;
 }
 
 /* Sends the responses that are held, and goes on with their connections. `pool` and `*sent` as in fw_conn_send. */
-void fw_hub_release(fw_hub *h, fw_pool *pool, uint64_t *sent);
+void fw_conns_release(fw_conns *cs, fw_pool *pool, uint64_t *sent);
 
 /* A graceful stop has begun: an idle connection leaves unless a request is on its way. */
-void fw_conn_retire(fw_hub *h, fw_conn *c);
+void fw_conn_retire(fw_conns *cs, fw_conn *c);
 
 /* Closes whatever the state; a suspended response is reported as TURN_GONE, a waiter is woken. */
-void fw_conn_close(fw_hub *h, fw_conn *c);
+void fw_conn_close(fw_conns *cs, fw_conn *c);
 
 /* Refuses all requests that no thread has taken, because none will. */
-void fw_hub_refuse_ready(fw_hub *h, int status, const char *why);
+void fw_conns_refuse_ready(fw_conns *cs, int status, const char *why);
 
 /* Goes on reading where fairness had cut it short; true if there was anything. */
-bool fw_hub_again(fw_hub *h);
+bool fw_conns_again(fw_conns *cs);
 
 /* The safe point: frees the closed connections, except those whose `peer` is to be handed back first. */
-void fw_hub_reap(fw_hub *h);
+void fw_conns_reap(fw_conns *cs);
 
 #endif

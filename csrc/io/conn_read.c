@@ -27,32 +27,32 @@ static bool awaits_input(const fw_conn *c)
 }
 #undef S
 
-/* There is more to read, but it is the others' turn. Until fw_hub_again comes to it, nobody else reads it: what it reads
+/* There is more to read, but it is the others' turn. Until fw_conns_again comes to it, nobody else reads it: what it reads
  * may put it into another list. */
-static void postpone(fw_hub *h, fw_conn *c)
+static void postpone(fw_conns *cs, fw_conn *c)
 {
     if (c->again)
         return;
     c->again = true;
-    c->link = h->again;
-    h->again = c;
+    c->link = cs->again;
+    cs->again = c;
 }
 
-void fw_conn_discard(fw_hub *h, fw_conn *c)
+void fw_conn_discard(fw_conns *cs, fw_conn *c)
 {
-    const uint64_t end = h->work + WORK_PER_TURN;
-    for (int i = 0; c->input && i < READS_PER_TURN && h->work < end; i++) {
-        ssize_t n = fw_intake_discard(h, c);
+    const uint64_t end = cs->work + WORK_PER_TURN;
+    for (int i = 0; c->input && i < READS_PER_TURN && cs->work < end; i++) {
+        ssize_t n = fw_intake_discard(cs, c);
         if (n == FW_RETRY)
             break;
         if (n <= 0) {
-            fw_conn_die(h, c);
+            fw_conn_die(cs, c);
             return;
         }
     }
     if (c->input)
-        postpone(h, c);
-    fw_conn_arm(h, c);
+        postpone(cs, c);
+    fw_conn_arm(cs, c);
 }
 
 /* ---- refusing -------------------------------------------------------------------------------------------------- */
@@ -74,7 +74,7 @@ static fw_text received_line(const fw_conn *c)
 }
 
 /* A refusal has its line in the access log, though no application hears of it. */
-static void log_refusal(const fw_hub *h, const fw_conn *c, int status, const char *why, bool head)
+static void log_refusal(const fw_conns *cs, const fw_conn *c, int status, const char *why, bool head)
 {
     const char *reason = fw_wire_reason(status);
     const bool receiving = c->state == FW_STATE_HEAD || c->state == FW_STATE_BODY || c->state == FW_STATE_STORE;
@@ -85,9 +85,9 @@ static void log_refusal(const fw_hub *h, const fw_conn *c, int status, const cha
         .status = status,
         .reason = {reason, strlen(reason)},
         .bytes = head ? 0 : strlen(why) + 1,
-        .us = receiving ? (uint64_t)((uint32_t)h->now - c->since) * 1000 : 0,
+        .us = receiving ? (uint64_t)((uint32_t)cs->now - c->since) * 1000 : 0,
     };
-    fw_access_put(h->cfg.access, &e);
+    fw_access_put(cs->cfg.access, &e);
 }
 
 /* True if the client asked by HEAD, as far as it is known: a refusal has no content then (RFC 9110 9.3.2). Of a head that
@@ -100,272 +100,272 @@ static bool asks_head(const fw_conn *c)
     return line.len >= 5 && memcmp(line.at, "HEAD ", 5) == 0;
 }
 
-static void refuse(fw_hub *h, fw_conn *c, int status, const char *why)
+static void refuse(fw_conns *cs, fw_conn *c, int status, const char *why)
 {
     const bool head = asks_head(c);
-    h->stats.refused++;
-    if (h->cfg.access != NULL)
-        log_refusal(h, c, status, why, head);
+    cs->stats.refused++;
+    if (cs->cfg.access != NULL)
+        log_refusal(cs, c, status, why, head);
     c->closing = true;
     c->lingers = true;
-    if (fw_wire_refusal(&c->out, &h->pool, &h->date, status, why, head) != FW_OK) {
-        fw_conn_die(h, c);
+    if (fw_wire_refusal(&c->out, &cs->pool, &cs->date, status, why, head) != FW_OK) {
+        fw_conn_die(cs, c);
         return;
     }
-    fw_intake_clear(h, c);
-    fw_conn_settle(h, c);
+    fw_intake_clear(cs, c);
+    fw_conn_settle(cs, c);
 }
 
-void fw_conn_refuse_request(fw_hub *h, fw_conn *c)
+void fw_conn_refuse_request(fw_conns *cs, fw_conn *c)
 {
-    refuse(h, c, c->req->status, c->req->why);
+    refuse(cs, c, c->req->status, c->req->why);
 }
 
-void fw_conn_refuse_now(fw_hub *h, fw_conn *c, int status, const char *why)
+void fw_conn_refuse_now(fw_conns *cs, fw_conn *c, int status, const char *why)
 {
-    refuse(h, c, status, why);
+    refuse(cs, c, status, why);
 }
 
-void fw_hub_refuse_ready(fw_hub *h, int status, const char *why)
+void fw_conns_refuse_ready(fw_conns *cs, int status, const char *why)
 {
     fw_owner nobody = {0};
     fw_conn *c;
-    while ((c = fw_conn_pull(h, &nobody, true)) != NULL) {
+    while ((c = fw_conn_pull(cs, &nobody, true)) != NULL) {
         c->owner = NULL;
         fw_request_refuse(c->req, status, why);
-        fw_conn_refuse_request(h, c);
+        fw_conn_refuse_request(cs, c);
     }
 }
 
 /* ---- what the loop answers itself ------------------------------------------------------------------------------ */
 
-static bool asks_for_health(const fw_hub *h, const fw_request *r)
+static bool asks_for_health(const fw_conns *cs, const fw_request *r)
 {
-    if (fw_likely(h->cfg.health == NULL))
+    if (fw_likely(cs->cfg.health == NULL))
         return false;
-    const size_t n = strlen(h->cfg.health);
-    return (r->method_id == FW_METHOD_GET || fw_request_is_head(r)) && r->path.len == n && memcmp(fw_request_at(r, r->path), h->cfg.health, n) == 0;
+    const size_t n = strlen(cs->cfg.health);
+    return (r->method_id == FW_METHOD_GET || fw_request_is_head(r)) && r->path.len == n && memcmp(fw_request_at(r, r->path), cs->cfg.health, n) == 0;
 }
 
 /* Whether threads are there or not: the process lives and takes requests. False: it has been refused. */
-static bool tell_health(fw_hub *h, fw_conn *c)
+static bool tell_health(fw_conns *cs, fw_conn *c)
 {
     const fw_request *r = c->req;
     const bool head = fw_request_is_head(r);
-    if (h->stopping) {
-        refuse(h, c, 503, "stopping");
+    if (cs->stopping) {
+        refuse(cs, c, 503, "stopping");
         return false;
     }
     char text[512];
     c->closing = c->lingers = !r->keep_alive;
     const char *life = !r->keep_alive ? "Connection: close\r\n" : r->minor == 0 ? "Connection: keep-alive\r\n" : "";
-    int n = snprintf(text, sizeof text, HEALTHY, fw_date_line(&h->date), life, head ? "" : "ok\n");
-    if (n < 0 || (size_t)n >= sizeof text || fw_outq_copy(&c->out, &h->pool, text, (size_t)n) != FW_OK) {
-        fw_conn_die(h, c);
+    int n = snprintf(text, sizeof text, HEALTHY, fw_date_line(&cs->date), life, head ? "" : "ok\n");
+    if (n < 0 || (size_t)n >= sizeof text || fw_outq_copy(&c->out, &cs->pool, text, (size_t)n) != FW_OK) {
+        fw_conn_die(cs, c);
         return false;
     }
     c->served++;
-    h->work += WORK_ANSWER;
-    fw_intake_next(h, c);
+    cs->work += WORK_ANSWER;
+    fw_intake_next(cs, c);
     if (c->closing)
-        fw_conn_settle(h, c);
+        fw_conn_settle(cs, c);
     else
         fw_conn_move(c, FW_STATE_IDLE);
     return !c->closing;
 }
 
 /* A complete request: true if it has been answered here and the next one may be looked at. */
-static bool answered(fw_hub *h, fw_conn *c)
+static bool answered(fw_conns *cs, fw_conn *c)
 {
-    if (fw_unlikely(asks_for_health(h, c->req)))
-        return tell_health(h, c);
-    if (fw_unlikely(h->cfg.max_ready != 0) && h->cfg.overload_refuse && h->nready >= h->cfg.max_ready)
-        refuse(h, c, 503, "too many requests are waiting");
+    if (fw_unlikely(asks_for_health(cs, c->req)))
+        return tell_health(cs, c);
+    if (fw_unlikely(cs->cfg.max_ready != 0) && cs->cfg.overload_refuse && cs->nready >= cs->cfg.max_ready)
+        refuse(cs, c, 503, "too many requests are waiting");
     else
-        fw_conn_ready(h, c);
+        fw_conn_ready(cs, c);
     return false;
 }
 
 /* The request at hand begins to arrive, or its body does. */
-static void start_clock(const fw_hub *h, fw_conn *c)
+static void start_clock(const fw_conns *cs, fw_conn *c)
 {
-    c->since = (uint32_t)h->now;
+    c->since = (uint32_t)cs->now;
     c->got = 0;
 }
 
 /* Slower on average than allowed (min_rate), the time of grace past. */
-static bool too_slow(const fw_hub *h, const fw_conn *c)
+static bool too_slow(const fw_conns *cs, const fw_conn *c)
 {
-    const uint32_t elapsed = (uint32_t)h->now - c->since;
-    return elapsed > h->cfg.min_rate_grace_ms && (uint64_t)c->got * 1000 < (uint64_t)h->cfg.min_rate * elapsed;
+    const uint32_t elapsed = (uint32_t)cs->now - c->since;
+    return elapsed > cs->cfg.min_rate_grace_ms && (uint64_t)c->got * 1000 < (uint64_t)cs->cfg.min_rate * elapsed;
 }
 
 /* The client may keep its connection: its last response said so, even if a stop has begun since. */
-static void become_idle(fw_hub *h, fw_conn *c)
+static void become_idle(fw_conns *cs, fw_conn *c)
 {
     if (c->in != NULL) { /* bytes without memory to parse them */
-        fw_conn_die(h, c);
+        fw_conn_die(cs, c);
         return;
     }
     if (c->state == FW_STATE_OPEN)
         return;
     fw_conn_move(c, FW_STATE_IDLE);
-    fw_deadline_set(&h->deadlines, &c->deadline, h->stopping ? FW_CLASS_RETIRE : FW_CLASS_KEEPALIVE, h->now);
+    fw_deadline_set(&cs->deadlines, &c->deadline, cs->stopping ? FW_CLASS_RETIRE : FW_CLASS_KEEPALIVE, cs->now);
 }
 
 /* The client waits for leave to send its body (RFC 9110 10.1.1); no need if some of it is here already. */
-static void begin_body(fw_hub *h, fw_conn *c)
+static void begin_body(fw_conns *cs, fw_conn *c)
 {
     static const char CONTINUE[] = "HTTP/1.1 100 Continue\r\n\r\n";
     fw_request *r = c->req;
     r->expects = false; /* asked once */
     if (r->body.len > 0 || r->in_body)
         return;
-    if (fw_outq_copy(&c->out, &h->pool, CONTINUE, sizeof CONTINUE - 1) != FW_OK)
+    if (fw_outq_copy(&c->out, &cs->pool, CONTINUE, sizeof CONTINUE - 1) != FW_OK)
         return;
-    int rc = fw_conn_flush(h, c);
+    int rc = fw_conn_flush(cs, c);
     if (rc == FW_RETRY)
-        fw_conn_arm(h, c);
+        fw_conn_arm(cs, c);
     else if (rc != FW_OK)
-        fw_conn_die(h, c);
+        fw_conn_die(cs, c);
 }
 
 /* ---- bodies that go to files ------------------------------------------------------------------------------------ */
 
 /* The job is done, one way or the other. */
-static void take_back(fw_hub *h, fw_conn *c)
+static void take_back(fw_conns *cs, fw_conn *c)
 {
     const int rc = fw_body_take_back(&c->req->body);
     if (rc == FW_OK)
         return;
-    h->storage_error = -rc;
+    cs->storage_error = -rc;
     fw_request_refuse_storage(c->req, rc);
 }
 
 /* What is due of its body is to be written. True: it has been lent for that, and goes on with fw_conn_stored. */
-static bool lend_body(fw_hub *h, fw_conn *c)
+static bool lend_body(fw_conns *cs, fw_conn *c)
 {
-    fw_job *j = fw_body_lend(&c->req->body, c, &h->cfg);
+    fw_job *j = fw_body_lend(&c->req->body, c, &cs->cfg);
     if (j == NULL) {
         fw_request_refuse_storage(c->req, -ENOMEM);
         return false;
     }
-    if (h->store == NULL || !fw_store_put(h->store, j)) {
+    if (cs->store == NULL || !fw_store_put(cs->store, j)) {
         fw_job_run(j);
-        take_back(h, c);
+        take_back(cs, c);
         return false;
     }
     if (c->state != FW_STATE_BODY && c->state != FW_STATE_STORE)
-        start_clock(h, c);
-    c->lent = (uint32_t)h->now;
+        start_clock(cs, c);
+    c->lent = (uint32_t)cs->now;
     fw_conn_move(c, FW_STATE_STORE);
     fw_deadline_clear(&c->deadline);
-    if (fw_intake_settle(h, c) != FW_OK)
-        fw_conn_die(h, c);
+    if (fw_intake_settle(cs, c) != FW_OK)
+        fw_conn_die(cs, c);
     else
-        fw_conn_arm(h, c);
+        fw_conn_arm(cs, c);
     return true;
 }
 
-void fw_conn_stored(fw_hub *h, fw_conn *c)
+void fw_conn_stored(fw_conns *cs, fw_conn *c)
 {
-    h->now = fw_deadline_clock();
-    c->since += (uint32_t)h->now - c->lent; /* the client has not spent that time */
-    take_back(h, c);
-    fw_conn_digest(h, c);
+    cs->now = fw_deadline_clock();
+    c->since += (uint32_t)cs->now - c->lent; /* the client has not spent that time */
+    take_back(cs, c);
+    fw_conn_digest(cs, c);
 }
 
 /* ---- what has been received ------------------------------------------------------------------------------------- */
 
 /* Goes through the requests that are here as far as that is possible now. True: with the last of them it is done; else `*what`
  * is what the rest amounts to, and `*any` whether a response may be queued. */
-static bool go_through(fw_hub *h, fw_conn *c, enum fw_intake *what, bool *any)
+static bool go_through(fw_conns *cs, fw_conn *c, enum fw_intake *what, bool *any)
 {
     for (;;) {
-        *what = fw_intake_parse(h, c);
+        *what = fw_intake_parse(cs, c);
         if (fw_likely(*what == FW_INTAKE_COMPLETE)) {
-            if (!answered(h, c))
+            if (!answered(cs, c))
                 return true;
             *any = true;
         } else if (*what != FW_INTAKE_STORE || (*any && c->out.head != NULL)) {
             return false;
-        } else if (lend_body(h, c)) {
+        } else if (lend_body(cs, c)) {
             return true;
         }
     }
 }
 
 /* Judges what has been received; moves to the state that it amounts to. */
-void fw_conn_digest(fw_hub *h, fw_conn *c)
+void fw_conn_digest(fw_conns *cs, fw_conn *c)
 {
     enum fw_intake what;
     bool any = c->state == FW_STATE_BUSY; /* a response may be queued */
-    if (go_through(h, c, &what, &any))
+    if (go_through(cs, c, &what, &any))
         return;
     if (any && c->out.head != NULL && what != FW_INTAKE_REFUSED) { /* nothing to share its send with */
-        fw_conn_settle(h, c);
+        fw_conn_settle(cs, c);
         return;
     }
     switch (what) {
     case FW_INTAKE_COMPLETE:
     case FW_INTAKE_STORE: return; /* dealt with above */
-    case FW_INTAKE_REFUSED: fw_conn_refuse_request(h, c); return;
+    case FW_INTAKE_REFUSED: fw_conn_refuse_request(cs, c); return;
     case FW_INTAKE_HEAD:
         if (c->state != FW_STATE_HEAD) {
-            start_clock(h, c);
+            start_clock(cs, c);
             fw_conn_move(c, FW_STATE_HEAD);
-            fw_deadline_set(&h->deadlines, &c->deadline, FW_CLASS_HEADER, h->now);
+            fw_deadline_set(&cs->deadlines, &c->deadline, FW_CLASS_HEADER, cs->now);
         }
         break;
     case FW_INTAKE_BODY:
         if (c->state != FW_STATE_BODY && c->state != FW_STATE_STORE)
-            start_clock(h, c);
+            start_clock(cs, c);
         fw_conn_move(c, FW_STATE_BODY);
-        fw_deadline_set(&h->deadlines, &c->deadline, FW_CLASS_BODY, h->now);
+        fw_deadline_set(&cs->deadlines, &c->deadline, FW_CLASS_BODY, cs->now);
         if (fw_unlikely(c->req->expects))
-            begin_body(h, c);
+            begin_body(cs, c);
         break;
-    case FW_INTAKE_EMPTY: become_idle(h, c); break;
+    case FW_INTAKE_EMPTY: become_idle(cs, c); break;
     }
     if (!awaits_input(c))
         return;
     if (c->input)
-        fw_conn_read(h, c);
-    else if (fw_intake_settle(h, c) != FW_OK)
-        fw_conn_die(h, c);
+        fw_conn_read(cs, c);
+    else if (fw_intake_settle(cs, c) != FW_OK)
+        fw_conn_die(cs, c);
     else
-        fw_conn_arm(h, c);
+        fw_conn_arm(cs, c);
 }
 
 /* The input has ended, or broken. */
-static void input_ended(fw_hub *h, fw_conn *c, ssize_t n)
+static void input_ended(fw_conns *cs, fw_conn *c, ssize_t n)
 {
     if (n < 0)
-        h->stats.broken++;
+        cs->stats.broken++;
     else if (c->state == FW_STATE_HEAD || c->state == FW_STATE_BODY)
-        h->stats.truncated++;
-    fw_conn_die(h, c);
+        cs->stats.truncated++;
+    fw_conn_die(cs, c);
 }
 
-void fw_conn_read(fw_hub *h, fw_conn *c)
+void fw_conn_read(fw_conns *cs, fw_conn *c)
 {
-    const uint64_t end = h->work + WORK_PER_TURN;
-    for (int i = 0; i < READS_PER_TURN && h->work < end; i++) {
-        ssize_t n = fw_intake_receive(h, c);
+    const uint64_t end = cs->work + WORK_PER_TURN;
+    for (int i = 0; i < READS_PER_TURN && cs->work < end; i++) {
+        ssize_t n = fw_intake_receive(cs, c);
         if (n == FW_RETRY)
             break;
         if (n <= 0) {
-            input_ended(h, c, n);
+            input_ended(cs, c, n);
             return;
         }
         const bool more = c->input;
         c->input = false; /* digest must not come back here */
-        fw_conn_digest(h, c);
+        fw_conn_digest(cs, c);
         c->got += (uint32_t)n;
-        if (fw_unlikely(h->cfg.min_rate != 0) && (c->state == FW_STATE_HEAD || c->state == FW_STATE_BODY) &&
-            too_slow(h, c)) {
-            h->stats.timeouts++;
-            refuse(h, c, 408, "the request arrives too slowly");
+        if (fw_unlikely(cs->cfg.min_rate != 0) && (c->state == FW_STATE_HEAD || c->state == FW_STATE_BODY) &&
+            too_slow(cs, c)) {
+            cs->stats.timeouts++;
+            refuse(cs, c, 408, "the request arrives too slowly");
             return;
         }
         c->input |= more;
@@ -374,30 +374,30 @@ void fw_conn_read(fw_hub *h, fw_conn *c)
         if (!more)
             return; /* digest has settled and armed it */
     }
-    if (fw_intake_settle(h, c) != FW_OK) {
-        fw_conn_die(h, c);
+    if (fw_intake_settle(cs, c) != FW_OK) {
+        fw_conn_die(cs, c);
         return;
     }
     if (c->input)
-        postpone(h, c);
-    fw_conn_arm(h, c);
+        postpone(cs, c);
+    fw_conn_arm(cs, c);
 }
 
-bool fw_hub_again(fw_hub *h)
+bool fw_conns_again(fw_conns *cs)
 {
-    fw_conn *c = h->again;
-    h->again = NULL;
+    fw_conn *c = cs->again;
+    cs->again = NULL;
     const bool any = c != NULL;
     while (c != NULL) {
         fw_conn *next = c->link;
         c->again = false;
         if (c->state == FW_STATE_CLOSED) {
-            c->link = h->dead;
-            h->dead = c;
+            c->link = cs->dead;
+            cs->dead = c;
         } else if (c->state == FW_STATE_LINGER) {
-            fw_conn_discard(h, c);
+            fw_conn_discard(cs, c);
         } else if (awaits_input(c)) {
-            fw_conn_read(h, c);
+            fw_conn_read(cs, c);
         }
         c = next;
     }
@@ -406,53 +406,53 @@ bool fw_hub_again(fw_hub *h)
 
 /* ---- what the loop reports ------------------------------------------------------------------------------------- */
 
-void fw_conn_event(fw_hub *h, fw_conn *c, unsigned flags)
+void fw_conn_event(fw_conns *cs, fw_conn *c, unsigned flags)
 {
     if (c->state == FW_STATE_CLOSED)
         return;
     c->eof |= (flags & FW_EVENT_EOF) != 0;
     c->input |= (flags & FW_EVENT_IN) != 0;
     if ((flags & FW_EVENT_OUT) && atomic_exchange(&c->blocked, false) && c->state == FW_STATE_BUSY) {
-        c->owner->writable = h->called = true;
+        c->owner->writable = cs->called = true;
         atomic_store_explicit(&c->pace.waits, false, memory_order_relaxed); /* for the application, not for its client */
     }
     if (c->state == FW_STATE_BUSY || c->state == FW_STATE_READY || c->held)
         return;
     if ((flags & FW_EVENT_ERR) &&
         (c->state == FW_STATE_SUSPENDED || c->state == FW_STATE_FLUSH || c->state == FW_STATE_STORE)) {
-        h->stats.broken++;
-        fw_conn_close(h, c);
+        cs->stats.broken++;
+        fw_conn_close(cs, c);
         return;
     }
     if ((flags & FW_EVENT_OUT) && (c->out.head != NULL || c->state == FW_STATE_SUSPENDED))
-        fw_conn_output_moved(h, c, fw_conn_flush(h, c));
+        fw_conn_output_moved(cs, c, fw_conn_flush(cs, c));
     if (c->input && awaits_input(c) && !c->again)
-        fw_conn_read(h, c);
+        fw_conn_read(cs, c);
     else if (c->input && c->state == FW_STATE_LINGER && !c->again)
-        fw_conn_discard(h, c);
+        fw_conn_discard(cs, c);
 }
 
-void fw_conn_expire(fw_hub *h, fw_conn *c)
+void fw_conn_expire(fw_conns *cs, fw_conn *c)
 {
     const bool receiving = c->state == FW_STATE_HEAD || c->state == FW_STATE_BODY;
     if (c->state == FW_STATE_FLUSH || c->state == FW_STATE_SUSPENDED) {
-        fw_conn_look(h, c);
+        fw_conn_look(cs, c);
         return;
     }
-    h->stats.timeouts += receiving;
+    cs->stats.timeouts += receiving;
     if (receiving)
-        refuse(h, c, 408, "the request took too long to arrive");
+        refuse(cs, c, 408, "the request took too long to arrive");
     else
-        fw_conn_close(h, c);
+        fw_conn_close(cs, c);
 }
 
-void fw_conn_retire(fw_hub *h, fw_conn *c)
+void fw_conn_retire(fw_conns *cs, fw_conn *c)
 {
     if (c->state != FW_STATE_IDLE && c->state != FW_STATE_OPEN)
         return;
     c->input = true; /* a request that is here, or on its way, is still served */
     if (!c->again)   /* else it is read in this turn of the loop anyway, and is in no other list before */
-        fw_conn_read(h, c);
+        fw_conn_read(cs, c);
     if (c->state == FW_STATE_IDLE || c->state == FW_STATE_OPEN)
-        fw_deadline_set(&h->deadlines, &c->deadline, FW_CLASS_RETIRE, h->now);
+        fw_deadline_set(&cs->deadlines, &c->deadline, FW_CLASS_RETIRE, cs->now);
 }

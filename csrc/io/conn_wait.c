@@ -41,26 +41,26 @@ static size_t mark_at(const fw_config *cfg, size_t sum)
     return (size_t)((uint64_t)cfg->high_water * (2 * full - sum) / full);
 }
 
-static void count(fw_hub *h, fw_conn *c, size_t now)
+static void count(fw_conns *cs, fw_conn *c, size_t now)
 {
-    h->queued += now - c->counted;
+    cs->queued += now - c->counted;
     c->counted = now;
-    const size_t mark = mark_at(&h->cfg, h->queued);
-    if (mark != atomic_load_explicit(&h->mark, memory_order_relaxed))
-        atomic_store_explicit(&h->mark, mark, memory_order_relaxed);
+    const size_t mark = mark_at(&cs->cfg, cs->queued);
+    if (mark != atomic_load_explicit(&cs->mark, memory_order_relaxed))
+        atomic_store_explicit(&cs->mark, mark, memory_order_relaxed);
 }
 
-void fw_conn_count(fw_hub *h, fw_conn *c)
+void fw_conn_count(fw_conns *cs, fw_conn *c)
 {
     const size_t now = c->out.head != NULL ? fw_outq_memory(&c->out) : 0;
     if (now != c->counted)
-        count(h, c, now);
+        count(cs, c, now);
 }
 
-void fw_conn_uncount(fw_hub *h, fw_conn *c)
+void fw_conn_uncount(fw_conns *cs, fw_conn *c)
 {
     if (c->counted != 0)
-        count(h, c, 0);
+        count(cs, c, 0);
 }
 
 void fw_conn_limit_unsent(fw_conn *c)
@@ -101,17 +101,17 @@ static uint64_t portion(const fw_conn *c)
     return c->pace.step > least ? c->pace.step : least;
 }
 
-static void begin_to_measure(fw_hub *h, fw_conn *c)
+static void begin_to_measure(fw_conns *cs, fw_conn *c)
 {
     fw_pace *p = &c->pace;
-    p->since = p->moved_at = p->taken_at = (uint32_t)h->now;
+    p->since = p->moved_at = p->taken_at = (uint32_t)cs->now;
     p->moved = p->taken = p->step = 0;
     p->unacked = unacked(c->fd);
     atomic_store_explicit(&p->waits, true, memory_order_relaxed);
 }
 
 /* What the client has taken by now. */
-static void measure(const fw_hub *h, fw_conn *c)
+static void measure(const fw_conns *cs, fw_conn *c)
 {
     fw_pace *p = &c->pace;
     const int64_t taken = (int64_t)p->moved + p->unacked - unacked(c->fd);
@@ -119,62 +119,62 @@ static void measure(const fw_hub *h, fw_conn *c)
         if ((uint64_t)taken - p->taken > p->step)
             p->step = (uint64_t)taken - p->taken;
         p->taken = (uint64_t)taken;
-        p->taken_at = (uint32_t)h->now;
+        p->taken_at = (uint32_t)cs->now;
     }
 }
 
-void fw_conn_await(fw_hub *h, fw_conn *c)
+void fw_conn_await(fw_conns *cs, fw_conn *c)
 {
-    if (atomic_load_explicit(&h->mark, memory_order_relaxed) < h->cfg.high_water)
-        fw_outq_compact(&c->out, &h->pool);
-    fw_conn_count(h, c);
+    if (atomic_load_explicit(&cs->mark, memory_order_relaxed) < cs->cfg.high_water)
+        fw_outq_compact(&c->out, &cs->pool);
+    fw_conn_count(cs, c);
     if (atomic_load_explicit(&c->pace.waits, memory_order_relaxed))
-        measure(h, c); /* what was taken until now is not taken for progress at the next look */
+        measure(cs, c); /* what was taken until now is not taken for progress at the next look */
     else
-        begin_to_measure(h, c);
-    c->pace.moved_at = (uint32_t)h->now;
+        begin_to_measure(cs, c);
+    c->pace.moved_at = (uint32_t)cs->now;
     if (c->deadline.next == NULL || c->deadline.class != FW_CLASS_PACE)
-        fw_deadline_set(&h->deadlines, &c->deadline, FW_CLASS_PACE, h->now);
+        fw_deadline_set(&cs->deadlines, &c->deadline, FW_CLASS_PACE, cs->now);
 }
 
 /* Slower on average than min_rate, the time of grace past. */
-static bool too_slow(const fw_hub *h, const fw_conn *c)
+static bool too_slow(const fw_conns *cs, const fw_conn *c)
 {
     const fw_pace *p = &c->pace;
-    const uint32_t now = (uint32_t)h->now, elapsed = now - p->since, grace = h->cfg.min_rate_grace_ms;
-    if (h->cfg.min_rate == 0)
+    const uint32_t now = (uint32_t)cs->now, elapsed = now - p->since, grace = cs->cfg.min_rate_grace_ms;
+    if (cs->cfg.min_rate == 0)
         return false;
-    if (elapsed <= grace || p->taken * 1000 >= (uint64_t)h->cfg.min_rate * elapsed)
+    if (elapsed <= grace || p->taken * 1000 >= (uint64_t)cs->cfg.min_rate * elapsed)
         return false;
     const uint64_t silent = (uint64_t)SILENT_GRACES * grace;
     if (now - p->taken_at > (silent > SILENT_MS ? silent : SILENT_MS))
         return true;
-    return (p->taken + portion(c)) * 1000 < (uint64_t)h->cfg.min_rate * elapsed;
+    return (p->taken + portion(c)) * 1000 < (uint64_t)cs->cfg.min_rate * elapsed;
 }
 
 /* It has taken nothing for the whole of the write timeout. */
-static bool timed_out(const fw_hub *h, const fw_conn *c)
+static bool timed_out(const fw_conns *cs, const fw_conn *c)
 {
-    const uint32_t most = h->cfg.timeouts[FW_CLASS_WRITE], now = (uint32_t)h->now;
+    const uint32_t most = cs->cfg.timeouts[FW_CLASS_WRITE], now = (uint32_t)cs->now;
     return most != 0 && now - c->pace.moved_at >= most && now - c->pace.taken_at >= most;
 }
 
-void fw_conn_look(fw_hub *h, fw_conn *c)
+void fw_conn_look(fw_conns *cs, fw_conn *c)
 {
     const size_t before = c->out.bytes;
     const uint32_t moved_at = c->pace.moved_at;
     /* The poller tells of room only when there is plenty, which a slow client makes seldom. */
-    const int rc = c->out.head != NULL ? fw_conn_flush(h, c) : FW_RETRY;
+    const int rc = c->out.head != NULL ? fw_conn_flush(cs, c) : FW_RETRY;
     if (rc != FW_RETRY || c->out.bytes != before) {
-        fw_conn_output_moved(h, c, rc);
+        fw_conn_output_moved(cs, c, rc);
         if (c->state != FW_STATE_FLUSH && c->state != FW_STATE_SUSPENDED)
             return;
     } else {
-        fw_conn_await(h, c);
+        fw_conn_await(cs, c);
         c->pace.moved_at = moved_at;
     }
-    if (!timed_out(h, c) && !too_slow(h, c))
+    if (!timed_out(cs, c) && !too_slow(cs, c))
         return;
-    h->stats.timeouts++;
-    fw_conn_close(h, c);
+    cs->stats.timeouts++;
+    fw_conn_close(cs, c);
 }

@@ -47,37 +47,37 @@ static uint32_t pace(const fw_config *cfg)
     return ms > PACE_LEAST_MS ? ms : PACE_LEAST_MS;
 }
 
-int fw_hub_open(fw_hub *h, const fw_llhttp_api *api, const fw_config *cfg, int events)
+int fw_conns_open(fw_conns *cs, const fw_llhttp_api *api, const fw_config *cfg, int events)
 {
-    memset(h, 0, sizeof *h);
-    h->api = api;
-    h->cfg = *cfg;
-    h->cfg.timeouts[FW_CLASS_PACE] = pace(cfg);
-    atomic_init(&h->mark, cfg->high_water);
-    h->conns.prev = h->conns.next = &h->conns;
-    fw_deadlines_open(&h->deadlines, h->cfg.timeouts);
-    h->now = fw_deadline_clock();
-    return fw_poller_open(&h->poller, events);
+    memset(cs, 0, sizeof *cs);
+    cs->api = api;
+    cs->cfg = *cfg;
+    cs->cfg.timeouts[FW_CLASS_PACE] = pace(cfg);
+    atomic_init(&cs->mark, cfg->high_water);
+    cs->all.prev = cs->all.next = &cs->all;
+    fw_deadlines_open(&cs->deadlines, cs->cfg.timeouts);
+    cs->now = fw_deadline_clock();
+    return fw_poller_open(&cs->poller, events);
 }
 
-void fw_hub_close(fw_hub *h)
+void fw_conns_close(fw_conns *cs)
 {
-    fw_memos_clear(&h->memos);
-    fw_intake_close(h);
-    fw_pool_close(&h->pool);
-    fw_poller_close(&h->poller);
+    fw_memos_clear(&cs->memos);
+    fw_intake_close(cs);
+    fw_pool_close(&cs->pool);
+    fw_poller_close(&cs->poller);
 }
 
-void fw_hub_reap(fw_hub *h)
+void fw_conns_reap(fw_conns *cs)
 {
-    while (h->dead != NULL) {
-        fw_conn *c = h->dead;
-        h->dead = c->link;
+    while (cs->dead != NULL) {
+        fw_conn *c = cs->dead;
+        cs->dead = c->link;
         if (c->peer == NULL) {
             free(c);
         } else {
-            c->link = h->buried;
-            h->buried = c;
+            c->link = cs->buried;
+            cs->buried = c;
         }
     }
 }

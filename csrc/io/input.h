@@ -17,26 +17,26 @@ enum fw_intake {
 };
 
 /* Parses what has been received and not yet parsed. */
-enum fw_intake fw_intake_parse(fw_hub *h, fw_conn *c);
+enum fw_intake fw_intake_parse(fw_conns *cs, fw_conn *c);
 
 /* Receives once.  Returns the bytes received (> 0; parse then), 0 at the end of the input, FW_RETRY when there is
  * nothing now, -errno when the connection is broken or memory is short. */
-ssize_t fw_intake_receive(fw_hub *h, fw_conn *c);
+ssize_t fw_intake_receive(fw_conns *cs, fw_conn *c);
 
 /* Receives once and throws away; same results. */
-ssize_t fw_intake_discard(fw_hub *h, fw_conn *c);
+ssize_t fw_intake_discard(fw_conns *cs, fw_conn *c);
 
 /* After a read that left the request unfinished, or before somebody else will read: gives the loop's receive buffer
  * back and keeps the bytes that matter in one of their own size.  FW_OK or -ENOMEM. */
-int fw_intake_settle(fw_hub *h, fw_conn *c);
+int fw_intake_settle(fw_conns *cs, fw_conn *c);
 
 /* The request is over: its struct and the bytes it used are released; bytes of later requests stay. */
-void fw_intake_next(fw_hub *h, fw_conn *c);
+void fw_intake_next(fw_conns *cs, fw_conn *c);
 
 /* Releases everything received. */
-void fw_intake_clear(fw_hub *h, fw_conn *c);
+void fw_intake_clear(fw_conns *cs, fw_conn *c);
 
 /* Releases what is at rest. */
-void fw_intake_close(fw_hub *h);
+void fw_intake_close(fw_conns *cs);
 
 #endif

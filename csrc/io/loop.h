@@ -65,7 +65,7 @@ typedef struct fw_crew {
 } fw_crew;
 
 typedef struct fw_loop {
-    fw_hub hub; /* first */
+    fw_conns conns; /* first */
     pthread_mutex_t lock;
     atomic_uint callers; /* threads that wait for the lock */
     fw_crew crew;

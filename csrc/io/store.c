@@ -123,9 +123,9 @@ static void finish(fw_loop *l, fw_job *j)
 {
     fw_loop_lock(l);
     if (j->owner != NULL) {
-        fw_conn_stored(&l->hub, j->owner);
+        fw_conn_stored(&l->conns, j->owner);
         fw_lead_call(l);
-        if (l->hub.ready_head != NULL || l->hub.storage_error != 0)
+        if (l->conns.ready_head != NULL || l->conns.storage_error != 0)
             fw_loop_kick(l);
         j = NULL;
     }
@@ -238,34 +238,34 @@ void fw_store_release(fw_store *s, int fd)
 
 void fw_store_open(fw_loop *l)
 {
-    const size_t n = strlen(l->hub.cfg.temp_dir) + 1;
+    const size_t n = strlen(l->conns.cfg.temp_dir) + 1;
     fw_store *s = calloc(1, sizeof *s + n);
     if (s == NULL)
         return;
-    memcpy(s->dir, l->hub.cfg.temp_dir, n);
+    memcpy(s->dir, l->conns.cfg.temp_dir, n);
     s->loop = l;
     pthread_mutex_init(&s->lock, NULL);
     pthread_cond_init(&s->work, NULL);
     pthread_cond_init(&s->ended, NULL);
-    l->hub.store = s;
+    l->conns.store = s;
 }
 
 /* Connections whose jobs will not come back to them; the jobs have no owners then. */
 static void close_waiting(fw_loop *l)
 {
     fw_loop_lock(l);
-    fw_conn *end = &l->hub.conns;
+    fw_conn *end = &l->conns.all;
     for (fw_conn *c = end->next, *next; c != end; c = next) {
         next = c->next;
         if (c->state == FW_STATE_STORE)
-            fw_conn_close(&l->hub, c);
+            fw_conn_close(&l->conns, c);
     }
     fw_loop_unlock(l);
 }
 
 void fw_store_close(fw_loop *l)
 {
-    fw_store *s = l->hub.store;
+    fw_store *s = l->conns.store;
     if (s == NULL)
         return;
     struct timespec until;
@@ -290,7 +290,7 @@ void fw_store_close(fw_loop *l)
         jobs = j->next;
         fw_job_free(j);
     }
-    l->hub.store = NULL;
+    l->conns.store = NULL;
     if (last)
         destroy(s);
 }

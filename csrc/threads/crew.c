@@ -66,14 +66,14 @@ static void begin_pool(fw_loop *l)
 {
     l->crew.average_us = FIRST_AVERAGE_US;
     l->crew.claimant = NULL;
-    l->hub.shares = false;
+    l->conns.shares = false;
     atomic_store(&l->crew.pool, true);
 }
 
 static void end_pool(fw_loop *l)
 {
     l->crew.score = 0;
-    l->hub.shares = l->crew.running;
+    l->conns.shares = l->crew.running;
     atomic_store(&l->crew.pool, false);
 }
 
@@ -204,7 +204,7 @@ void fw_lead_leave(fw_loop *l, fw_thread *t)
 void fw_lead_depart(fw_loop *l, fw_thread *t)
 {
     fw_crew *w = &l->crew;
-    t->more = l->hub.ready_head != NULL;
+    t->more = l->conns.ready_head != NULL;
     if (fw_unlikely(fw_in_pool(l))) {
         t->away = t->timed = t->at_door = true;
         fw_lead_show(l, t, fw_deadline_us());
@@ -280,7 +280,7 @@ static void send_somebody(fw_loop *l)
 {
     fw_crew *w = &l->crew;
     fw_thread *t = fw_idle_best(l);
-    if (t == NULL || atomic_load(&l->hub.nready) == 0 || w->coming + atomic_load(&w->door) != 0)
+    if (t == NULL || atomic_load(&l->conns.nready) == 0 || w->coming + atomic_load(&w->door) != 0)
         return;
     t->sent_for = true;
     w->coming++;
@@ -289,8 +289,8 @@ static void send_somebody(fw_loop *l)
 
 void fw_lead_call(fw_loop *l)
 {
-    if (l->hub.called) {
-        l->hub.called = false;
+    if (l->conns.called) {
+        l->conns.called = false;
         for (fw_thread *t = l->crew.threads; t != NULL; t = t->next) {
             if (t->owner.called)
                 fw_idle_call(l, t);

@@ -41,15 +41,15 @@ void fw_loop_wake(fw_loop *l)
 /* What the leader waits for has changed while it waits. */
 static bool restless(const fw_loop *l)
 {
-    const fw_hub *h = &l->hub;
-    if (h->again != NULL || (l->stopped != FW_STOP_NONE && h->stats.connections == 0))
+    const fw_conns *cs = &l->conns;
+    if (cs->again != NULL || (l->stopped != FW_STOP_NONE && cs->stats.connections == 0))
         return true;
-    if (h->ready_head != NULL && l->crew.lead == FW_LEAD_THREAD) /* the leader's to run */
+    if (cs->ready_head != NULL && l->crew.lead == FW_LEAD_THREAD) /* the leader's to run */
         return true;
     if (!l->accepting && l->stopped == FW_STOP_NONE && l->retry_at == 0 && !fw_loop_full(l))
         return true;
-    int t = fw_deadline_wait(&h->deadlines, h->now);
-    return t >= 0 && h->now + (uint64_t)t < l->wakes_at;
+    int t = fw_deadline_wait(&cs->deadlines, cs->now);
+    return t >= 0 && cs->now + (uint64_t)t < l->wakes_at;
 }
 
 void fw_loop_kick(fw_loop *l)
@@ -93,7 +93,7 @@ void fw_loop_wait(fw_loop *l, pthread_cond_t *c)
 
 bool fw_loop_flush_access(fw_loop *l)
 {
-    fw_access *a = l->hub.cfg.access;
+    fw_access *a = l->conns.cfg.access;
     if (fw_likely(a == NULL || fw_batch_len(&a->batch) == 0))
         return false;
     fw_loop_unlock(l);
@@ -124,7 +124,7 @@ unsigned fw_loop_notices(fw_loop *l)
 fw_stats fw_loop_stats(fw_loop *l)
 {
     fw_loop_lock(l);
-    const fw_stats s = l->hub.stats;
+    const fw_stats s = l->conns.stats;
     fw_loop_unlock(l);
     return s;
 }

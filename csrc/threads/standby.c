@@ -27,7 +27,7 @@ static void send_for(fw_loop *l, fw_thread *t)
     fw_conn *c = atomic_load(&t->gathering);
     if (c != NULL && fw_conn_send(c, &t->pool, &t->bytes_out) == FW_RETRY) {
         fw_loop_lock(l);
-        fw_conn_arm(&l->hub, c);
+        fw_conn_arm(&l->conns, c);
         fw_loop_unlock(l);
     }
     pthread_mutex_unlock(&t->gate);
@@ -48,12 +48,12 @@ static void send_gathered(fw_loop *l)
  * when calls are slow. */
 static void judge_pace(fw_loop *l, unsigned calls)
 {
-    fw_hub *h = &l->hub;
+    fw_conns *cs = &l->conns;
     const unsigned most = calls < FW_HELD ? calls : FW_HELD;
-    atomic_store_explicit(&h->held_most, most, memory_order_relaxed);
-    if (h->nheld != 0 && (h->nheld > most || h->releases == l->crew.releases))
-        fw_hub_release(h, &h->pool, &h->stats.bytes_out);
-    l->crew.releases = h->releases;
+    atomic_store_explicit(&cs->held_most, most, memory_order_relaxed);
+    if (cs->nheld != 0 && (cs->nheld > most || cs->releases == l->crew.releases))
+        fw_conns_release(cs, &cs->pool, &cs->stats.bytes_out);
+    l->crew.releases = cs->releases;
 }
 
 /* ---- the standby leads ----------------------------------------------------------------------------------------- */
@@ -92,7 +92,7 @@ static bool hand_over(fw_loop *l)
     fw_thread *t = w->claimant;
     if (t == NULL) {
         t = fw_idle_best(l);
-        if (t == NULL || l->hub.ready_head == NULL || !may_replace(w))
+        if (t == NULL || l->conns.ready_head == NULL || !may_replace(w))
             return false;
     }
     fw_lead_to(l, t);
@@ -105,7 +105,7 @@ static bool hand_over(fw_loop *l)
 static void have_released(fw_loop *l)
 {
     fw_thread *t = l->crew.idle;
-    if (t == NULL || l->hub.pool.spent == NULL || fw_loop_pending(l))
+    if (t == NULL || l->conns.pool.spent == NULL || fw_loop_pending(l))
         return;
     t->poked = true;
     fw_idle_call(l, t);
@@ -114,7 +114,7 @@ static void have_released(fw_loop *l)
 static bool must_look_soon(fw_loop *l)
 {
     const fw_crew *w = &l->crew;
-    return atomic_load(&w->pending) != 0 || (!fw_in_pool(l) && w->idle != NULL && l->hub.ready_head != NULL);
+    return atomic_load(&w->pending) != 0 || (!fw_in_pool(l) && w->idle != NULL && l->conns.ready_head != NULL);
 }
 
 static void lead(fw_loop *l)
@@ -148,7 +148,7 @@ static void step_in(fw_loop *l)
     if (!l->crew.away->shown)
         fw_lead_show(l, l->crew.away, l->crew.away_since - TICK_NS / 1000);
     fw_lead_to_standby(l);
-    fw_hub_flush_ready(&l->hub);
+    fw_conns_flush_ready(&l->conns);
 }
 
 static void look(fw_loop *l)
@@ -262,13 +262,13 @@ int fw_standby_start(fw_loop *l)
     fw_store_open(l);
     w->quit = false;
     w->running = true;
-    l->hub.shares = true;
+    l->conns.shares = true;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before); /* signals are the application's threads' */
     rc = pthread_create(&w->standby, NULL, live, l);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (rc != 0) {
-        w->running = l->hub.shares = false;
+        w->running = l->conns.shares = false;
         pthread_cond_destroy(&w->wake);
         fw_store_close(l);
     }
@@ -294,6 +294,6 @@ void fw_standby_stop(fw_loop *l)
     fw_loop_unlock(l);
     pthread_join(w->standby, NULL);
     pthread_cond_destroy(&w->wake);
-    w->running = l->hub.shares = false;
+    w->running = l->conns.shares = false;
     fw_store_close(l);
 }

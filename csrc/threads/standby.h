@@ -3,7 +3,7 @@
  * A worker has N application threads and one standby thread, which knows no Python and is asleep while there is nothing
  * to watch. The loop is a monitor with these rules:
  *
- *  1. loop->lock guards the loop, the hub and every connection that is not BUSY. It is given up while the leader waits for
+ *  1. loop->lock guards the loop, the conns and every connection that is not BUSY. It is given up while the leader waits for
  *     the poller, while a thread waits on its condition, while lines of the access log or what has gathered are written,
  *     and for a moment between two steps of the leader when others wait for it.
  *  2. At most one thread leads: only the leader polls and handles events. The lead changes hands under the lock, and

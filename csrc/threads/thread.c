@@ -61,33 +61,33 @@ void fw_thread_attach(fw_thread *t)
 
 /* ---- what the loop has for this thread to release --------------------------------------------------------------- */
 
-static bool has_litter(const fw_hub *h)
+static bool has_litter(const fw_conns *cs)
 {
-    return h->pool.spent != NULL || h->buried != NULL || h->memos.nretired != 0;
+    return cs->pool.spent != NULL || cs->buried != NULL || cs->memos.nretired != 0;
 }
 
 /* Under the lock: takes over what is to be released, so that it can be done without. While the thread gathers its pool is
  * shared with the standby, and the gate is not for those who hold the lock. */
 static void take_litter(fw_thread *t)
 {
-    fw_hub *h = &t->loop->hub;
+    fw_conns *cs = &t->loop->conns;
     if (atomic_load_explicit(&t->gathering, memory_order_relaxed) == NULL && t->pool.spent == NULL) {
-        t->pool.spent = h->pool.spent;
-        h->pool.spent = NULL;
+        t->pool.spent = cs->pool.spent;
+        cs->pool.spent = NULL;
     }
     if (t->buried == NULL) {
-        t->buried = h->buried;
-        h->buried = NULL;
+        t->buried = cs->buried;
+        cs->buried = NULL;
     }
-    t->retired = h->memos.nretired != 0;
+    t->retired = cs->memos.nretired != 0;
 }
 
 void fw_thread_clear_up(fw_thread *t)
 {
     fw_loop *l = t->loop;
     fw_loop_abandon(l);
-    fw_hub_reap(&l->hub);
-    fw_memos_clear(&l->hub.memos);
+    fw_conns_reap(&l->conns);
+    fw_memos_clear(&l->conns.memos);
     take_litter(t);
 }
 
@@ -115,7 +115,7 @@ void *fw_thread_spent(fw_thread *t)
     }
     if (owner == NULL && fw_unlikely(t->retired)) {
         fw_loop_lock(t->loop);
-        owner = fw_memo_retired(&t->loop->hub.memos);
+        owner = fw_memo_retired(&t->loop->conns.memos);
         fw_loop_unlock(t->loop);
         t->retired = owner != NULL;
     }
@@ -171,8 +171,8 @@ int fw_thread_send(fw_thread *t, fw_conn *c)
 
 int fw_thread_pass(fw_thread *t, fw_conn *c, bool more)
 {
-    const size_t mark = atomic_load_explicit(&t->loop->hub.mark, memory_order_relaxed);
-    if (fw_unlikely(mark < t->loop->hub.cfg.high_water) && !c->limited)
+    const size_t mark = atomic_load_explicit(&t->loop->conns.mark, memory_order_relaxed);
+    if (fw_unlikely(mark < t->loop->conns.cfg.high_water) && !c->limited)
         fw_conn_limit_unsent(c);
     fw_thread_open_gate(t);
     int rc = fw_thread_send(t, c);
@@ -191,7 +191,7 @@ static bool pull(fw_thread *t, fw_conn **out)
     fw_loop *l = t->loop;
     if (fw_unlikely(l->crew.lead == FW_LEAD_STANDBY))
         fw_lead_claim(l, t);
-    fw_conn *c = fw_conn_pull(&l->hub, &t->owner, fw_lead_allows(l, t));
+    fw_conn *c = fw_conn_pull(&l->conns, &t->owner, fw_lead_allows(l, t));
     if (c == NULL)
         return false;
     t->parked -= c->turn != FW_TURN_REQUEST;
@@ -211,7 +211,7 @@ static bool step(fw_thread *t, int *rc)
     l->patience = -1;
     *rc = fw_loop_step(l);
     fw_loop_step_aside(l);
-    if (fw_unlikely(l->hub.called))
+    if (fw_unlikely(l->conns.called))
         fw_lead_call(l);
     if (fw_likely(*rc == FW_LOOP_ON))
         return false;
@@ -227,14 +227,14 @@ static bool step(fw_thread *t, int *rc)
 static bool has_more(const fw_thread *t)
 {
     const fw_loop *l = t->loop;
-    return l->crew.leader == t && (l->hub.ready_head != NULL || fw_loop_pending(l));
+    return l->crew.leader == t && (l->conns.ready_head != NULL || fw_loop_pending(l));
 }
 
 static void release_held(fw_thread *t)
 {
-    fw_hub *h = &t->loop->hub;
-    if (h->nheld != 0)
-        fw_hub_release(h, &t->pool, &t->bytes_out);
+    fw_conns *cs = &t->loop->conns;
+    if (cs->nheld != 0)
+        fw_conns_release(cs, &t->pool, &t->bytes_out);
 }
 
 static int take_turn(fw_thread *t, bool hasty, fw_conn **out)
@@ -262,7 +262,7 @@ static int take_turn(fw_thread *t, bool hasty, fw_conn **out)
                 release_held(t);
                 if (hasty)
                     return FW_RETRY;
-                if (l->hub.pool.spent != NULL) /* nothing of the size of a response is kept while we wait */
+                if (l->conns.pool.spent != NULL) /* nothing of the size of a response is kept while we wait */
                     return FW_NEXT_WAKE;
             }
             if (step(t, &rc))
@@ -282,7 +282,7 @@ static void come_back(fw_thread *t, bool done)
     fw_loop *l = t->loop;
     t->away = false;
     t->conn = NULL;
-    l->hub.stats.bytes_out += t->bytes_out;
+    l->conns.stats.bytes_out += t->bytes_out;
     t->bytes_out = 0;
     if (fw_unlikely(t->timed || t->shown))
         fw_lead_judge(l, t, done);
@@ -295,7 +295,7 @@ static void send_last(fw_thread *t, fw_conn *c, bool keep, bool more)
 {
     end_gathering(t);
     const bool pipelined = keep && c->in != NULL && c->in->pos != c->in->len;
-    if (c->out.head != NULL && !pipelined && !(more && fw_conn_may_hold(&t->loop->hub, c)))
+    if (c->out.head != NULL && !pipelined && !(more && fw_conn_may_hold(&t->loop->conns, c)))
         fw_thread_send(t, c);
     if (fw_unlikely(c->req != NULL && c->req->body.fd >= 0))
         fw_body_close(&c->req->body);
@@ -304,7 +304,7 @@ static void send_last(fw_thread *t, fw_conn *c, bool keep, bool more)
 /* Lines of the access log that must not wait for a pause: many, or of calls that may be long. */
 static void flush_due(fw_loop *l)
 {
-    fw_batch *b = &l->hub.cfg.access->batch;
+    fw_batch *b = &l->conns.cfg.access->batch;
     const size_t n = fw_batch_len(b);
     if (n >= FW_BATCH_DUE || (n != 0 && atomic_load_explicit(&l->crew.pool, memory_order_relaxed)))
         fw_batch_flush(b);
@@ -315,20 +315,20 @@ int fw_thread_next(fw_thread *t, fw_conn *done, bool keep, bool cut, bool hasty,
     fw_loop *l = t->loop;
     if (done != NULL)
         send_last(t, done, keep, t->more);
-    if (fw_unlikely(l->hub.cfg.access != NULL) && !hasty)
+    if (fw_unlikely(l->conns.cfg.access != NULL) && !hasty)
         flush_due(l);
     fw_loop_lock(l);
     come_back(t, done != NULL);
     if (done != NULL)
-        fw_conn_finish(&l->hub, done, keep, cut, has_more(t));
-    if (fw_unlikely(l->hub.nheld >= atomic_load_explicit(&l->hub.held_most, memory_order_relaxed)))
+        fw_conn_finish(&l->conns, done, keep, cut, has_more(t));
+    if (fw_unlikely(l->conns.nheld >= atomic_load_explicit(&l->conns.held_most, memory_order_relaxed)))
         release_held(t);
     const int rc = take_turn(t, hasty, out);
     if (fw_unlikely(rc == FW_NEXT_WAKE))
         fw_lead_leave(l, t);
-    if (fw_unlikely(has_litter(&l->hub)))
+    if (fw_unlikely(has_litter(&l->conns)))
         take_litter(t);
-    if (fw_unlikely(l->hub.called || fw_in_pool(l)))
+    if (fw_unlikely(l->conns.called || fw_in_pool(l)))
         fw_lead_call(l);
     fw_loop_unlock(l);
     return rc;
@@ -340,7 +340,7 @@ void fw_thread_finish(fw_thread *t, fw_conn *done, bool keep, bool cut)
     send_last(t, done, keep, false);
     fw_loop_lock(l);
     come_back(t, true);
-    fw_conn_finish(&l->hub, done, keep, cut, false);
+    fw_conn_finish(&l->conns, done, keep, cut, false);
     fw_lead_leave(l, t);
     fw_lead_call(l);
     fw_loop_unlock(l);
@@ -352,7 +352,7 @@ void fw_thread_enter(fw_thread *t)
     t->at_door = false;
     atomic_fetch_sub(&l->crew.door, 1);
     t->entered = fw_deadline_us();
-    if (atomic_load(&l->hub.nready) == 0)
+    if (atomic_load(&l->conns.nready) == 0)
         return;
     fw_loop_lock(l);
     fw_lead_call(l);
@@ -365,8 +365,8 @@ void fw_thread_suspend(fw_thread *t, fw_conn *c, void *user)
     end_gathering(t);
     fw_loop_lock(l);
     t->parked++;
-    fw_conn_suspend(&l->hub, c, user);
-    if (l->hub.called)
+    fw_conn_suspend(&l->conns, c, user);
+    if (l->conns.called)
         fw_lead_call(l);
     fw_loop_unlock(l);
 }
@@ -381,7 +381,7 @@ int fw_thread_wait(fw_thread *t, fw_conn *c)
         rc = FW_OK;
         fw_lead_give_up(l, t);
         const uint64_t began = fw_lead_pause(l, t);
-        fw_conn_wait(&l->hub, c);
+        fw_conn_wait(&l->conns, c);
         fw_loop_remind(l);
         while (c->state == FW_STATE_SUSPENDED && !t->poked && !l->over)
             fw_loop_wait(l, &t->wake);

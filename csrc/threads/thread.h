@@ -82,7 +82,7 @@ int fw_thread_send(fw_thread *t, fw_conn *c);
 
 /* The same for a streamed block; what a full socket does not take is left to the standby. FW_RETRY: the application is to
  * be held back, because so much is queued, or (`more`: it is to be asked for another block) because memory is short
- * (fw_hub.mark is 0) and the socket is full. Passes the gate, so it is not for those who have opened it. */
+ * (fw_conns.mark is 0) and the socket is full. Passes the gate, so it is not for those who have opened it. */
 int fw_thread_pass(fw_thread *t, fw_conn *c, bool more);
 
 /* Leaves what is queued to the standby, which sends it within about a millisecond. FW_OK, or -EPIPE: the client is
@@ -127,7 +127,7 @@ static inline size_t fw_thread_unsent(fw_thread *t, const fw_conn *c)
 static inline bool fw_thread_gathers(const fw_thread *t, size_t queued)
 {
     return queued < FW_GATHER && t->loop->crew.running &&
-           fw_likely(atomic_load_explicit(&t->loop->hub.mark, memory_order_relaxed) >= FW_GATHER);
+           fw_likely(atomic_load_explicit(&t->loop->conns.mark, memory_order_relaxed) >= FW_GATHER);
 }
 
 /* Parks the response `user`: fw_conn_suspend. */

@@ -267,7 +267,7 @@ cdef extern from "io/conn.h" nogil:
         uint64_t bytes_in
         uint64_t bytes_out
         uint64_t connections
-    struct fw_hub:
+    struct fw_conns:
         fw_config cfg
         fw_pool pool
         fw_date date
@@ -303,7 +303,7 @@ cdef extern from "io/loop.h" nogil:
         FW_STOP_GRACEFUL
         FW_STOP_QUICK
     struct fw_loop:
-        fw_hub hub
+        fw_conns conns
         fw_board *board
         int wake_write
         int storage_error

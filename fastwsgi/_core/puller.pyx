@@ -273,7 +273,7 @@ cdef class Puller:
 
     cdef str storage_complaint(self):
         """Why bodies cannot be stored, and what to do."""
-        cdef bytes folder = self.shared.hub.cfg.temp_dir
+        cdef bytes folder = self.shared.conns.cfg.temp_dir
         return (f"A request body larger than body_memory was refused: no temporary file can be written in"
                 f" {os.fsdecode(folder)} ({os.strerror(self.shared.thread.loop.storage_error)}); TMPDIR names the"
                 " directory")

@@ -2,7 +2,7 @@
 
 cimport cython
 from fastwsgi._core cimport native
-from fastwsgi._core.csrc cimport fw_hub, fw_process, fw_thread
+from fastwsgi._core.csrc cimport fw_conns, fw_process, fw_thread
 
 cdef extern from "<pthread.h>" nogil:
     ctypedef void *pthread_t
@@ -12,7 +12,7 @@ cdef extern from "<pthread.h>" nogil:
 @cython.final
 cdef class Shared:
     cdef fw_thread *thread
-    cdef const fw_hub *hub
+    cdef const fw_conns *conns
     cdef const fw_process *process
     cdef object errors    # wsgi.errors
     cdef object log       # log(level, message, exception or None)

@@ -215,7 +215,7 @@ cdef class Worker:
         shared.thread = native.thread_open(self.loop)
         if shared.thread == NULL:
             raise MemoryError("no memory for a thread")
-        shared.hub = &self.loop.hub
+        shared.conns = &self.loop.conns
         shared.process = self.process
         shared.errors = errors
         shared.log = log
@@ -289,7 +289,7 @@ cdef class Worker:
     @property
     def stopping(self):
         """Whether a stop has begun."""
-        return self.loop.hub.stopping
+        return self.loop.conns.stopping
 
     def calls(self):
         """The calls that are in flight and have lasted for some milliseconds, as tuples: index of the thread, number of

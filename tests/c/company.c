@@ -119,7 +119,7 @@ static const ending PARKED = {NULL, false, false};
 
 static ending over(const player *p, fw_conn *c, bool well)
 {
-    return (ending){c, well && c->req->keep_alive && !p->company->loop->hub.stopping, !well};
+    return (ending){c, well && c->req->keep_alive && !p->company->loop->conns.stopping, !well};
 }
 
 static bool put(player *p, fw_conn *c, const char *text, size_t n)
@@ -170,7 +170,7 @@ static ending stream(player *p, fw_conn *c, size_t *at)
             break;
         *at += APP_BLOCK;
         const int rc = send_gated(p, c);
-        if (rc == FW_RETRY && fw_thread_queued(p->thread, c) > m->loop->hub.cfg.high_water) {
+        if (rc == FW_RETRY && fw_thread_queued(p->thread, c) > m->loop->conns.cfg.high_water) {
             pthread_mutex_lock(&m->mutex);
             m->suspended_by = (int)p->number;
             pthread_mutex_unlock(&m->mutex);
@@ -328,8 +328,8 @@ static void release(player *p)
 static void note(player *p, const fw_conn *c)
 {
     const fw_entry e = {.req = c->req, .client = fw_conn_address(c), .status = 200, .us = p->wakes};
-    if (p->company->loop->hub.cfg.access != NULL)
-        fw_access_put(p->company->loop->hub.cfg.access, &e);
+    if (p->company->loop->conns.cfg.access != NULL)
+        fw_access_put(p->company->loop->conns.cfg.access, &e);
 }
 
 static void *play(void *arg)

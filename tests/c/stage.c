@@ -94,18 +94,18 @@ static void give(stage *s, fw_conn *c)
 void stage_abandon(stage *s)
 {
     fw_loop_abandon(s->loop);
-    for (fw_conn *c; (c = fw_conn_pull(&s->loop->hub, &s->thread->owner, true)) != NULL;) {
+    for (fw_conn *c; (c = fw_conn_pull(&s->loop->conns, &s->thread->owner, true)) != NULL;) {
         s->gone += c->turn == FW_TURN_GONE;
-        fw_conn_finish(&s->loop->hub, c, false, true, false);
+        fw_conn_finish(&s->loop->conns, c, false, true, false);
     }
 }
 
 void stage_close(stage *s)
 {
-    fw_hub *h = &s->loop->hub;
+    fw_conns *cs = &s->loop->conns;
     fw_standby_stop(s->loop);
     stage_abandon(s);
-    CHECK_INT(h->stats.connections, 0);
+    CHECK_INT(cs->stats.connections, 0);
     stage_release(s);
     fw_thread_clear_up(s->thread);
     stage_release(s);
@@ -152,11 +152,11 @@ int stage_pair(stage *s, bool narrow, fw_conn **conn)
 {
     int ends[2];
     pair_open(ends, narrow);
-    fw_conn *c = fw_conn_open(&s->loop->hub, ends[0], &s->local, NULL, 0);
+    fw_conn *c = fw_conn_open(&s->loop->conns, ends[0], &s->local, NULL, 0);
     CHECK(c != NULL);
     if (conn != NULL)
         *conn = c;
-    fw_conn_event(&s->loop->hub, c, FW_EVENT_IN);
+    fw_conn_event(&s->loop->conns, c, FW_EVENT_IN);
     return ends[1];
 }
 
@@ -244,5 +244,5 @@ void stage_answer(stage *s, fw_conn *c)
         stage_finish(s, c, false, true); /* as when a worker has no memory for its response */
         return;
     }
-    stage_finish(s, c, r->keep_alive && !s->loop->hub.stopping, false);
+    stage_finish(s, c, r->keep_alive && !s->loop->conns.stopping, false);
 }

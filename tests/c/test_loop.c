@@ -44,14 +44,14 @@ static void clients_are_accepted_and_served(void)
     for (int round = 0; round < 3; round++)
         for (int i = 0; i < 20; i++)
             check_served(&s, clients[i]);
-    CHECK_INT(s.loop->hub.stats.accepted, 20);
-    CHECK_INT(s.loop->hub.stats.requests, 60);
-    CHECK_INT(s.loop->hub.stats.connections, 20);
+    CHECK_INT(s.loop->conns.stats.accepted, 20);
+    CHECK_INT(s.loop->conns.stats.requests, 60);
+    CHECK_INT(s.loop->conns.stats.connections, 20);
     for (int i = 0; i < 20; i++)
         close(clients[i]);
     stage_run(&s);
     stage_run(&s);
-    CHECK_INT(s.loop->hub.stats.connections, 0);
+    CHECK_INT(s.loop->conns.stats.connections, 0);
     stage_close(&s);
 }
 
@@ -303,13 +303,13 @@ static void past_the_limit_clients_wait_in_the_backlog(void)
     check_served(&s, b);
     SAY(c, GET);
     stage_run(&s);
-    CHECK_INT(s.loop->hub.stats.connections, 2);
+    CHECK_INT(s.loop->conns.stats.connections, 2);
     CHECK_INT(fw_loop_notices(s.loop), FW_NOTICE_CONNECTIONS);
     check_served(&s, a);
     close(b);
     char got[4096];
     CHECK(stage_hear(&s, c, got, sizeof got, 1, NULL) > 0);
-    CHECK_INT(s.loop->hub.stats.connections, 2);
+    CHECK_INT(s.loop->conns.stats.connections, 2);
     close(a);
     close(c);
     stage_close(&s);
@@ -331,7 +331,7 @@ static void past_the_limit_clients_are_told_503(void)
         stage_run(&s);
     }
     check_served(&s, a);
-    CHECK_INT(s.loop->hub.stats.refused, 5);
+    CHECK_INT(s.loop->conns.stats.refused, 5);
     close(a);
     stage_close(&s);
 }
@@ -371,7 +371,7 @@ static void a_crowd_of_the_refused_is_bounded(void)
         clients[i] = stage_client(&s); /* they do not hang up: the refused linger */
         stage_run(&s);
     }
-    CHECK(s.loop->hub.stats.connections <= 1 + 64);
+    CHECK(s.loop->conns.stats.connections <= 1 + 64);
     stage_run(&s);
     CHECK(poll_patience() != 0);
     for (int i = 0; i < 100; i++)

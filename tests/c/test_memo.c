@@ -61,7 +61,7 @@ static void a_single_request_is_not_remembered(void)
     }
     CHECK_INT(s.memos, 0);
     for (unsigned i = 0; i < FW_MEMOS; i++)
-        CHECK(s.loop->hub.memos.slots[i].bytes == NULL);
+        CHECK(s.loop->conns.memos.slots[i].bytes == NULL);
     stage_close(&s);
 }
 

@@ -301,7 +301,7 @@ static bool waits_long(const company *m)
 
 static bool waits_for_the_idle(const company *m)
 {
-    const int idle = (int)m->loop->hub.cfg.timeouts[FW_CLASS_KEEPALIVE];
+    const int idle = (int)m->loop->conns.cfg.timeouts[FW_CLASS_KEEPALIVE];
     return m->loop->polling && poll_patience() > 0 && poll_patience() <= idle;
 }
 

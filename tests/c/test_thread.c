@@ -18,12 +18,12 @@ static fw_config config(void)
 
 static bool nobody_is_connected(const company *m)
 {
-    return m->loop->hub.stats.connections == 0;
+    return m->loop->conns.stats.connections == 0;
 }
 
 static bool the_queue_is_full(const company *m)
 {
-    return m->loop->hub.nready == 1;
+    return m->loop->conns.nready == 1;
 }
 
 static int health(company *m)
@@ -70,7 +70,7 @@ static int resumed_by(company *m)
 
 static bool one_is_parked(const company *m)
 {
-    const fw_conn *end = &m->loop->hub.conns;
+    const fw_conn *end = &m->loop->conns.all;
     for (const fw_conn *c = end->next; c != end; c = c->next)
         if (c->state == FW_STATE_SUSPENDED)
             return true;
@@ -79,7 +79,7 @@ static bool one_is_parked(const company *m)
 
 static bool the_parked_one_can_go_on(const company *m)
 {
-    const fw_conn *end = &m->loop->hub.conns;
+    const fw_conn *end = &m->loop->conns.all;
     for (const fw_conn *c = end->next; c != end; c = c->next)
         if (c->state == FW_STATE_READY && c->turn != FW_TURN_REQUEST)
             return true;
@@ -167,7 +167,7 @@ static void a_parked_response_whose_client_leaves_is_ended(void)
 
 static bool one_waits(const company *m)
 {
-    const fw_conn *end = &m->loop->hub.conns;
+    const fw_conn *end = &m->loop->conns.all;
     for (const fw_conn *c = end->next; c != end; c = c->next)
         if (c->waiter)
             return true;
@@ -283,10 +283,10 @@ static void a_waiting_call_ends_with_the_loop(void)
 
 static fw_conn *waiting_one(const company *m)
 {
-    fw_conn *c = m->loop->hub.conns.next;
-    while (c != &m->loop->hub.conns && !c->waiter)
+    fw_conn *c = m->loop->conns.all.next;
+    while (c != &m->loop->conns.all && !c->waiter)
         c = c->next;
-    return c != &m->loop->hub.conns ? c : NULL;
+    return c != &m->loop->conns.all ? c : NULL;
 }
 
 /* The last byte goes out, and before the call has seen it the loop ends: what it has written is written. */
@@ -305,7 +305,7 @@ static void a_wait_that_is_over_before_the_loop_is_no_failure(void)
     while (c->waiter) {
         const ssize_t n = hear(reader, sink, sizeof sink);
         CHECK(n > 0 || n == -EAGAIN);
-        fw_conn_event(&m.loop->hub, c, FW_EVENT_OUT);
+        fw_conn_event(&m.loop->conns, c, FW_EVENT_OUT);
     }
     CHECK_INT(c->state, FW_STATE_BUSY);
     fw_lead_call(m.loop);

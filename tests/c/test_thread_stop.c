@@ -25,12 +25,12 @@ static bool the_loop_is_over(const company *m)
 
 static bool stopping(const company *m)
 {
-    return m->loop->hub.stopping;
+    return m->loop->conns.stopping;
 }
 
 static bool the_call_is_cut_off(const company *m)
 {
-    return m->loop->hub.conns.next->broken;
+    return m->loop->conns.all.next->broken;
 }
 
 static void a_graceful_stop_lets_calls_end(void)

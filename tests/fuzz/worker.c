@@ -102,7 +102,7 @@ static void check_recall(const worker *w, const fw_request *r)
         return;
     const token *built = fw_memo_user(r);
     MUST(built->out && built->kind == TOKEN_MEMO);
-    fw_request *fresh = fw_request_new(w->loop->hub.api, w->cfg);
+    fw_request *fresh = fw_request_new(w->loop->conns.api, w->cfg);
     if (fresh == NULL)
         return; /* a call has been made to fail */
     const enum fw_parse p = fw_request_parse(fresh, r->base, r->head_len);
@@ -249,7 +249,7 @@ static int wait_for_client(worker *w, fw_conn *c)
     fw_loop_lock(l);
     if (!c->broken) {
         fw_lead_give_up(l, w->thread);
-        fw_conn_wait(&l->hub, c);
+        fw_conn_wait(&l->conns, c);
     }
     while (c->state == FW_STATE_SUSPENDED && rc == FW_LOOP_ON) {
         rc = fw_loop_step(l);
@@ -302,7 +302,7 @@ static void respond(worker *w, fw_conn *c)
     /* A response that breaks off has promised more than it sends. */
     t->cut = (how & 3) == 3 && !w->calm;
     if (w->strict)
-        t->closes = !c->req->keep_alive || w->loop->hub.stopping || (tape_byte(w->script) & 7) == 7;
+        t->closes = !c->req->keep_alive || w->loop->conns.stopping || (tape_byte(w->script) & 7) == 7;
     if (!put_head(w, c, t)) {
         finish(w, c, false, true);
         return;
@@ -381,18 +381,18 @@ int worker_next(worker *w, fw_conn **c)
 
 void worker_close(worker *w)
 {
-    fw_hub *h = &w->loop->hub;
+    fw_conns *cs = &w->loop->conns;
     if (w->held != NULL)
         fw_thread_finish(w->thread, w->held, false, true);
     fw_loop_abandon(w->loop);
-    for (fw_conn *c; (c = fw_conn_pull(h, &w->thread->owner, true)) != NULL;) {
+    for (fw_conn *c; (c = fw_conn_pull(cs, &w->thread->owner, true)) != NULL;) {
         if (c->turn != FW_TURN_REQUEST) {
             take_back(w, c->user, TOKEN_RESPONSE);
             c->user = NULL;
         }
-        fw_conn_finish(h, c, false, true, false);
+        fw_conn_finish(cs, c, false, true, false);
     }
-    MUST(h->stats.connections == 0);
+    MUST(cs->stats.connections == 0);
     release_spent(w);
     fw_thread_clear_up(w->thread);
     release_spent(w);
