@@ -81,7 +81,7 @@ static void release(fw_conns *cs, fw_conn *c)
     fw_deadline_clear(&c->deadline);
     fw_outq_clear(&c->out, &cs->pool);
     fw_conn_uncount(cs, c);
-    fw_intake_clear(cs, c);
+    fw_input_clear(cs, c);
     if (c->polled)
         fw_poller_del(&cs->poller, c->fd);
     if (c->fd >= 0)
@@ -124,7 +124,7 @@ void fw_conn_ready(fw_conns *cs, fw_conn *c)
 {
     const uint32_t waiting = atomic_load_explicit(&cs->nready, memory_order_relaxed);
     fw_deadline_clear(&c->deadline);
-    if (fw_unlikely(waiting >= CROWD) && fw_intake_settle(cs, c) != FW_OK) {
+    if (fw_unlikely(waiting >= CROWD) && fw_input_compact(cs, c) != FW_OK) {
         fw_conn_die(cs, c);
         return;
     }
@@ -245,7 +245,7 @@ void fw_conns_flush_ready(fw_conns *cs)
  * Even one that has shut its side: what it said before may not have been read. */
 static void linger(fw_conns *cs, fw_conn *c)
 {
-    fw_intake_clear(cs, c);
+    fw_input_clear(cs, c);
     if (shutdown(c->fd, SHUT_WR) < 0) {
         fw_conn_die(cs, c);
         return;
@@ -273,7 +273,7 @@ static FW_NOINLINE void wait_for_client(fw_conns *cs, fw_conn *c, int rc)
     if (rc == FW_RETRY) {
         fw_conn_move(c, FW_STATE_FLUSH);
         fw_conn_await(cs, c);
-        if (fw_intake_settle(cs, c) == FW_OK) {
+        if (fw_input_compact(cs, c) == FW_OK) {
             fw_conn_arm(cs, c);
             return;
         }
@@ -369,7 +369,7 @@ static void rest(fw_conns *cs, fw_conn *c)
     cs->now = fw_deadline_clock();
     fw_conn_move(c, FW_STATE_SUSPENDED);
     fw_conn_await(cs, c);
-    if (c->broken || fw_intake_settle(cs, c) != FW_OK)
+    if (c->broken || fw_input_compact(cs, c) != FW_OK)
         fw_conn_close(cs, c);
     else if (fw_conn_arm(cs, c) && !atomic_load_explicit(&c->blocked, memory_order_relaxed))
         fw_conn_output_moved(cs, c, fw_conn_flush(cs, c));
@@ -400,7 +400,7 @@ void fw_conn_finish(fw_conns *cs, fw_conn *c, bool keep, bool cut, bool more)
     const bool client_closes = c->req == NULL || !c->req->keep_alive;
     c->served++;
     c->user = NULL;
-    fw_intake_next(cs, c);
+    fw_input_next(cs, c);
     if (c->broken) {
         fw_conn_die(cs, c);
         return;

@@ -42,7 +42,7 @@ void fw_conn_discard(fw_conns *cs, fw_conn *c)
 {
     const uint64_t end = cs->work + WORK_PER_TURN;
     for (int i = 0; c->input && i < READS_PER_TURN && cs->work < end; i++) {
-        ssize_t n = fw_intake_discard(cs, c);
+        ssize_t n = fw_input_discard(cs, c);
         if (n == FW_RETRY)
             break;
         if (n <= 0) {
@@ -112,7 +112,7 @@ static void refuse(fw_conns *cs, fw_conn *c, int status, const char *why)
         fw_conn_die(cs, c);
         return;
     }
-    fw_intake_clear(cs, c);
+    fw_input_clear(cs, c);
     fw_conn_settle(cs, c);
 }
 
@@ -166,7 +166,7 @@ static bool tell_health(fw_conns *cs, fw_conn *c)
     }
     c->served++;
     cs->work += WORK_ANSWER;
-    fw_intake_next(cs, c);
+    fw_input_next(cs, c);
     if (c->closing)
         fw_conn_settle(cs, c);
     else
@@ -260,7 +260,7 @@ static bool lend_body(fw_conns *cs, fw_conn *c)
     c->lent = (uint32_t)cs->now;
     fw_conn_move(c, FW_STATE_STORE);
     fw_deadline_clear(&c->deadline);
-    if (fw_intake_settle(cs, c) != FW_OK)
+    if (fw_input_compact(cs, c) != FW_OK)
         fw_conn_die(cs, c);
     else
         fw_conn_arm(cs, c);
@@ -279,15 +279,15 @@ void fw_conn_stored(fw_conns *cs, fw_conn *c)
 
 /* Goes through the requests that are here as far as that is possible now. True: with the last of them it is done; else `*what`
  * is what the rest amounts to, and `*any` whether a response may be queued. */
-static bool go_through(fw_conns *cs, fw_conn *c, enum fw_intake *what, bool *any)
+static bool go_through(fw_conns *cs, fw_conn *c, enum fw_input *what, bool *any)
 {
     for (;;) {
-        *what = fw_intake_parse(cs, c);
-        if (fw_likely(*what == FW_INTAKE_COMPLETE)) {
+        *what = fw_input_parse(cs, c);
+        if (fw_likely(*what == FW_INPUT_COMPLETE)) {
             if (!answered(cs, c))
                 return true;
             *any = true;
-        } else if (*what != FW_INTAKE_STORE || (*any && c->out.head != NULL)) {
+        } else if (*what != FW_INPUT_STORE || (*any && c->out.head != NULL)) {
             return false;
         } else if (lend_body(cs, c)) {
             return true;
@@ -298,26 +298,26 @@ static bool go_through(fw_conns *cs, fw_conn *c, enum fw_intake *what, bool *any
 /* Judges what has been received; moves to the state that it amounts to. */
 void fw_conn_digest(fw_conns *cs, fw_conn *c)
 {
-    enum fw_intake what;
+    enum fw_input what;
     bool any = c->state == FW_STATE_BUSY; /* a response may be queued */
     if (go_through(cs, c, &what, &any))
         return;
-    if (any && c->out.head != NULL && what != FW_INTAKE_REFUSED) { /* nothing to share its send with */
+    if (any && c->out.head != NULL && what != FW_INPUT_REFUSED) { /* nothing to share its send with */
         fw_conn_settle(cs, c);
         return;
     }
     switch (what) {
-    case FW_INTAKE_COMPLETE:
-    case FW_INTAKE_STORE: return; /* dealt with above */
-    case FW_INTAKE_REFUSED: fw_conn_refuse_request(cs, c); return;
-    case FW_INTAKE_HEAD:
+    case FW_INPUT_COMPLETE:
+    case FW_INPUT_STORE: return; /* dealt with above */
+    case FW_INPUT_REFUSED: fw_conn_refuse_request(cs, c); return;
+    case FW_INPUT_HEAD:
         if (c->state != FW_STATE_HEAD) {
             start_clock(cs, c);
             fw_conn_move(c, FW_STATE_HEAD);
             fw_deadline_set(&cs->deadlines, &c->deadline, FW_CLASS_HEADER, cs->now);
         }
         break;
-    case FW_INTAKE_BODY:
+    case FW_INPUT_BODY:
         if (c->state != FW_STATE_BODY && c->state != FW_STATE_STORE)
             start_clock(cs, c);
         fw_conn_move(c, FW_STATE_BODY);
@@ -325,13 +325,13 @@ void fw_conn_digest(fw_conns *cs, fw_conn *c)
         if (fw_unlikely(c->req->expects))
             begin_body(cs, c);
         break;
-    case FW_INTAKE_EMPTY: become_idle(cs, c); break;
+    case FW_INPUT_EMPTY: become_idle(cs, c); break;
     }
     if (!awaits_input(c))
         return;
     if (c->input)
         fw_conn_read(cs, c);
-    else if (fw_intake_settle(cs, c) != FW_OK)
+    else if (fw_input_compact(cs, c) != FW_OK)
         fw_conn_die(cs, c);
     else
         fw_conn_arm(cs, c);
@@ -351,7 +351,7 @@ void fw_conn_read(fw_conns *cs, fw_conn *c)
 {
     const uint64_t end = cs->work + WORK_PER_TURN;
     for (int i = 0; i < READS_PER_TURN && cs->work < end; i++) {
-        ssize_t n = fw_intake_receive(cs, c);
+        ssize_t n = fw_input_receive(cs, c);
         if (n == FW_RETRY)
             break;
         if (n <= 0) {
@@ -374,7 +374,7 @@ void fw_conn_read(fw_conns *cs, fw_conn *c)
         if (!more)
             return; /* digest has settled and armed it */
     }
-    if (fw_intake_settle(cs, c) != FW_OK) {
+    if (fw_input_compact(cs, c) != FW_OK) {
         fw_conn_die(cs, c);
         return;
     }

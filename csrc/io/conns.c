@@ -63,7 +63,7 @@ int fw_conns_open(fw_conns *cs, const fw_llhttp_api *api, const fw_config *cfg, 
 void fw_conns_close(fw_conns *cs)
 {
     fw_memos_clear(&cs->memos);
-    fw_intake_close(cs);
+    fw_input_clear_spares(cs);
     fw_pool_close(&cs->pool);
     fw_poller_close(&cs->poller);
 }

@@ -78,7 +78,7 @@ static int move_input(fw_conns *cs, fw_conn *c, uint32_t cap)
     return FW_OK;
 }
 
-int fw_intake_settle(fw_conns *cs, fw_conn *c)
+int fw_input_compact(fw_conns *cs, fw_conn *c)
 {
     if (c->in == NULL)
         return FW_OK;
@@ -135,7 +135,7 @@ static void request_drop(fw_conns *cs, fw_request *r)
     cs->nrequests++;
 }
 
-void fw_intake_next(fw_conns *cs, fw_conn *c)
+void fw_input_next(fw_conns *cs, fw_conn *c)
 {
     if (c->req != NULL)
         request_drop(cs, c->req);
@@ -144,7 +144,7 @@ void fw_intake_next(fw_conns *cs, fw_conn *c)
         release_input(cs, c);
 }
 
-void fw_intake_clear(fw_conns *cs, fw_conn *c)
+void fw_input_clear(fw_conns *cs, fw_conn *c)
 {
     if (c->req != NULL)
         request_drop(cs, c->req);
@@ -152,7 +152,7 @@ void fw_intake_clear(fw_conns *cs, fw_conn *c)
     release_input(cs, c);
 }
 
-void fw_intake_close(fw_conns *cs)
+void fw_input_clear_spares(fw_conns *cs)
 {
     while (cs->buffers != NULL) {
         fw_buffer *b = cs->buffers;
@@ -170,13 +170,13 @@ void fw_intake_close(fw_conns *cs)
 /* ---- parsing --------------------------------------------------------------------------------------------------- */
 
 /* What an accepted request with a body amounts to. */
-static enum fw_intake outcome(fw_conns *cs, fw_request *r)
+static enum fw_input outcome(fw_conns *cs, fw_request *r)
 {
     if (r->status != 0)
-        return FW_INTAKE_REFUSED;
+        return FW_INPUT_REFUSED;
     if (fw_body_due(&r->body, r->whole, &cs->cfg))
-        return FW_INTAKE_STORE;
-    return r->whole ? FW_INTAKE_COMPLETE : FW_INTAKE_BODY;
+        return FW_INPUT_STORE;
+    return r->whole ? FW_INPUT_COMPLETE : FW_INPUT_BODY;
 }
 
 /* Decodes chunked bytes; true if the body has come to its end, `*used` bytes on. */
@@ -233,11 +233,11 @@ static void parse_length(fw_conns *cs, fw_conn *c)
     r->whole = r->body.len == r->length;
 }
 
-static enum fw_intake parse_body(fw_conns *cs, fw_conn *c)
+static enum fw_input parse_body(fw_conns *cs, fw_conn *c)
 {
     fw_request *r = c->req;
     if (fw_likely(r->framing == FW_FRAMING_NONE))
-        return r->status != 0 ? FW_INTAKE_REFUSED : FW_INTAKE_COMPLETE;
+        return r->status != 0 ? FW_INPUT_REFUSED : FW_INPUT_COMPLETE;
     if (r->status == 0 && !r->whole) {
         if (r->framing == FW_FRAMING_LENGTH)
             parse_length(cs, c);
@@ -257,26 +257,26 @@ static enum fw_parse recall(fw_conns *cs, fw_conn *c, const char *data, size_t n
     return m != NULL ? fw_request_recall(c->req, m, use, data) : FW_PARSE_MORE;
 }
 
-enum fw_intake fw_intake_parse(fw_conns *cs, fw_conn *c)
+enum fw_input fw_input_parse(fw_conns *cs, fw_conn *c)
 {
     if (c->req != NULL && c->req->head_len != 0)
         return parse_body(cs, c);
     fw_buffer *b = c->in;
     if (b == NULL || b->pos == b->len)
-        return FW_INTAKE_EMPTY;
+        return FW_INPUT_EMPTY;
     const uint32_t from = b->pos;
     enum fw_parse p = FW_PARSE_MORE;
     if (c->req == NULL) {
         if ((c->req = request_take(cs)) == NULL)
-            return FW_INTAKE_EMPTY; /* no memory: conn.c sees that bytes are left and closes */
+            return FW_INPUT_EMPTY; /* no memory: conn.c sees that bytes are left and closes */
         p = recall(cs, c, b->data + from, b->len - from);
     }
     if (p == FW_PARSE_MORE) {
         p = fw_request_parse(c->req, b->data + from, b->len - from);
         if (p == FW_PARSE_MORE)
-            return FW_INTAKE_HEAD;
+            return FW_INPUT_HEAD;
         if (p == FW_PARSE_REFUSED)
-            return FW_INTAKE_REFUSED;
+            return FW_INPUT_REFUSED;
         if (c->served != 0 && cs->cfg.memo)
             c->memo_hint = (uint8_t)fw_memo_note(&cs->memos, c->req, c->listener->index);
     }
@@ -356,7 +356,7 @@ static ssize_t receive_chunks(fw_conns *cs, fw_conn *c)
     return n;
 }
 
-ssize_t fw_intake_receive(fw_conns *cs, fw_conn *c)
+ssize_t fw_input_receive(fw_conns *cs, fw_conn *c)
 {
     const fw_request *r = c->req;
     if (r != NULL && r->head_len != 0)
@@ -373,7 +373,7 @@ ssize_t fw_intake_receive(fw_conns *cs, fw_conn *c)
     return n;
 }
 
-ssize_t fw_intake_discard(fw_conns *cs, fw_conn *c)
+ssize_t fw_input_discard(fw_conns *cs, fw_conn *c)
 {
     fw_buffer *via = buffer_take(cs);
     if (via == NULL)
