@@ -224,7 +224,7 @@ const char *fw_wire_reason(int status)
     }
 }
 
-int fw_wire_refusal(fw_outq *q, fw_pool *pool, fw_date *date, int status, const char *why, bool head)
+int fw_wire_refusal(fw_outq *q, fw_chunk_cache *cache, fw_date *date, int status, const char *why, bool head)
 {
     char text[512];
     int n = snprintf(text, sizeof text,
@@ -234,5 +234,5 @@ int fw_wire_refusal(fw_outq *q, fw_pool *pool, fw_date *date, int status, const 
                      status == 503 ? "Retry-After: 1\r\n" : "", head ? "" : why, head ? "" : "\n");
     if (n < 0 || (size_t)n >= sizeof text)
         return -ENOMEM;
-    return fw_outq_copy(q, pool, text, (size_t)n);
+    return fw_outq_copy(q, cache, text, (size_t)n);
 }

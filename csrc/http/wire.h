@@ -72,6 +72,6 @@ const char *fw_wire_reason(int status);
 
 /* Queues a complete refusal: status line, Date, Content-Type, Content-Length, Connection: close, one line of text that
  * names the reason (left out for a HEAD request).  FW_OK or -ENOMEM. */
-int fw_wire_refusal(fw_outq *q, fw_pool *pool, fw_date *date, int status, const char *why, bool head);
+int fw_wire_refusal(fw_outq *q, fw_chunk_cache *cache, fw_date *date, int status, const char *why, bool head);
 
 #endif

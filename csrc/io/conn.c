@@ -79,7 +79,7 @@ fw_conn *fw_conn_open(fw_conns *cs, int fd, const fw_listener *listener, const s
 static void release(fw_conns *cs, fw_conn *c)
 {
     fw_deadline_clear(&c->deadline);
-    fw_outq_clear(&c->out, &cs->pool);
+    fw_outq_clear(&c->out, &cs->cache);
     fw_conn_uncount(cs, c);
     fw_input_clear(cs, c);
     if (c->polled)
@@ -162,7 +162,7 @@ void fw_conn_close(fw_conns *cs, fw_conn *c)
     case FW_STATE_SUSPENDED:
         c->unsent = c->out.bytes;
         c->broken = true;
-        fw_outq_clear(&c->out, &cs->pool);
+        fw_outq_clear(&c->out, &cs->cache);
         fw_conn_uncount(cs, c);
         call_owner(cs, c, FW_TURN_GONE);
         return;
@@ -185,14 +185,14 @@ bool fw_conn_arm(fw_conns *cs, fw_conn *c)
 
 /* ---- output ---------------------------------------------------------------------------------------------------- */
 
-int fw_conn_send(fw_conn *c, fw_pool *pool, uint64_t *sent)
+int fw_conn_send(fw_conn *c, fw_chunk_cache *cache, uint64_t *sent)
 {
     if (atomic_load_explicit(&c->broken, memory_order_relaxed))
         return -EPIPE;
     const size_t before = c->out.bytes;
     /* Said before it is tried: an event that comes behind the attempt takes it back, and none is lost. */
     atomic_store_explicit(&c->blocked, true, memory_order_relaxed);
-    int rc = fw_outq_flush(&c->out, pool, c->fd);
+    int rc = fw_outq_flush(&c->out, cache, c->fd);
     *sent += before - c->out.bytes;
     if (rc == FW_RETRY) {
         c->pace.moved += before - c->out.bytes;
@@ -203,7 +203,7 @@ int fw_conn_send(fw_conn *c, fw_pool *pool, uint64_t *sent)
     if (fw_unlikely(rc < 0)) {
         c->unsent = c->out.bytes;
         c->broken = true;
-        fw_outq_clear(&c->out, pool);
+        fw_outq_clear(&c->out, cache);
     }
     return rc;
 }
@@ -220,7 +220,7 @@ bool fw_conn_has_room(fw_conn *c)
 
 int fw_conn_flush(fw_conns *cs, fw_conn *c)
 {
-    int rc = fw_conn_send(c, &cs->pool, &cs->stats.bytes_out);
+    int rc = fw_conn_send(c, &cs->cache, &cs->stats.bytes_out);
     if (rc < 0 && rc != FW_RETRY)
         cs->stats.broken++;
     return rc;
@@ -302,13 +302,13 @@ static bool hold(fw_conns *cs, fw_conn *c)
     return true;
 }
 
-void fw_conns_release(fw_conns *cs, fw_pool *pool, uint64_t *sent)
+void fw_conns_release(fw_conns *cs, fw_chunk_cache *cache, uint64_t *sent)
 {
     const unsigned n = cs->nheld;
     cs->nheld = 0;
     cs->releases++;
     for (unsigned i = 0; i < n; i++)
-        fw_conn_send(cs->held[i], pool, sent);
+        fw_conn_send(cs->held[i], cache, sent);
     for (unsigned i = 0; i < n; i++) {
         fw_conn *c = cs->held[i];
         c->held = false;

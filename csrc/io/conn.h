@@ -148,7 +148,7 @@ typedef struct fw_conns {
     fw_poller poller;
     fw_deadlines deadlines;
     uint64_t now; /* monotonic ms, refreshed at each turn of the loop */
-    fw_pool pool;
+    fw_chunk_cache cache;
     fw_date date;
     fw_memos memos;
     fw_buffer *buffers;   /* receive buffers at rest */
@@ -200,10 +200,10 @@ void fw_conn_refuse_now(fw_conns *cs, fw_conn *c, int status, const char *why);
  * `any`, the longest waiting request. */
 fw_conn *fw_conn_pull(fw_conns *cs, fw_owner *owner, bool any);
 
-/* The owner of a BUSY connection sends what is queued; its own business, so without the lock.  `pool` is the owner's,
+/* The owner of a BUSY connection sends what is queued; its own business, so without the lock.  `cache` is the owner's,
  * `*sent` grows by the bytes.  FW_OK: all sent; FW_RETRY: some remains; -errno: the client is gone, and all that
  * remains is to finish. */
-int fw_conn_send(fw_conn *c, fw_pool *pool, uint64_t *sent);
+int fw_conn_send(fw_conn *c, fw_chunk_cache *cache, uint64_t *sent);
 
 /* The owner of a BUSY connection that streams while memory is short: its socket takes little of what its client has no
  * room for. Once is enough. */
@@ -237,8 +237,8 @@ static inline bool fw_conn_may_hold(const fw_conns *cs, const fw_conn *c)
     return c->out.bytes < FW_SHARE && atomic_load_explicit(&cs->held_most, memory_order_relaxed) != 0;
 }
 
-/* Sends the responses that are held, and goes on with their connections. `pool` and `*sent` as in fw_conn_send. */
-void fw_conns_release(fw_conns *cs, fw_pool *pool, uint64_t *sent);
+/* Sends the responses that are held, and goes on with their connections. `cache` and `*sent` as in fw_conn_send. */
+void fw_conns_release(fw_conns *cs, fw_chunk_cache *cache, uint64_t *sent);
 
 /* A graceful stop has begun: an idle connection leaves unless a request is on its way. */
 void fw_conn_retire(fw_conns *cs, fw_conn *c);

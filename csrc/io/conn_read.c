@@ -108,7 +108,7 @@ static void refuse(fw_conns *cs, fw_conn *c, int status, const char *why)
         log_refusal(cs, c, status, why, head);
     c->closing = true;
     c->lingers = true;
-    if (fw_wire_refusal(&c->out, &cs->pool, &cs->date, status, why, head) != FW_OK) {
+    if (fw_wire_refusal(&c->out, &cs->cache, &cs->date, status, why, head) != FW_OK) {
         fw_conn_die(cs, c);
         return;
     }
@@ -160,7 +160,7 @@ static bool tell_health(fw_conns *cs, fw_conn *c)
     c->closing = c->lingers = !r->keep_alive;
     const char *life = !r->keep_alive ? "Connection: close\r\n" : r->minor == 0 ? "Connection: keep-alive\r\n" : "";
     int n = snprintf(text, sizeof text, HEALTHY, fw_date_line(&cs->date), life, head ? "" : "ok\n");
-    if (n < 0 || (size_t)n >= sizeof text || fw_outq_copy(&c->out, &cs->pool, text, (size_t)n) != FW_OK) {
+    if (n < 0 || (size_t)n >= sizeof text || fw_outq_copy(&c->out, &cs->cache, text, (size_t)n) != FW_OK) {
         fw_conn_die(cs, c);
         return false;
     }
@@ -221,7 +221,7 @@ static void begin_body(fw_conns *cs, fw_conn *c)
     r->expects = false; /* asked once */
     if (r->body.len > 0 || r->in_body)
         return;
-    if (fw_outq_copy(&c->out, &cs->pool, CONTINUE, sizeof CONTINUE - 1) != FW_OK)
+    if (fw_outq_copy(&c->out, &cs->cache, CONTINUE, sizeof CONTINUE - 1) != FW_OK)
         return;
     int rc = fw_conn_flush(cs, c);
     if (rc == FW_RETRY)

@@ -126,7 +126,7 @@ static void measure(const fw_conns *cs, fw_conn *c)
 void fw_conn_await(fw_conns *cs, fw_conn *c)
 {
     if (atomic_load_explicit(&cs->mark, memory_order_relaxed) < cs->cfg.high_water)
-        fw_outq_compact(&c->out, &cs->pool);
+        fw_outq_compact(&c->out, &cs->cache);
     fw_conn_count(cs, c);
     if (atomic_load_explicit(&c->pace.waits, memory_order_relaxed))
         measure(cs, c); /* what was taken until now is not taken for progress at the next look */

@@ -64,7 +64,7 @@ void fw_conns_close(fw_conns *cs)
 {
     fw_memos_clear(&cs->memos);
     fw_input_clear_spares(cs);
-    fw_pool_close(&cs->pool);
+    fw_chunk_cache_clear(&cs->cache);
     fw_poller_close(&cs->poller);
 }
 

@@ -255,7 +255,7 @@ static void accept_next(fw_loop *l)
 
 void fw_loop_abandon(fw_loop *l)
 {
-    fw_conns_release(&l->conns, &l->conns.pool, &l->conns.stats.bytes_out);
+    fw_conns_release(&l->conns, &l->conns.cache, &l->conns.stats.bytes_out);
     l->at = l->nevents = 0; /* events of the closed; listeners and wake-up are reported again */
     fw_conn *end = &l->conns.all;
     for (fw_conn *c = end->next, *next; c != end; c = next) {

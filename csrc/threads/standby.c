@@ -25,7 +25,7 @@ static void send_for(fw_loop *l, fw_thread *t)
         return;
     fw_thread_pend(t, false); /* first: who begins to gather now says so anew */
     fw_conn *c = atomic_load(&t->gathering);
-    if (c != NULL && fw_conn_send(c, &t->pool, &t->bytes_out) == FW_RETRY) {
+    if (c != NULL && fw_conn_send(c, &t->cache, &t->bytes_out) == FW_RETRY) {
         fw_loop_lock(l);
         fw_conn_arm(&l->conns, c);
         fw_loop_unlock(l);
@@ -52,7 +52,7 @@ static void judge_pace(fw_loop *l, unsigned calls)
     const unsigned most = calls < FW_HELD ? calls : FW_HELD;
     atomic_store_explicit(&cs->held_most, most, memory_order_relaxed);
     if (cs->nheld != 0 && (cs->nheld > most || cs->releases == l->crew.releases))
-        fw_conns_release(cs, &cs->pool, &cs->stats.bytes_out);
+        fw_conns_release(cs, &cs->cache, &cs->stats.bytes_out);
     l->crew.releases = cs->releases;
 }
 
@@ -105,7 +105,7 @@ static bool hand_over(fw_loop *l)
 static void have_released(fw_loop *l)
 {
     fw_thread *t = l->crew.idle;
-    if (t == NULL || l->conns.pool.spent == NULL || fw_loop_pending(l))
+    if (t == NULL || l->conns.cache.to_release == NULL || fw_loop_pending(l))
         return;
     t->poked = true;
     fw_idle_call(l, t);

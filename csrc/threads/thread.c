@@ -39,9 +39,9 @@ void fw_thread_close_all(fw_loop *l)
             t->buried = c->link;
             free(c);
         }
-        while (fw_pool_spent(&t->pool) != NULL)
+        while (fw_chunk_cache_to_release(&t->cache) != NULL)
             ;
-        fw_pool_close(&t->pool);
+        fw_chunk_cache_clear(&t->cache);
         pthread_cond_destroy(&t->wake);
         pthread_mutex_destroy(&t->gate);
         free(t);
@@ -63,17 +63,17 @@ void fw_thread_attach(fw_thread *t)
 
 static bool has_litter(const fw_conns *cs)
 {
-    return cs->pool.spent != NULL || cs->buried != NULL || cs->memos.nretired != 0;
+    return cs->cache.to_release != NULL || cs->buried != NULL || cs->memos.nretired != 0;
 }
 
-/* Under the lock: takes over what is to be released, so that it can be done without. While the thread gathers its pool is
+/* Under the lock: takes over what is to be released, so that it can be done without. While the thread gathers its cache is
  * shared with the standby, and the gate is not for those who hold the lock. */
 static void take_litter(fw_thread *t)
 {
     fw_conns *cs = &t->loop->conns;
-    if (atomic_load_explicit(&t->gathering, memory_order_relaxed) == NULL && t->pool.spent == NULL) {
-        t->pool.spent = cs->pool.spent;
-        cs->pool.spent = NULL;
+    if (atomic_load_explicit(&t->gathering, memory_order_relaxed) == NULL && t->cache.to_release == NULL) {
+        t->cache.to_release = cs->cache.to_release;
+        cs->cache.to_release = NULL;
     }
     if (t->buried == NULL) {
         t->buried = cs->buried;
@@ -105,7 +105,7 @@ bool fw_thread_call(fw_thread *t, fw_board_call *to)
 void *fw_thread_spent(fw_thread *t)
 {
     fw_thread_open_gate(t);
-    void *owner = fw_pool_spent(&t->pool);
+    void *owner = fw_chunk_cache_to_release(&t->cache);
     fw_thread_close_gate(t);
     if (owner == NULL && fw_unlikely(t->buried != NULL)) {
         fw_conn *c = t->buried;
@@ -163,7 +163,7 @@ int fw_thread_gather(fw_thread *t, fw_conn *c)
 
 int fw_thread_send(fw_thread *t, fw_conn *c)
 {
-    int rc = fw_conn_send(c, &t->pool, &t->bytes_out);
+    int rc = fw_conn_send(c, &t->cache, &t->bytes_out);
     if (rc != FW_RETRY && fw_unlikely(atomic_load_explicit(&t->pending, memory_order_relaxed)))
         fw_thread_pend(t, false);
     return rc;
@@ -234,7 +234,7 @@ static void release_held(fw_thread *t)
 {
     fw_conns *cs = &t->loop->conns;
     if (cs->nheld != 0)
-        fw_conns_release(cs, &t->pool, &t->bytes_out);
+        fw_conns_release(cs, &t->cache, &t->bytes_out);
 }
 
 static int take_turn(fw_thread *t, bool hasty, fw_conn **out)
@@ -262,7 +262,7 @@ static int take_turn(fw_thread *t, bool hasty, fw_conn **out)
                 release_held(t);
                 if (hasty)
                     return FW_RETRY;
-                if (l->conns.pool.spent != NULL) /* nothing of the size of a response is kept while we wait */
+                if (l->conns.cache.to_release != NULL) /* nothing of the size of a response is kept while we wait */
                     return FW_NEXT_WAKE;
             }
             if (step(t, &rc))

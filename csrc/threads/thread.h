@@ -25,7 +25,7 @@ typedef struct fw_thread {
     fw_loop *loop;
     struct fw_thread *next; /* all threads of the loop */
     fw_owner owner;         /* responses that only this thread may resume */
-    fw_pool pool;           /* chunks, and spent owners, of its output */
+    fw_chunk_cache cache;   /* chunks, and owners to release, of its output */
     fw_date date;
     fw_conn *buried; /* closed, and only their `peer` waits to be released */
     bool retired;    /* remembered heads have objects to release */

@@ -197,21 +197,21 @@ cdef extern from "http/request.h" nogil:
 
 
 cdef extern from "io/outq.h" nogil:
-    struct fw_pool:
+    struct fw_chunk_cache:
         pass
     struct fw_outq:
         size_t bytes
     struct fw_outq_mark:
         pass
-    char *fw_outq_reserve(fw_outq *, fw_pool *, size_t)
+    char *fw_outq_reserve(fw_outq *, fw_chunk_cache *, size_t)
     void fw_outq_commit(fw_outq *, size_t)
-    int fw_outq_copy(fw_outq *, fw_pool *, const void *, size_t)
-    int fw_outq_ref(fw_outq *, fw_pool *, const void *, size_t, void *owner)
-    int fw_outq_file(fw_outq *, fw_pool *, int fd, int64_t offset, size_t, void *owner)
+    int fw_outq_copy(fw_outq *, fw_chunk_cache *, const void *, size_t)
+    int fw_outq_ref(fw_outq *, fw_chunk_cache *, const void *, size_t, void *owner)
+    int fw_outq_file(fw_outq *, fw_chunk_cache *, int fd, int64_t offset, size_t, void *owner)
     size_t fw_outq_unsent(const fw_outq *)
     size_t fw_outq_held(const fw_outq *)
     fw_outq_mark fw_outq_here(const fw_outq *)
-    void fw_outq_rollback(fw_outq *, fw_pool *, fw_outq_mark)
+    void fw_outq_rollback(fw_outq *, fw_chunk_cache *, fw_outq_mark)
 
 
 cdef extern from "http/wire.h" nogil:
@@ -269,7 +269,7 @@ cdef extern from "io/conn.h" nogil:
         uint64_t connections
     struct fw_conns:
         fw_config cfg
-        fw_pool pool
+        fw_chunk_cache cache
         fw_date date
         fw_stats stats
         fw_memos memos
@@ -324,7 +324,7 @@ cdef extern from "threads/thread.h" nogil:
         FW_NEXT_DONE
     struct fw_thread:
         fw_loop *loop
-        fw_pool pool
+        fw_chunk_cache cache
         fw_date date
         bint more
         bint at_door

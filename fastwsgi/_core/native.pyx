@@ -134,7 +134,7 @@ cdef void close_file(int fd) noexcept:
 
 
 cdef char *reserve(fw_thread *t, fw_conn *c, size_t n) noexcept:
-    return csrc.fw_outq_reserve(&c.out, &t.pool, n)
+    return csrc.fw_outq_reserve(&c.out, &t.cache, n)
 
 
 cdef void commit(fw_conn *c, size_t n) noexcept:
@@ -142,15 +142,15 @@ cdef void commit(fw_conn *c, size_t n) noexcept:
 
 
 cdef int copy(fw_thread *t, fw_conn *c, const void *data, size_t n) noexcept:
-    return csrc.fw_outq_copy(&c.out, &t.pool, data, n)
+    return csrc.fw_outq_copy(&c.out, &t.cache, data, n)
 
 
 cdef int ref(fw_thread *t, fw_conn *c, const void *data, size_t n, void *owner) noexcept:
-    return csrc.fw_outq_ref(&c.out, &t.pool, data, n, owner)
+    return csrc.fw_outq_ref(&c.out, &t.cache, data, n, owner)
 
 
 cdef int file(fw_thread *t, fw_conn *c, int fd, int64_t offset, size_t n, void *owner) noexcept:
-    return csrc.fw_outq_file(&c.out, &t.pool, fd, offset, n, owner)
+    return csrc.fw_outq_file(&c.out, &t.cache, fd, offset, n, owner)
 
 
 cdef fw_outq_mark here(fw_conn *c) noexcept:
@@ -158,7 +158,7 @@ cdef fw_outq_mark here(fw_conn *c) noexcept:
 
 
 cdef void rollback(fw_thread *t, fw_conn *c, fw_outq_mark mark) noexcept:
-    csrc.fw_outq_rollback(&c.out, &t.pool, mark)
+    csrc.fw_outq_rollback(&c.out, &t.cache, mark)
 
 
 cdef size_t unsent_inside(const fw_conn *c) noexcept:

@@ -7,7 +7,7 @@
 # It has more than 500 lines because one response is one machine, whose states are not to be looked for in two files.
 #
 # Ownership: between begin and end the connection is this thread's. Large blocks and files are queued by reference:
-# the queue then owns one reference to the object and gives it back through the pool's list of spent owners.
+# the queue then owns one reference to the object and gives it back through the cache's list of owners to release.
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_Check, PyBytes_GET_SIZE
 from cpython.exc cimport PyErr_CheckSignals

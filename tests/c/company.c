@@ -125,7 +125,7 @@ static ending over(const player *p, fw_conn *c, bool well)
 static bool put(player *p, fw_conn *c, const char *text, size_t n)
 {
     fw_thread_open_gate(p->thread);
-    const int rc = fw_outq_copy(&c->out, &p->thread->pool, text, n);
+    const int rc = fw_outq_copy(&c->out, &p->thread->cache, text, n);
     fw_thread_close_gate(p->thread);
     return rc == FW_OK;
 }
@@ -140,7 +140,7 @@ static bool put_head(player *p, fw_conn *c, size_t length)
 static bool put_ref(player *p, fw_conn *c, const char *bytes, size_t n)
 {
     fw_thread_open_gate(p->thread);
-    const int rc = fw_outq_ref(&c->out, &p->thread->pool, bytes, n, &p->company->held);
+    const int rc = fw_outq_ref(&c->out, &p->thread->cache, bytes, n, &p->company->held);
     fw_thread_close_gate(p->thread);
     if (rc == FW_OK)
         atomic_fetch_add(&p->company->held, 1);

@@ -214,7 +214,7 @@ bool stage_head(stage *s, fw_conn *c, size_t n)
 {
     char head[128];
     const int len = snprintf(head, sizeof head, "HTTP/1.1 200 OK\r\nContent-Length: %zu\r\n\r\n", n);
-    return fw_outq_copy(&c->out, &s->thread->pool, head, (size_t)len) == FW_OK;
+    return fw_outq_copy(&c->out, &s->thread->cache, head, (size_t)len) == FW_OK;
 }
 
 void stage_answer(stage *s, fw_conn *c)
@@ -238,9 +238,9 @@ void stage_answer(stage *s, fw_conn *c)
     char head[128];
     const int head_len = snprintf(head, sizeof head, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n", len);
     fw_outq_mark mark = fw_outq_here(&c->out);
-    if (n < 0 || fw_outq_copy(&c->out, &s->thread->pool, head, (size_t)head_len) != FW_OK ||
-        fw_outq_copy(&c->out, &s->thread->pool, body, (size_t)len) != FW_OK) {
-        fw_outq_rollback(&c->out, &s->thread->pool, mark);
+    if (n < 0 || fw_outq_copy(&c->out, &s->thread->cache, head, (size_t)head_len) != FW_OK ||
+        fw_outq_copy(&c->out, &s->thread->cache, body, (size_t)len) != FW_OK) {
+        fw_outq_rollback(&c->out, &s->thread->cache, mark);
         stage_finish(s, c, false, true); /* as when a worker has no memory for its response */
         return;
     }

@@ -130,7 +130,7 @@ static void app_huge(stage *s, fw_conn *c)
     static const char bytes[16 << 20];
     app_state *a = s->data;
     CHECK(stage_head(s, c, sizeof bytes));
-    CHECK_INT(fw_outq_ref(&c->out, &s->thread->pool, bytes, sizeof bytes, &a->owned), FW_OK);
+    CHECK_INT(fw_outq_ref(&c->out, &s->thread->cache, bytes, sizeof bytes, &a->owned), FW_OK);
     a->owned++;
     stage_finish(s, c, true, false);
 }

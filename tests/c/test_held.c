@@ -109,7 +109,7 @@ static void a_large_response_is_not_held(void)
     open_crowd(&m, FW_HELD, false);
     CHECK_INT(take(&m, NULL, false, false, &c), FW_NEXT_TURN);
     CHECK(stage_head(&m.s, c, sizeof body));
-    CHECK_INT(fw_outq_copy(&c->out, &m.s.thread->pool, body, sizeof body), FW_OK);
+    CHECK_INT(fw_outq_copy(&c->out, &m.s.thread->cache, body, sizeof body), FW_OK);
     CHECK_INT(take(&m, c, true, true, &c), FW_NEXT_TURN);
     CHECK_INT(answered(&m), 1);
     fw_thread_finish(m.s.thread, c, false, true);

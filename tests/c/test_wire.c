@@ -210,15 +210,15 @@ static void every_pair_of_hex_digits_is_its_byte(void)
 static size_t refusal(int status, const char *why, bool head, char *to, size_t room)
 {
     fw_outq q = {0};
-    fw_pool pool = {0};
+    fw_chunk_cache cache = {0};
     fw_date date = {0};
     int ends[2];
     pair_open(ends, false);
-    CHECK_INT(fw_wire_refusal(&q, &pool, &date, status, why, head), FW_OK);
-    CHECK_INT(fw_outq_flush(&q, &pool, ends[0]), FW_OK);
+    CHECK_INT(fw_wire_refusal(&q, &cache, &date, status, why, head), FW_OK);
+    CHECK_INT(fw_outq_flush(&q, &cache, ends[0]), FW_OK);
     ssize_t n = hear(ends[1], to, room);
     CHECK(n > 0);
-    fw_pool_close(&pool);
+    fw_chunk_cache_clear(&cache);
     close(ends[0]);
     close(ends[1]);
     return (size_t)n;
@@ -249,15 +249,15 @@ static void every_status_that_we_send_has_its_reason(void)
 static void a_refusal_without_memory_queues_nothing(void)
 {
     fw_outq q = {0};
-    fw_pool pool = {0};
+    fw_chunk_cache cache = {0};
     fw_date date = {0};
     char endless[600];
     fault_fail(FAULT_MEMORY, 0, 1, ENOMEM);
-    CHECK_INT(fw_wire_refusal(&q, &pool, &date, 400, "why", false), -ENOMEM);
+    CHECK_INT(fw_wire_refusal(&q, &cache, &date, 400, "why", false), -ENOMEM);
     CHECK(q.head == NULL);
     memset(endless, 'w', sizeof endless);
     endless[sizeof endless - 1] = '\0';
-    CHECK_INT(fw_wire_refusal(&q, &pool, &date, 400, endless, false), -ENOMEM);
+    CHECK_INT(fw_wire_refusal(&q, &cache, &date, 400, endless, false), -ENOMEM);
     CHECK(q.head == NULL);
 }
 

@@ -143,7 +143,7 @@ static void stand_by(world *s, unsigned how)
         fw_conns_flush_ready(&l->conns);
     atomic_store(&l->conns.held_most, most < FW_HELD ? most : FW_HELD);
     if (l->conns.nheld > most || (how & 64) != 0)
-        fw_conns_release(&l->conns, &l->conns.pool, &l->conns.stats.bytes_out);
+        fw_conns_release(&l->conns, &l->conns.cache, &l->conns.stats.bytes_out);
     if (how & 64)
         MUST(l->conns.nheld == 0);
     fw_loop_unlock(l);
@@ -151,7 +151,7 @@ static void stand_by(world *s, unsigned how)
         return;
     fw_thread_pend(t, false);
     fw_conn *c = atomic_load(&t->gathering);
-    if (c != NULL && fw_conn_send(c, &t->pool, &t->bytes_out) == FW_RETRY) {
+    if (c != NULL && fw_conn_send(c, &t->cache, &t->bytes_out) == FW_RETRY) {
         fw_loop_lock(l);
         fw_conn_arm(&l->conns, c);
         fw_loop_unlock(l);

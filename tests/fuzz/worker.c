@@ -163,7 +163,7 @@ static bool put_head(worker *w, fw_conn *c, const token *t)
         describe(c, t, more, sizeof more);
     const int n = snprintf(head, sizeof head, "HTTP/1.1 200 OK\r\nX-Seq: %u\r\n%sContent-Length: %llu\r\n\r\n", peer->seq,
                            more, (unsigned long long)(t->blocks * t->block + t->cut));
-    if (fw_outq_copy(&c->out, &w->thread->pool, head, (size_t)n) != FW_OK)
+    if (fw_outq_copy(&c->out, &w->thread->cache, head, (size_t)n) != FW_OK)
         return false;
     peer->seq++;
     return true;
@@ -176,7 +176,7 @@ static bool put_ref(worker *w, fw_conn *c, uint64_t at, size_t n)
     if (memory == NULL)
         return false;
     memcpy(memory, letters + at % LETTERS, n);
-    if (fw_outq_ref(&c->out, &w->thread->pool, memory, n, t) != FW_OK) {
+    if (fw_outq_ref(&c->out, &w->thread->cache, memory, n, t) != FW_OK) {
         free(memory);
         return false;
     }
@@ -188,7 +188,7 @@ static bool put_ref(worker *w, fw_conn *c, uint64_t at, size_t n)
 static bool put_file(worker *w, fw_conn *c, uint64_t at, size_t n)
 {
     token *t = token_new(w, TOKEN_OWNER);
-    if (t == NULL || fw_outq_file(&c->out, &w->thread->pool, file, (off_t)(at % LETTERS), n, t) != FW_OK)
+    if (t == NULL || fw_outq_file(&c->out, &w->thread->cache, file, (off_t)(at % LETTERS), n, t) != FW_OK)
         return false;
     hand_in(w, t);
     return true;
@@ -200,11 +200,11 @@ static bool put_block(worker *w, fw_conn *c, uint64_t at, size_t n)
     if (how & 8) { /* taken back, and put again */
         const fw_outq_mark mark = fw_outq_here(&c->out);
         put_ref(w, c, at, n);
-        fw_outq_copy(&c->out, &w->thread->pool, letters, 1 + how);
-        fw_outq_rollback(&c->out, &w->thread->pool, mark);
+        fw_outq_copy(&c->out, &w->thread->cache, letters, 1 + how);
+        fw_outq_rollback(&c->out, &w->thread->cache, mark);
     }
     switch (how & 3) {
-    case 0: return fw_outq_copy(&c->out, &w->thread->pool, letters + at % LETTERS, n) == FW_OK;
+    case 0: return fw_outq_copy(&c->out, &w->thread->cache, letters + at % LETTERS, n) == FW_OK;
     case 1: return put_file(w, c, at, n);
     default: return put_ref(w, c, at, n);
     }
