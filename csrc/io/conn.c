@@ -97,8 +97,8 @@ void fw_conn_die(fw_conns *cs, fw_conn *c)
     c->next->prev = c->prev;
     cs->stats.connections--;
     if (!c->again) { /* else the list of those to read again still points here */
-        c->link = cs->dead;
-        cs->dead = c;
+        c->link = cs->to_free;
+        cs->to_free = c;
     }
 }
 

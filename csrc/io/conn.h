@@ -107,7 +107,7 @@ typedef struct fw_conn {
     uint8_t memo_hint; /* slot of its last head plus one, 0 = none */
     fw_deadline deadline;
     struct fw_conn *prev, *next; /* all connections of the loop */
-    struct fw_conn *link; /* in one list at a time: ready queue, its owner's, those to read again, the dead, the buried */
+    struct fw_conn *link; /* in one list at a time: ready queue, its owner's, those to read again, to free, to release */
     const fw_listener *listener;
     fw_request *req; /* from the first byte of a head to the end of its response */
     fw_buffer *in;   /* NULL while nothing unread is here: an idle connection holds no buffer */
@@ -117,7 +117,7 @@ typedef struct fw_conn {
     size_t unsent; /* of a broken connection: what was queued then */
     struct fw_owner *owner; /* who pulled it last: a suspended response goes on there */
     void *user; /* the worker's: the suspended response; owned by whoever pulled it last */
-    void *peer; /* the worker's: objects that name the client; handed back by fw_thread_spent */
+    void *peer; /* the worker's: objects that name the client; handed back by fw_thread_to_release */
     union {
         struct sockaddr any;
         struct sockaddr_in v4;
@@ -159,8 +159,8 @@ typedef struct fw_conns {
     fw_conn *again;  /* more to read, in a later turn */
     size_t queued;        /* bytes of memory that queues of waiting connections take (conn.counted) */
     _Atomic(size_t) mark; /* unsent bytes at which an application is held back now; 0: as soon as its client is late */
-    fw_conn *dead;   /* closed since the last safe point */
-    fw_conn *buried; /* closed, and only their `peer` waits to be handed back */
+    fw_conn *to_free;    /* closed since the last safe point */
+    fw_conn *to_release; /* closed, and only their `peer` waits to be handed back */
     fw_conn all;     /* sentinel of the list of all */
     fw_stats stats;
     struct fw_store *store; /* does what waits for a disk, or NULL: then it is done at once */

@@ -392,8 +392,8 @@ bool fw_conns_again(fw_conns *cs)
         fw_conn *next = c->link;
         c->again = false;
         if (c->state == FW_STATE_CLOSED) {
-            c->link = cs->dead;
-            cs->dead = c;
+            c->link = cs->to_free;
+            cs->to_free = c;
         } else if (c->state == FW_STATE_LINGER) {
             fw_conn_discard(cs, c);
         } else if (awaits_input(c)) {

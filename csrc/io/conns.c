@@ -70,14 +70,14 @@ void fw_conns_close(fw_conns *cs)
 
 void fw_conns_reap(fw_conns *cs)
 {
-    while (cs->dead != NULL) {
-        fw_conn *c = cs->dead;
-        cs->dead = c->link;
+    while (cs->to_free != NULL) {
+        fw_conn *c = cs->to_free;
+        cs->to_free = c->link;
         if (c->peer == NULL) {
             free(c);
         } else {
-            c->link = cs->buried;
-            cs->buried = c;
+            c->link = cs->to_release;
+            cs->to_release = c;
         }
     }
 }

@@ -2,8 +2,8 @@
  *
  * Writes are tried directly (fw_outq_flush); what the socket does not take stays queued and is flushed again when the
  * poller says so.  Referenced memory and files belong to an `owner` (a Python object, to the core an opaque pointer):
- * once the last byte of such a piece has been sent or dropped, the owner is put on the cache's list of owners to release, and
- * the thread that holds the interpreter lock releases it (fw_chunk_cache_to_release).
+ * once the last byte of such a piece has been sent or dropped, the owner is put on the cache's list of owners to release,
+ * and the thread that holds the interpreter lock releases it (fw_chunk_cache_to_release).
  *
  * A cache keeps a few empty chunks so that the steady state allocates nothing.  Neither cache nor queue locks: both
  * belong to the thread that owns the connection at the time, or to whoever has passed the gate of a thread that gathers

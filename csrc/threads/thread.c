@@ -34,9 +34,9 @@ void fw_thread_close_all(fw_loop *l)
 {
     for (fw_thread *t = l->crew.threads, *next; t != NULL; t = next) {
         next = t->next;
-        while (t->buried != NULL) {
-            fw_conn *c = t->buried;
-            t->buried = c->link;
+        while (t->to_release != NULL) {
+            fw_conn *c = t->to_release;
+            t->to_release = c->link;
             free(c);
         }
         while (fw_chunk_cache_to_release(&t->cache) != NULL)
@@ -61,25 +61,25 @@ void fw_thread_attach(fw_thread *t)
 
 /* ---- what the loop has for this thread to release --------------------------------------------------------------- */
 
-static bool has_litter(const fw_conns *cs)
+static bool has_to_release(const fw_conns *cs)
 {
-    return cs->cache.to_release != NULL || cs->buried != NULL || cs->memos.nretired != 0;
+    return cs->cache.to_release != NULL || cs->to_release != NULL || cs->memos.nto_release != 0;
 }
 
-/* Under the lock: takes over what is to be released, so that it can be done without. While the thread gathers its cache is
- * shared with the standby, and the gate is not for those who hold the lock. */
-static void take_litter(fw_thread *t)
+/* Under the lock: takes over what is to be released, so that it can be done without. While the thread gathers, its cache
+ * is shared with the standby, and the gate is not for those who hold the lock. */
+static void take_to_release(fw_thread *t)
 {
     fw_conns *cs = &t->loop->conns;
     if (atomic_load_explicit(&t->gathering, memory_order_relaxed) == NULL && t->cache.to_release == NULL) {
         t->cache.to_release = cs->cache.to_release;
         cs->cache.to_release = NULL;
     }
-    if (t->buried == NULL) {
-        t->buried = cs->buried;
-        cs->buried = NULL;
+    if (t->to_release == NULL) {
+        t->to_release = cs->to_release;
+        cs->to_release = NULL;
     }
-    t->retired = cs->memos.nretired != 0;
+    t->memos_to_release = cs->memos.nto_release != 0;
 }
 
 void fw_thread_clear_up(fw_thread *t)
@@ -88,7 +88,7 @@ void fw_thread_clear_up(fw_thread *t)
     fw_loop_abandon(l);
     fw_conns_reap(&l->conns);
     fw_memos_clear(&l->conns.memos);
-    take_litter(t);
+    take_to_release(t);
 }
 
 bool fw_thread_call(fw_thread *t, fw_board_call *to)
@@ -102,22 +102,22 @@ bool fw_thread_call(fw_thread *t, fw_board_call *to)
     return shown;
 }
 
-void *fw_thread_spent(fw_thread *t)
+void *fw_thread_to_release(fw_thread *t)
 {
     fw_thread_open_gate(t);
     void *owner = fw_chunk_cache_to_release(&t->cache);
     fw_thread_close_gate(t);
-    if (owner == NULL && fw_unlikely(t->buried != NULL)) {
-        fw_conn *c = t->buried;
-        t->buried = c->link;
+    if (owner == NULL && fw_unlikely(t->to_release != NULL)) {
+        fw_conn *c = t->to_release;
+        t->to_release = c->link;
         owner = c->peer;
         free(c);
     }
-    if (owner == NULL && fw_unlikely(t->retired)) {
+    if (owner == NULL && fw_unlikely(t->memos_to_release)) {
         fw_loop_lock(t->loop);
-        owner = fw_memo_retired(&t->loop->conns.memos);
+        owner = fw_memo_to_release(&t->loop->conns.memos);
         fw_loop_unlock(t->loop);
-        t->retired = owner != NULL;
+        t->memos_to_release = owner != NULL;
     }
     return owner;
 }
@@ -326,8 +326,8 @@ int fw_thread_next(fw_thread *t, fw_conn *done, bool keep, bool cut, bool hasty,
     const int rc = take_turn(t, hasty, out);
     if (fw_unlikely(rc == FW_NEXT_WAKE))
         fw_lead_leave(l, t);
-    if (fw_unlikely(has_litter(&l->conns)))
-        take_litter(t);
+    if (fw_unlikely(has_to_release(&l->conns)))
+        take_to_release(t);
     if (fw_unlikely(l->conns.called || fw_in_pool(l)))
         fw_lead_call(l);
     fw_loop_unlock(l);

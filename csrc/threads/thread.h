@@ -27,8 +27,8 @@ typedef struct fw_thread {
     fw_owner owner;         /* responses that only this thread may resume */
     fw_chunk_cache cache;   /* chunks, and owners to release, of its output */
     fw_date date;
-    fw_conn *buried; /* closed, and only their `peer` waits to be released */
-    bool retired;    /* remembered heads have objects to release */
+    fw_conn *to_release;   /* closed, and only their `peer` waits to be released */
+    bool memos_to_release; /* remembered heads have objects to release */
     bool main;       /* the thread that handles signals */
     bool more;       /* when it pulled its last turn, another was to be had without waiting */
     bool away;       /* in a call */
@@ -146,6 +146,6 @@ bool fw_thread_call(fw_thread *t, fw_board_call *to);
 
 /* The next object (owner of sent bytes, peer of a closed connection, what a forgotten head had) that this thread must
  * release, or NULL. */
-void *fw_thread_spent(fw_thread *t);
+void *fw_thread_to_release(fw_thread *t);
 
 #endif

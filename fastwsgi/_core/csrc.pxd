@@ -346,7 +346,7 @@ cdef extern from "threads/thread.h" nogil:
     void fw_thread_suspend(fw_thread *, fw_conn *, void *)
     int fw_thread_wait(fw_thread *, fw_conn *)
     bint fw_thread_call(fw_thread *, fw_board_call *)
-    void *fw_thread_spent(fw_thread *)
+    void *fw_thread_to_release(fw_thread *)
 
 
 cdef extern from "threads/standby.h" nogil:

@@ -231,7 +231,7 @@ cdef void finish(fw_thread *t, fw_conn *done, bint keep, bint cut) noexcept:
 
 
 cdef void *spent(fw_thread *t) noexcept:
-    return csrc.fw_thread_spent(t)
+    return csrc.fw_thread_to_release(t)
 
 
 cdef int access_open(

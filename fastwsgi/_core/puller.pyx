@@ -4,7 +4,7 @@
 # the response, hand the connection back. The core never calls into Python; this thread asks it for work.
 #
 # References that cross into C: conn.user (a parked Response, one reference while the connection is suspended),
-# conn.peer (a tuple, one reference until the connection is buried), memo users, owners in the output queue. All come
+# conn.peer (a tuple, one reference until the connection is freed), memo users, owners in the output queue. All come
 # back through a turn or native.spent and are dropped here, with the interpreter lock held. What is said of "this
 # thread" below is never touched by another one: each application thread has a Puller of its own.
 #

@@ -321,7 +321,7 @@ static ending turn(player *p, fw_conn *c)
 
 static void release(player *p)
 {
-    for (atomic_int *owner; (owner = fw_thread_spent(p->thread)) != NULL;)
+    for (atomic_int *owner; (owner = fw_thread_to_release(p->thread)) != NULL;)
         atomic_fetch_sub(owner, 1);
 }
 

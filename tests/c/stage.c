@@ -52,7 +52,7 @@ void stage_standby(stage *s)
 unsigned stage_release(stage *s)
 {
     unsigned n = 0;
-    for (int *owner; (owner = fw_thread_spent(s->thread)) != NULL; n++)
+    for (int *owner; (owner = fw_thread_to_release(s->thread)) != NULL; n++)
         --*owner;
     return n;
 }

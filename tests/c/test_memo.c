@@ -175,11 +175,11 @@ static void every_user_comes_back(void)
             fw_memo_unpin(r);
             fw_request_free(r);
         }
-        CHECK(users > i || table.nretired > 0); /* nobody has collected: the table may stop to overwrite */
+        CHECK(users > i || table.nto_release > 0); /* nobody has collected: the table may stop to overwrite */
     }
     CHECK(users > FW_MEMOS);
     fw_memos_clear(&table);
-    for (void *user; (user = fw_memo_retired(&table)) != NULL; users--)
+    for (void *user; (user = fw_memo_to_release(&table)) != NULL; users--)
         CHECK(user == &owner);
     CHECK_INT(users, 0);
 }
@@ -211,8 +211,8 @@ static void a_memo_in_use_stays_as_it_is(void)
     CHECK(fw_memo_find(&table, slot, HEAD, 10, 0, &use) == NULL);
     fw_request_free(r);
     fw_memos_clear(&table);
-    CHECK(fw_memo_retired(&table) == &owner);
-    CHECK(fw_memo_retired(&table) == NULL);
+    CHECK(fw_memo_to_release(&table) == &owner);
+    CHECK(fw_memo_to_release(&table) == NULL);
 }
 
 static void what_a_memo_must_not_hold_is_not_noted(void)

@@ -59,10 +59,10 @@ static token *take_back(worker *w, void *p, enum token_kind kind)
     return t;
 }
 
-static unsigned release_spent(worker *w)
+static unsigned release_owned(worker *w)
 {
     unsigned n = 0;
-    for (token *t; (t = fw_thread_spent(w->thread)) != NULL; n++) {
+    for (token *t; (t = fw_thread_to_release(w->thread)) != NULL; n++) {
         MUST(t->kind != TOKEN_RESPONSE);
         take_back(w, t, t->kind);
         free(t->memory);
@@ -370,7 +370,7 @@ int worker_next(worker *w, fw_conn **c)
     const bool hasty = held != NULL && (tape_byte(w->script) & 1) != 0;
     w->held = NULL;
     int rc = fw_thread_next(w->thread, held, w->keep, w->cut, hasty, c);
-    while (release_spent(w) > 0 && rc == FW_NEXT_WAKE) /* it may have returned for that */
+    while (release_owned(w) > 0 && rc == FW_NEXT_WAKE) /* it may have returned for that */
         rc = fw_thread_next(w->thread, NULL, false, false, false, c);
     if (rc == FW_RETRY)
         rc = fw_thread_next(w->thread, NULL, false, false, false, c);
@@ -393,9 +393,9 @@ void worker_close(worker *w)
         fw_conn_finish(cs, c, false, true, false);
     }
     MUST(cs->stats.connections == 0);
-    release_spent(w);
+    release_owned(w);
     fw_thread_clear_up(w->thread);
-    release_spent(w);
+    release_owned(w);
     for (unsigned i = 0; i < w->used; i++)
         if (w->tokens[i].out)
             fprintf(stderr, "token %u, of kind %d, is still out\n", i, w->tokens[i].kind);
