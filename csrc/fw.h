@@ -58,7 +58,7 @@ typedef struct fw_config {
     bool overload_refuse; /* past either maximum: true answers 503, false leaves clients in the backlog */
     const char *temp_dir; /* borrowed; outlives the loop */
     const char *health;   /* target that the loop answers itself, or NULL; borrowed */
-    struct fw_access *access; /* the access log, or NULL; borrowed */
+    struct fw_access_log *access; /* the access log, or NULL; borrowed */
 } fw_config;
 
 /* Fills `cfg` with the defaults that config.py documents. */

@@ -87,7 +87,7 @@ static void log_refusal(const fw_conns *cs, const fw_conn *c, int status, const 
         .bytes = head ? 0 : strlen(why) + 1,
         .us = receiving ? (uint64_t)((uint32_t)cs->now - c->since) * 1000 : 0,
     };
-    fw_access_put(cs->cfg.access, &e);
+    fw_access_log_put(cs->cfg.access, &e);
 }
 
 /* True if the client asked by HEAD, as far as it is known: a refusal has no content then (RFC 9110 9.3.2). Of a head that

@@ -420,7 +420,7 @@ static int safe_point(fw_loop *l)
 /* Lines of the access log, or bodies, are lost when the disk is full, say: the error log hears of it. */
 static bool tell_of_loss(fw_loop *l)
 {
-    const fw_access *a = l->conns.cfg.access;
+    const fw_access_log *a = l->conns.cfg.access;
     if (fw_unlikely(l->conns.storage_error != 0)) {
         l->storage_error = l->conns.storage_error;
         l->conns.storage_error = 0;
@@ -440,7 +440,7 @@ static int wait_for_events(fw_loop *l, int ms)
     l->wakes_at = ms < 0 ? UINT64_MAX : l->conns.now + (uint64_t)ms;
     l->polling = true;
     fw_loop_release(l);
-    fw_access_flush(l->conns.cfg.access);
+    fw_access_log_flush(l->conns.cfg.access);
     int rc = fw_poller_wait(&l->conns.poller, l->events, ms);
     fw_loop_lock(l);
     l->polling = false;

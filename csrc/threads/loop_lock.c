@@ -93,11 +93,11 @@ void fw_loop_wait(fw_loop *l, pthread_cond_t *c)
 
 bool fw_loop_flush_access(fw_loop *l)
 {
-    fw_access *a = l->conns.cfg.access;
+    fw_access_log *a = l->conns.cfg.access;
     if (fw_likely(a == NULL || fw_batch_len(&a->batch) == 0))
         return false;
     fw_loop_unlock(l);
-    fw_access_flush(a);
+    fw_access_log_flush(a);
     fw_loop_lock(l);
     return true;
 }

@@ -3,13 +3,13 @@
 cimport cython
 from libc.stdint cimport uint64_t
 
-from fastwsgi._core.csrc cimport fw_access, fw_conn, fw_log_piece, fw_text
+from fastwsgi._core.csrc cimport fw_access_log, fw_conn, fw_log_piece, fw_text
 from fastwsgi._core.response cimport Response
 
 
 @cython.final
 cdef class AccessLog:
-    cdef fw_access *log
+    cdef fw_access_log *log
     cdef fw_log_piece *pieces
     cdef object file          # keeps the descriptor open
     cdef list texts           # what the pieces point to

@@ -13,7 +13,7 @@ from fastwsgi._core.csrc cimport (
     FW_ATOM_BYTES, FW_ATOM_BYTES_OR_DASH, FW_ATOM_CLIENT, FW_ATOM_DECIMAL_SECONDS, FW_ATOM_FIELD, FW_ATOM_GIVEN,
     FW_ATOM_ISO_TIME, FW_ATOM_LINE, FW_ATOM_METHOD, FW_ATOM_MICROSECONDS, FW_ATOM_MILLISECONDS, FW_ATOM_PATH,
     FW_ATOM_PROCESS, FW_ATOM_PROCESS_NUMBER, FW_ATOM_PROTOCOL, FW_ATOM_QUERY, FW_ATOM_REASON, FW_ATOM_SECONDS,
-    FW_ATOM_STATUS, FW_ATOM_TEXT, FW_ATOM_TIME, FW_ATOM_USER, fw_access, fw_conn, fw_conn_address,
+    FW_ATOM_STATUS, FW_ATOM_TEXT, FW_ATOM_TIME, FW_ATOM_USER, fw_access_log, fw_conn, fw_conn_address,
     fw_entry, fw_log_piece, fw_text,
 )
 from fastwsgi._core.response cimport Response
@@ -155,7 +155,7 @@ cdef class AccessLog:
         return f"The access log cannot be written ({os.strerror(error)}): {lines} lines are lost"
 
 
-cdef int put_line(fw_access *log, Response r, const fw_conn *c, uint64_t us, const fw_text *given) except -1:
+cdef int put_line(fw_access_log *log, Response r, const fw_conn *c, uint64_t us, const fw_text *given) except -1:
     cdef fw_entry e
     cdef uint64_t unsent = native.unsent(r.shared.thread, c)
     e.req = c.req

@@ -44,7 +44,7 @@ cdef extern from "observe/access_log.h" nogil:
         uint32_t len
         const char *text
         char head[8]
-    struct fw_access:
+    struct fw_access_log:
         pass
     struct fw_entry:
         const fw_request *req
@@ -55,11 +55,11 @@ cdef extern from "observe/access_log.h" nogil:
         uint64_t bytes
         uint64_t us
         const fw_text *given
-    int fw_access_open(fw_access **, int fd, const fw_log_piece *, unsigned, bint json, fw_text script_name)
-    void fw_access_free(fw_access *)
-    void fw_access_put(fw_access *, const fw_entry *)
-    unsigned long long fw_access_lost(fw_access *, int *error)
-    void fw_access_flush(fw_access *)
+    int fw_access_log_open(fw_access_log **, int fd, const fw_log_piece *, unsigned, bint json, fw_text script_name)
+    void fw_access_log_close(fw_access_log *)
+    void fw_access_log_put(fw_access_log *, const fw_entry *)
+    unsigned long long fw_access_log_lost(fw_access_log *, int *error)
+    void fw_access_log_flush(fw_access_log *)
 
 
 cdef extern from "system/process.h" nogil:
@@ -109,7 +109,7 @@ cdef extern from "fw.h" nogil:
         bint overload_refuse
         const char *temp_dir
         const char *health
-        fw_access *access
+        fw_access_log *access
     void fw_config_defaults(fw_config *)
 
 

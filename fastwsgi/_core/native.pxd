@@ -7,7 +7,7 @@
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from fastwsgi._core.csrc cimport (
-    fw_access, fw_board, fw_board_call, fw_body, fw_config, fw_conn, fw_entry, fw_field_fault, fw_llhttp_api,
+    fw_access_log, fw_board, fw_board_call, fw_body, fw_config, fw_conn, fw_entry, fw_field_fault, fw_llhttp_api,
     fw_log_piece, fw_loop, fw_name, fw_outq_mark, fw_own, fw_process, fw_stats, fw_stop, fw_text, fw_thread,
 )
 
@@ -44,12 +44,12 @@ cdef void rollback(fw_thread *t, fw_conn *c, fw_outq_mark mark) noexcept
 
 # the access log
 cdef int access_open(
-    fw_access **out, int fd, const fw_log_piece *pieces, unsigned n, bint json, fw_text script_name
+    fw_access_log **out, int fd, const fw_log_piece *pieces, unsigned n, bint json, fw_text script_name
 ) noexcept
-cdef void access_free(fw_access *a) noexcept
-cdef void access_put(fw_access *a, const fw_entry *e) noexcept
-cdef void access_flush(fw_access *a) noexcept        # drops the lock
-cdef unsigned long long access_lost(fw_access *a, int *error) noexcept
+cdef void access_free(fw_access_log *a) noexcept
+cdef void access_put(fw_access_log *a, const fw_entry *e) noexcept
+cdef void access_flush(fw_access_log *a) noexcept        # drops the lock
+cdef unsigned long long access_lost(fw_access_log *a, int *error) noexcept
 cdef uint64_t clock_us() noexcept
 
 # the process

@@ -9,7 +9,7 @@ from posix.unistd cimport close
 
 from fastwsgi._core cimport csrc
 from fastwsgi._core.csrc cimport (
-    FW_OK, FW_RETRY, fw_access, fw_board, fw_board_call, fw_body, fw_config, fw_conn, fw_entry, fw_field_fault,
+    FW_OK, FW_RETRY, fw_access_log, fw_board, fw_board_call, fw_body, fw_config, fw_conn, fw_entry, fw_field_fault,
     fw_llhttp_api, fw_log_piece, fw_loop, fw_name, fw_outq_mark, fw_own, fw_process, fw_stats, fw_stop, fw_text,
     fw_thread,
 )
@@ -235,26 +235,26 @@ cdef void *spent(fw_thread *t) noexcept:
 
 
 cdef int access_open(
-    fw_access **out, int fd, const fw_log_piece *pieces, unsigned n, bint json, fw_text script_name
+    fw_access_log **out, int fd, const fw_log_piece *pieces, unsigned n, bint json, fw_text script_name
 ) noexcept:
-    return csrc.fw_access_open(out, fd, pieces, n, json, script_name)
+    return csrc.fw_access_log_open(out, fd, pieces, n, json, script_name)
 
 
-cdef void access_free(fw_access *a) noexcept:
-    csrc.fw_access_free(a)
+cdef void access_free(fw_access_log *a) noexcept:
+    csrc.fw_access_log_close(a)
 
 
-cdef void access_put(fw_access *a, const fw_entry *e) noexcept:
-    csrc.fw_access_put(a, e)
+cdef void access_put(fw_access_log *a, const fw_entry *e) noexcept:
+    csrc.fw_access_log_put(a, e)
 
 
-cdef void access_flush(fw_access *a) noexcept:
+cdef void access_flush(fw_access_log *a) noexcept:
     with nogil:
-        csrc.fw_access_flush(a)
+        csrc.fw_access_log_flush(a)
 
 
-cdef unsigned long long access_lost(fw_access *a, int *error) noexcept:
-    return csrc.fw_access_lost(a, error)
+cdef unsigned long long access_lost(fw_access_log *a, int *error) noexcept:
+    return csrc.fw_access_log_lost(a, error)
 
 
 cdef uint64_t clock_us() noexcept:

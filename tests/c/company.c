@@ -329,7 +329,7 @@ static void note(player *p, const fw_conn *c)
 {
     const fw_entry e = {.req = c->req, .client = fw_conn_address(c), .status = 200, .us = p->wakes};
     if (p->company->loop->conns.cfg.access != NULL)
-        fw_access_put(p->company->loop->conns.cfg.access, &e);
+        fw_access_log_put(p->company->loop->conns.cfg.access, &e);
 }
 
 static void *play(void *arg)

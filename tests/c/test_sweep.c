@@ -319,10 +319,10 @@ static void health_answers(stage *s)
 
 static void log_and_answer(stage *s, fw_conn *c)
 {
-    fw_access *a = s->loop->conns.cfg.access;
+    fw_access_log *a = s->loop->conns.cfg.access;
     if (a != NULL) {
         const fw_entry e = {.req = c->req, .client = fw_conn_address(c), .status = 200, .reason = {"OK", 2}};
-        fw_access_put(a, &e);
+        fw_access_log_put(a, &e);
     }
     stage_answer(s, c);
 }
@@ -332,16 +332,16 @@ static void logged_requests(stage *s)
     static const fw_log_piece PIECES[] = {{.atom = FW_ATOM_LINE}, {.atom = FW_ATOM_FIELD, .len = 4, .text = "host"}};
     static const char *const TEXTS[] = {
         GET, GET, GET, "POST /" HOST, "GET /y HTTP/1.1\r\n" HOST "\r\n", "GET / HTTP/1.1\r\n\r\n"};
-    fw_access *a = NULL;
+    fw_access_log *a = NULL;
     const int fd = memfd_create("log", MFD_CLOEXEC);
-    if (fw_access_open(&a, fd, PIECES, COUNT(PIECES), false, (fw_text){NULL, 0}) == FW_OK) {
+    if (fw_access_log_open(&a, fd, PIECES, COUNT(PIECES), false, (fw_text){NULL, 0}) == FW_OK) {
         s->loop->conns.cfg.access = a;
         s->app = log_and_answer;
         say_and_listen(s, false, TEXTS, COUNT(TEXTS));
         fw_batch_flush(&a->batch);
         s->app = stage_answer;
         s->loop->conns.cfg.access = NULL;
-        fw_access_free(a);
+        fw_access_log_close(a);
     }
     close(fd);
 }
