@@ -134,7 +134,7 @@ static const fw_llhttp_settings HEAD_SETTINGS = {
 
 /* ---- life ------------------------------------------------------------------------------------------------------ */
 
-fw_request *fw_request_new(const fw_llhttp_api *api, const fw_config *cfg)
+fw_request *fw_request_open(const fw_llhttp_api *api, const fw_config *cfg)
 {
     fw_request *r = aligned_alloc(_Alignof(fw_request), sizeof *r);
     if (r == NULL)
@@ -153,7 +153,7 @@ fw_request *fw_request_new(const fw_llhttp_api *api, const fw_config *cfg)
     return r;
 }
 
-void fw_request_free(fw_request *r)
+void fw_request_close(fw_request *r)
 {
     fw_memo_unpin(r);
     fw_body_close(&r->body);

@@ -55,7 +55,7 @@ int fw_conns_open(fw_conns *cs, const fw_llhttp_api *api, const fw_config *cfg, 
     cs->cfg.timeouts[FW_CLASS_PACE] = pace(cfg);
     atomic_init(&cs->mark, cfg->high_water);
     cs->all.prev = cs->all.next = &cs->all;
-    fw_deadlines_open(&cs->deadlines, cs->cfg.timeouts);
+    fw_deadlines_init(&cs->deadlines, cs->cfg.timeouts);
     cs->now = fw_deadline_clock();
     return fw_poller_open(&cs->poller, events);
 }

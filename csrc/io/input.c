@@ -111,7 +111,7 @@ static fw_request *request_take(fw_conns *cs)
 {
     fw_request *r = cs->requests;
     if (r == NULL)
-        return fw_request_new(cs->api, &cs->cfg);
+        return fw_request_open(cs->api, &cs->cfg);
     cs->requests = r->at_rest;
     cs->nrequests--;
     fw_request_reset(r);
@@ -125,7 +125,7 @@ static void request_drop(fw_conns *cs, fw_request *r)
         r->body.fd = -1;
     }
     if (cs->nrequests == REQUESTS_AT_REST) {
-        fw_request_free(r);
+        fw_request_close(r);
         return;
     }
     fw_body_close(&r->body);
@@ -162,7 +162,7 @@ void fw_input_clear_spares(fw_conns *cs)
     while (cs->requests != NULL) {
         fw_request *r = cs->requests;
         cs->requests = r->at_rest;
-        fw_request_free(r);
+        fw_request_close(r);
     }
     cs->nrequests = 0;
 }

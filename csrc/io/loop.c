@@ -97,7 +97,7 @@ err_conns:
     return rc;
 }
 
-void fw_loop_free(fw_loop *l)
+void fw_loop_close(fw_loop *l)
 {
     fw_loop_abandon(l);
     fw_conns_reap(&l->conns);

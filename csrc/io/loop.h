@@ -2,7 +2,7 @@
  *
  * Application threads use it through thread.h. fw_loop_wake and fw_loop_stop may be called from anywhere, signal handlers
  * too. fw_loop_stats and fw_loop_notices take the lock, so they are for those who do not hold it. fw_loop_open,
- * fw_loop_free, fw_loop_listen, fw_loop_lifeline and fw_loop_reopen are for times when no thread is inside. All else is
+ * fw_loop_close, fw_loop_listen, fw_loop_lifeline and fw_loop_reopen are for times when no thread is inside. All else is
  * called under the lock. These give it up for a while: fw_loop_step while it waits for the poller, fw_loop_wait,
  * fw_loop_flush_access and fw_loop_step_aside.
  */
@@ -106,7 +106,7 @@ typedef struct fw_loop {
 int fw_loop_open(fw_loop **out, const fw_llhttp_api *api, const fw_config *cfg);
 
 /* Closes every connection; listening descriptors stay open.  Owners and peers must have been collected. */
-void fw_loop_free(fw_loop *l);
+void fw_loop_close(fw_loop *l);
 
 /* Adds a listening, non-blocking descriptor.  Returns its index or -errno. */
 int fw_loop_listen(fw_loop *l, int fd, bool tcp);

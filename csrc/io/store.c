@@ -32,7 +32,7 @@ struct fw_store {
 
 /* ---- jobs ------------------------------------------------------------------------------------------------------ */
 
-fw_job *fw_job_new(int fd, const char *dir)
+fw_job *fw_job_open(int fd, const char *dir)
 {
     fw_job *j = calloc(1, sizeof *j);
     if (j == NULL)
@@ -48,7 +48,7 @@ void fw_job_disown(fw_job *j)
     atomic_store(&j->dropped, true);
 }
 
-void fw_job_free(fw_job *j)
+void fw_job_close(fw_job *j)
 {
     if (j->fd >= 0)
         close(j->fd);
@@ -131,7 +131,7 @@ static void finish(fw_loop *l, fw_job *j)
     }
     fw_loop_unlock(l);
     if (j != NULL)
-        fw_job_free(j);
+        fw_job_close(j);
 }
 
 /* Does a job; the store's lock is given up meanwhile. */
@@ -143,7 +143,7 @@ static void handle(fw_store *s, fw_job *j)
     pthread_mutex_lock(&s->lock);
     if (s->gone) {
         pthread_mutex_unlock(&s->lock);
-        fw_job_free(j);
+        fw_job_close(j);
         pthread_mutex_lock(&s->lock);
         return;
     }
@@ -226,14 +226,14 @@ bool fw_store_put(fw_store *s, fw_job *j)
 
 void fw_store_release(fw_store *s, int fd)
 {
-    fw_job *j = fw_job_new(fd, NULL);
+    fw_job *j = fw_job_open(fd, NULL);
     if (j == NULL) {
         close(fd);
         return;
     }
     fw_job_disown(j);
     if (!fw_store_put(s, j))
-        fw_job_free(j);
+        fw_job_close(j);
 }
 
 void fw_store_open(fw_loop *l)
@@ -288,7 +288,7 @@ void fw_store_close(fw_loop *l)
     while (jobs != NULL) {
         fw_job *j = jobs;
         jobs = j->next;
-        fw_job_free(j);
+        fw_job_close(j);
     }
     l->conns.store = NULL;
     if (last)

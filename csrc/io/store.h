@@ -32,7 +32,7 @@ typedef struct fw_job {
 } fw_job;
 
 /* Takes over `fd` (-1: none).  NULL when memory is short. */
-fw_job *fw_job_new(int fd, const char *dir);
+fw_job *fw_job_open(int fd, const char *dir);
 
 /* Makes the file if there is none, and appends; with nothing to write it only tries whether a file can be made. May wait for
  * the disk. On failure there is no file afterwards. */
@@ -42,7 +42,7 @@ void fw_job_run(fw_job *j);
 void fw_job_disown(fw_job *j);
 
 /* Closes and frees what it still has. May wait for the disk. */
-void fw_job_free(fw_job *j);
+void fw_job_close(fw_job *j);
 
 typedef struct fw_store fw_store;
 

@@ -434,12 +434,13 @@ void fw_access_log_put(fw_access_log *a, const fw_entry *e)
 
 /* ---- life ------------------------------------------------------------------------------------------------------ */
 
-int fw_access_log_open(fw_access_log **out, int fd, const fw_log_piece *pieces, unsigned npieces, bool json, fw_text script_name)
+int fw_access_log_open(fw_access_log **out, int fd, const fw_log_piece *pieces, unsigned npieces, bool json,
+                       fw_text script_name)
 {
     fw_access_log *a = calloc(1, sizeof *a);
     if (a == NULL)
         return -ENOMEM;
-    const int rc = fw_batch_open(&a->batch, fd);
+    const int rc = fw_batch_init(&a->batch, fd);
     if (rc != FW_OK) {
         free(a);
         return rc;
@@ -459,7 +460,7 @@ void fw_access_log_close(fw_access_log *a)
 {
     if (a == NULL)
         return;
-    fw_batch_close(&a->batch);
+    fw_batch_clear(&a->batch);
     free(a);
 }
 

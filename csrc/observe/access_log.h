@@ -77,7 +77,8 @@ typedef struct fw_entry {
 } fw_entry;
 
 /* FW_OK or -ENOMEM; `fd` stays the caller's. */
-int fw_access_log_open(fw_access_log **out, int fd, const fw_log_piece *pieces, unsigned npieces, bool json, fw_text script_name);
+int fw_access_log_open(fw_access_log **out, int fd, const fw_log_piece *pieces, unsigned npieces, bool json,
+                       fw_text script_name);
 void fw_access_log_close(fw_access_log *a);
 
 /* Adds a line; it is written by fw_batch_flush. From any thread. */

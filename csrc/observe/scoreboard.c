@@ -29,7 +29,7 @@ size_t fw_board_size(unsigned threads)
     return sizeof(fw_board) + threads * sizeof(fw_board_call);
 }
 
-void fw_board_open(fw_board *b, uint32_t pid, unsigned threads)
+void fw_board_init(fw_board *b, uint32_t pid, unsigned threads)
 {
     begin(&b->seq);
     b->layout = FW_BOARD_LAYOUT;

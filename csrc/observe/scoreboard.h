@@ -50,7 +50,7 @@ typedef struct fw_board {
 size_t fw_board_size(unsigned threads);
 
 /* Makes zeroed memory of that size a board. */
-void fw_board_open(fw_board *b, uint32_t pid, unsigned threads);
+void fw_board_init(fw_board *b, uint32_t pid, unsigned threads);
 
 /* Shows that thread `tid` is in a call about `c` since then. */
 void fw_board_show(fw_board_call *e, uint32_t tid, const fw_conn *c, uint64_t since);

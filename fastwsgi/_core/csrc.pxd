@@ -290,7 +290,7 @@ cdef extern from "observe/scoreboard.h" nogil:
     struct fw_board:
         pass
     size_t fw_board_size(unsigned)
-    void fw_board_open(fw_board *, uint32_t pid, unsigned threads)
+    void fw_board_init(fw_board *, uint32_t pid, unsigned threads)
 
 
 cdef extern from "io/loop.h" nogil:
@@ -308,7 +308,7 @@ cdef extern from "io/loop.h" nogil:
         int wake_write
         int storage_error
     int fw_loop_open(fw_loop **, const fw_llhttp_api *, const fw_config *)
-    void fw_loop_free(fw_loop *)
+    void fw_loop_close(fw_loop *)
     int fw_loop_listen(fw_loop *, int fd, bint tcp)
     int fw_loop_lifeline(fw_loop *, int fd)
     void fw_loop_stop(fw_loop *, fw_stop)

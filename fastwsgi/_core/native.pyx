@@ -294,7 +294,7 @@ cdef size_t board_size(unsigned threads) noexcept:
 
 
 cdef void board_open(fw_board *board, uint32_t pid, unsigned threads) noexcept:
-    csrc.fw_board_open(board, pid, threads)
+    csrc.fw_board_init(board, pid, threads)
 
 
 cdef bint thread_call(fw_thread *t, fw_board_call *to) noexcept:
@@ -340,4 +340,4 @@ cdef void clear_up(fw_thread *t) noexcept:
 
 cdef void loop_free(fw_loop *loop) noexcept:
     csrc.fw_thread_close_all(loop)
-    csrc.fw_loop_free(loop)
+    csrc.fw_loop_close(loop)

@@ -30,7 +30,7 @@ int stage_try_open(stage *s, const fw_config *cfg)
     if (rc != FW_OK)
         return rc;
     if ((s->thread = fw_thread_open(s->loop)) == NULL) {
-        fw_loop_free(s->loop);
+        fw_loop_close(s->loop);
         return -ENOMEM;
     }
     listen_here(s);
@@ -112,7 +112,7 @@ void stage_close(stage *s)
     CHECK_INT(s->memos, 0);
     CHECK_INT(s->peers, 0);
     fw_thread_close_all(s->loop);
-    fw_loop_free(s->loop);
+    fw_loop_close(s->loop);
     close(s->listener);
 }
 

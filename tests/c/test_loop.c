@@ -276,7 +276,7 @@ static void a_loop_that_cannot_be_opened_leaves_nothing_behind(void)
         CHECK(l == NULL);
     }
     CHECK(fault_hits(FAULT_MEMORY) >= 3);
-    fw_loop_free(l);
+    fw_loop_close(l);
 }
 
 static void a_poller_that_breaks_is_reported(void)

@@ -21,7 +21,7 @@ static void open_watched(watched *w, unsigned threads)
     cfg.high_water = 2 * APP_BLOCK;
     w->board = calloc(1, fw_board_size(threads));
     CHECK(w->board != NULL);
-    fw_board_open(w->board, 7, threads);
+    fw_board_init(w->board, 7, threads);
     company_open(&w->m, &cfg, threads);
     fw_loop_lock(w->m.loop);
     w->m.loop->board = w->board;

@@ -101,7 +101,7 @@ static void a_batch_of_lines_goes_to_a_pipe_that_nobody_reads(void)
     char *end;
     const int fd = dead_pipe();
     signal(SIGPIPE, SIG_DFL);
-    CHECK_INT(fw_batch_open(&b, fd), FW_OK);
+    CHECK_INT(fw_batch_init(&b, fd), FW_OK);
     char *to = fw_batch_begin(&b, &end);
     to[0] = '\n';
     fw_batch_end(&b, to + 1);
@@ -109,7 +109,7 @@ static void a_batch_of_lines_goes_to_a_pipe_that_nobody_reads(void)
     CHECK_INT(b.lost, 1);
     CHECK_INT(b.error, EPIPE);
     CHECK(!held_back() && !pends());
-    fw_batch_close(&b);
+    fw_batch_clear(&b);
     close(fd);
 }
 

@@ -102,7 +102,7 @@ static void check_recall(const worker *w, const fw_request *r)
         return;
     const token *built = fw_memo_user(r);
     MUST(built->out && built->kind == TOKEN_MEMO);
-    fw_request *fresh = fw_request_new(w->loop->conns.api, w->cfg);
+    fw_request *fresh = fw_request_open(w->loop->conns.api, w->cfg);
     if (fresh == NULL)
         return; /* a call has been made to fail */
     const enum fw_parse p = fw_request_parse(fresh, r->base, r->head_len);
@@ -116,7 +116,7 @@ static void check_recall(const worker *w, const fw_request *r)
         MUST(memcmp(&fresh->path, &r->path, sizeof r->path) == 0);
         MUST(memcmp(&fresh->query, &r->query, sizeof r->query) == 0);
     }
-    fw_request_free(fresh);
+    fw_request_close(fresh);
 }
 
 static void take_request(worker *w, fw_conn *c)
@@ -401,5 +401,5 @@ void worker_close(worker *w)
             fprintf(stderr, "token %u, of kind %d, is still out\n", i, w->tokens[i].kind);
     MUST(w->out == 0);
     fw_thread_close_all(w->loop);
-    fw_loop_free(w->loop);
+    fw_loop_close(w->loop);
 }
