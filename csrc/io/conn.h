@@ -1,6 +1,6 @@
 /* conn.h - one connection: its states, what may follow what, and everything that moves it.
  *
- * Rule 1: a connection changes its state through fw_conn_move and nowhere else, along the table in conn.c.
+ * Rule 1: a connection changes its state through move() in conn.c and nowhere else, along the table there.
  * Rule 2: it belongs either to the loop or to the one thread that pulled its request (BUSY).  While it is BUSY the loop
  *         does no more than note what has become of its socket: input, blocked, broken.
  * Rule 3: it is freed at the loop's safe point, never inside an event, so a stale event finds a CLOSED connection.
@@ -165,7 +165,7 @@ typedef struct fw_conns {
     fw_stats stats;
     struct fw_store *store; /* does what waits for a disk, or NULL: then it is done at once */
     int storage_error;      /* errno of a body that could not be stored, until the loop tells of it */
-    uint64_t work;          /* spent on input: bytes received, and what costs as much as so many (conn_read.c) */
+    uint64_t work;          /* spent on input: bytes received, and what costs as much as so many (conn.c) */
     atomic_bool stopping; /* responses say Connection: close, idle connections leave */
     bool shares; /* pipelined responses may wait for each other, because somebody will see to it that none waits long */
     bool called; /* some owner has been called */
@@ -183,6 +183,9 @@ void fw_conns_close(fw_conns *cs);
 /* A connection for an accepted, non-blocking descriptor; NULL when memory is short (the descriptor stays the
  * caller's).  It has not been read from yet: fw_conn_event(FW_EVENT_IN) does that. */
 fw_conn *fw_conn_open(fw_conns *cs, int fd, const fw_listener *listener, const struct sockaddr *address, socklen_t len);
+
+/* Everything that waits for the poller passes here. False: the system refused, the connection is gone. */
+bool fw_conn_arm(fw_conns *cs, fw_conn *c);
 
 /* What the poller reported. */
 void fw_conn_event(fw_conns *cs, fw_conn *c, unsigned flags);

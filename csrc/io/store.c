@@ -1,6 +1,6 @@
 /* store.c - jobs on files of request bodies, and the threads that do them. The rules are in store.h. */
 #include "io/store.h"
-#include "io/conn_parts.h"
+#include "io/conn.h"
 #include "threads/crew.h"
 
 #include <errno.h>

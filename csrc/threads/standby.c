@@ -1,6 +1,6 @@
 /* standby.c - the standby thread: it leads while nobody else does, watches otherwise, and sends what has gathered. */
 #include "threads/standby.h"
-#include "io/conn_parts.h"
+#include "io/conn.h"
 #include "threads/crew.h"
 #include "io/store.h"
 

@@ -12,7 +12,7 @@
  * - output that is queued waits for a full socket or is held, and nothing is held while the worker rests.
  */
 #include "asker.h"
-#include "io/conn_parts.h"
+#include "io/conn.h"
 #include "threads/crew.h"
 #include "events.h"
 #include "faults.h"
