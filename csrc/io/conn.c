@@ -67,36 +67,77 @@ static void advance(fw_conns *cs, fw_conn *c);
 static void discard(fw_conns *cs, fw_conn *c);
 static void read_input(fw_conns *cs, fw_conn *c);
 
-/* ---- the table --------------------------------------------------------------------------------------------------- */
+/* ---- states, events and moves ------------------------------------------------------------------------------------ */
 
-#define S(x) (1u << FW_STATE_##x)
-static const uint16_t MOVES[FW_STATES] = {
-    [FW_STATE_OPEN] = S(IDLE) | S(HEAD) | S(BODY) | S(STORE) | S(READY) | S(FLUSH) | S(LINGER) | S(CLOSED),
-    [FW_STATE_IDLE] = S(IDLE) | S(HEAD) | S(BODY) | S(STORE) | S(READY) | S(FLUSH) | S(LINGER) | S(CLOSED),
-    [FW_STATE_HEAD] = S(IDLE) | S(HEAD) | S(BODY) | S(STORE) | S(READY) | S(FLUSH) | S(LINGER) | S(CLOSED),
-    [FW_STATE_BODY] = S(IDLE) | S(BODY) | S(STORE) | S(READY) | S(FLUSH) | S(LINGER) | S(CLOSED),
-    [FW_STATE_STORE] = S(IDLE) | S(BODY) | S(STORE) | S(READY) | S(FLUSH) | S(LINGER) | S(CLOSED),
-    [FW_STATE_READY] = S(BUSY),
-    [FW_STATE_BUSY] = S(IDLE) | S(HEAD) | S(BODY) | S(STORE) | S(READY) | S(SUSPENDED) | S(FLUSH) | S(LINGER) |
-                      S(CLOSED),
-    [FW_STATE_SUSPENDED] = S(READY) | S(BUSY), /* its owner's alone */
-    [FW_STATE_FLUSH] = S(IDLE) | S(HEAD) | S(BODY) | S(STORE) | S(READY) | S(FLUSH) | S(LINGER) | S(CLOSED),
-    [FW_STATE_LINGER] = S(CLOSED),
-    [FW_STATE_CLOSED] = 0,
+/* What happens to a connection, and moves it. */
+enum event {
+    EV_HEAD,      /* bytes of a head are here, not all */
+    EV_BODY,      /* a head is accepted, its body is not complete */
+    EV_LENT,      /* a part of the body is lent to a job, to be written */
+    EV_COMPLETE,  /* a request is complete, and for a thread */
+    EV_ANSWERED,  /* a request is complete, and the loop has answered it itself */
+    EV_PULLED,    /* a thread takes it: for its request, or to go on with its response */
+    EV_SUSPENDED, /* the response waits for the client to take what is queued */
+    EV_DRAINED,   /* the client has taken enough, or is gone: the owner is to go on */
+    EV_CONTINUED, /* the same, and the owner has waited for it; or does not want to wait any longer */
+    EV_UNSENT,    /* the response is complete, and some of it stays queued */
+    EV_EMPTY,     /* the response is sent, and nothing of a next request is here */
+    EV_SHUT,      /* our side is shut: we have said all */
+    EV_ENDED,     /* the descriptor is closed */
+    EVENTS = 16   /* as many as the table has room for */
 };
 
-static inline void move(fw_conn *c, enum fw_state to)
+/* NEXT[state][event] is the state that the event leads to. 0 is none: an event that cannot happen in that state, so a bug of
+ * ours. (It is OPEN too, which no event leads to.) Every build looks: that costs 4 instructions for a move, and a request
+ * makes three. */
+#define INPUT [EV_BODY] = FW_STATE_BODY, [EV_LENT] = FW_STATE_STORE, [EV_COMPLETE] = FW_STATE_READY, \
+              [EV_ANSWERED] = FW_STATE_IDLE
+#define NEW_INPUT [EV_HEAD] = FW_STATE_HEAD, INPUT
+#define OUTPUT [EV_UNSENT] = FW_STATE_FLUSH, [EV_SHUT] = FW_STATE_LINGER, [EV_ENDED] = FW_STATE_CLOSED
+static const uint8_t NEXT[FW_STATES][EVENTS] = {
+    [FW_STATE_OPEN] = {NEW_INPUT, OUTPUT},
+    [FW_STATE_IDLE] = {NEW_INPUT, OUTPUT, [EV_EMPTY] = FW_STATE_IDLE},
+    [FW_STATE_HEAD] = {INPUT, OUTPUT},
+    [FW_STATE_BODY] = {INPUT, OUTPUT},
+    [FW_STATE_STORE] = {INPUT, OUTPUT},
+    [FW_STATE_READY] = {[EV_PULLED] = FW_STATE_BUSY},
+    [FW_STATE_BUSY] = {NEW_INPUT, OUTPUT, [EV_EMPTY] = FW_STATE_IDLE, [EV_SUSPENDED] = FW_STATE_SUSPENDED},
+    [FW_STATE_SUSPENDED] = {[EV_DRAINED] = FW_STATE_READY, [EV_CONTINUED] = FW_STATE_BUSY},
+    [FW_STATE_FLUSH] = {NEW_INPUT, OUTPUT, [EV_EMPTY] = FW_STATE_IDLE},
+    [FW_STATE_LINGER] = {[EV_ENDED] = FW_STATE_CLOSED},
+    [FW_STATE_CLOSED] = {0},
+};
+#undef INPUT
+#undef NEW_INPUT
+#undef OUTPUT
+
+/* A move that the table does not have. A debug build stops on it. Any other closes the connection as far as its state lets
+ * the loop do so: one client is lost, and nothing else. */
+static FW_NOINLINE void refuse_move(fw_conns *cs, fw_conn *c)
 {
 #ifdef FW_DEBUG
-    if ((MOVES[c->state] & (1u << to)) == 0 || (c->again && to == FW_STATE_READY)) /* it cannot be in two lists */
-        abort(); /* a bug of ours: the sanitizer build stops on it */
+    (void)cs, (void)c;
+    abort();
 #else
-    (void)MOVES;
+    cs->illegal_moves++;
+    if (c->held) /* the list of those sent together still has it, and drops what is broken */
+        c->broken = true;
+    else
+        fw_conn_close(cs, c);
 #endif
-    c->state = (uint8_t)to;
 }
 
-#undef S
+/* The only way into another state. False: the table has no such move, and whoever calls is to leave the connection alone. */
+static inline bool move(fw_conns *cs, fw_conn *c, enum event what)
+{
+    const uint8_t to = NEXT[c->state][what];
+    if (fw_unlikely(to == 0)) {
+        refuse_move(cs, c);
+        return false;
+    }
+    c->state = to;
+    return true;
+}
 
 /* ---- memory of waiting responses --------------------------------------------------------------------------------- */
 
@@ -179,8 +220,9 @@ static void release(fw_conns *cs, fw_conn *c)
 
 static void drop(fw_conns *cs, fw_conn *c)
 {
+    if (!move(cs, c, EV_ENDED))
+        return;
     release(cs, c);
-    move(c, FW_STATE_CLOSED);
     c->prev->next = c->next;
     c->next->prev = c->prev;
     cs->stats.connections--;
@@ -216,7 +258,12 @@ static void ready(fw_conns *cs, fw_conn *c)
         drop(cs, c);
         return;
     }
-    move(c, FW_STATE_READY);
+    if (fw_unlikely(c->again)) { /* it cannot be in two lists */
+        refuse_move(cs, c);
+        return;
+    }
+    if (!move(cs, c, EV_COMPLETE))
+        return;
     c->turn = FW_TURN_REQUEST;
     enqueue(&cs->ready_head, &cs->ready_tail, c);
     atomic_store(&cs->nready, waiting + 1);
@@ -229,10 +276,11 @@ static void call_owner(fw_conns *cs, fw_conn *c, enum fw_turn turn)
     c->owner->called = cs->called = true;
     if (c->waiter) {
         c->waiter = false;
-        move(c, FW_STATE_BUSY);
+        move(cs, c, EV_CONTINUED);
         return;
     }
-    move(c, FW_STATE_READY);
+    if (!move(cs, c, EV_DRAINED))
+        return;
     c->turn = (uint8_t)turn;
     enqueue(&c->owner->head, &c->owner->tail, c);
 }
@@ -425,7 +473,8 @@ static void linger(fw_conns *cs, fw_conn *c)
         drop(cs, c);
         return;
     }
-    move(c, FW_STATE_LINGER);
+    if (!move(cs, c, EV_SHUT))
+        return;
     fw_deadline_set(&cs->deadlines, &c->deadline, FW_CLASS_LINGER, cs->now);
     c->input = true;
     discard(cs, c);
@@ -446,7 +495,8 @@ static void after_flush(fw_conns *cs, fw_conn *c)
 static FW_NOINLINE void wait_for_client(fw_conns *cs, fw_conn *c, int rc)
 {
     if (rc == FW_RETRY) {
-        move(c, FW_STATE_FLUSH);
+        if (!move(cs, c, EV_UNSENT))
+            return;
         await_client(cs, c);
         if (fw_input_compact(cs, c) == FW_OK) {
             fw_conn_arm(cs, c);
@@ -471,7 +521,8 @@ static bool hold(fw_conns *cs, fw_conn *c)
     if (cs->nheld >= atomic_load_explicit(&cs->held_most, memory_order_relaxed) || c->out.head == NULL ||
         atomic_load_explicit(&c->blocked, memory_order_relaxed))
         return false;
-    move(c, FW_STATE_FLUSH);
+    if (!move(cs, c, EV_UNSENT))
+        return true;
     c->held = true;
     cs->held[cs->nheld++] = c;
     return true;
@@ -553,7 +604,8 @@ fw_conn *fw_conn_pull(fw_conns *cs, fw_owner *owner, bool any)
         atomic_store(&cs->nready, atomic_load_explicit(&cs->nready, memory_order_relaxed) - 1);
         cs->stats.requests++;
     }
-    move(c, FW_STATE_BUSY);
+    if (!move(cs, c, EV_PULLED))
+        return NULL;
     c->owner = owner;
     return c;
 }
@@ -562,7 +614,8 @@ fw_conn *fw_conn_pull(fw_conns *cs, fw_owner *owner, bool any)
 static void await_drain(fw_conns *cs, fw_conn *c)
 {
     cs->now = fw_deadline_clock();
-    move(c, FW_STATE_SUSPENDED);
+    if (!move(cs, c, EV_SUSPENDED))
+        return;
     await_client(cs, c);
     if (c->broken || fw_input_compact(cs, c) != FW_OK)
         fw_conn_close(cs, c);
@@ -582,11 +635,11 @@ void fw_conn_wait(fw_conns *cs, fw_conn *c)
     await_drain(cs, c);
 }
 
-void fw_conn_take_back(fw_conn *c)
+void fw_conn_take_back(fw_conns *cs, fw_conn *c)
 {
     c->waiter = false;
     fw_deadline_clear(&c->deadline);
-    move(c, FW_STATE_BUSY);
+    move(cs, c, EV_CONTINUED);
 }
 
 void fw_conn_finish(fw_conns *cs, fw_conn *c, bool keep, bool cut, bool more)
@@ -763,11 +816,10 @@ static bool answer_health(fw_conns *cs, fw_conn *c)
     c->served++;
     cs->work += WORK_ANSWER;
     fw_input_next(cs, c);
-    if (c->closing)
-        flush_or_wait(cs, c);
-    else
-        move(c, FW_STATE_IDLE);
-    return !c->closing;
+    if (!c->closing)
+        return move(cs, c, EV_ANSWERED);
+    flush_or_wait(cs, c);
+    return false;
 }
 
 /* A complete request: true if it has been answered here and the next one may be looked at. */
@@ -805,7 +857,8 @@ static void become_idle(fw_conns *cs, fw_conn *c)
     }
     if (c->state == FW_STATE_OPEN)
         return;
-    move(c, FW_STATE_IDLE);
+    if (!move(cs, c, EV_EMPTY))
+        return;
     fw_deadline_set(&cs->deadlines, &c->deadline, cs->stopping ? FW_CLASS_RETIRE : FW_CLASS_KEEPALIVE, cs->now);
 }
 
@@ -854,7 +907,8 @@ static bool lend_body(fw_conns *cs, fw_conn *c)
     if (c->state != FW_STATE_BODY && c->state != FW_STATE_STORE)
         start_clock(cs, c);
     c->lent = (uint32_t)cs->now;
-    move(c, FW_STATE_STORE);
+    if (!move(cs, c, EV_LENT))
+        return true;
     fw_deadline_clear(&c->deadline);
     if (fw_input_compact(cs, c) != FW_OK)
         drop(cs, c);
@@ -909,14 +963,16 @@ static void advance(fw_conns *cs, fw_conn *c)
     case FW_INPUT_HEAD:
         if (c->state != FW_STATE_HEAD) {
             start_clock(cs, c);
-            move(c, FW_STATE_HEAD);
+            if (!move(cs, c, EV_HEAD))
+                return;
             fw_deadline_set(&cs->deadlines, &c->deadline, FW_CLASS_HEADER, cs->now);
         }
         break;
     case FW_INPUT_BODY:
         if (c->state != FW_STATE_BODY && c->state != FW_STATE_STORE)
             start_clock(cs, c);
-        move(c, FW_STATE_BODY);
+        if (!move(cs, c, EV_BODY))
+            return;
         fw_deadline_set(&cs->deadlines, &c->deadline, FW_CLASS_BODY, cs->now);
         if (fw_unlikely(c->req->expects))
             begin_body(cs, c);

@@ -1,6 +1,7 @@
 /* conn.h - one connection: its states, what may follow what, and everything that moves it.
  *
- * Rule 1: a connection changes its state through move() in conn.c and nowhere else, along the table there.
+ * Rule 1: a connection changes its state through move() in conn.c and nowhere else. The table there has the event that
+ *         causes each move, and every build holds to it.
  * Rule 2: it belongs either to the loop or to the one thread that pulled its request (BUSY).  While it is BUSY the loop
  *         does no more than note what has become of its socket: input, blocked, broken.
  * Rule 3: it is freed at the loop's safe point, never inside an event, so a stale event finds a CLOSED connection.
@@ -165,6 +166,7 @@ typedef struct fw_conns {
     fw_stats stats;
     struct fw_store *store; /* does what waits for a disk, or NULL: then it is done at once */
     int storage_error;      /* errno of a body that could not be stored, until the loop tells of it */
+    uint64_t illegal_moves; /* asked of connections, which were closed for it (conn.c): bugs of ours */
     uint64_t work;          /* spent on input: bytes received, and what costs as much as so many (conn.c) */
     atomic_bool stopping; /* responses say Connection: close, idle connections leave */
     bool shares; /* pipelined responses may wait for each other, because somebody will see to it that none waits long */
@@ -224,7 +226,7 @@ void fw_conn_suspend(fw_conns *cs, fw_conn *c, void *user);
 void fw_conn_wait(fw_conns *cs, fw_conn *c);
 
 /* ... or when the owner does not want to wait any longer. */
-void fw_conn_take_back(fw_conn *c);
+void fw_conn_take_back(fw_conns *cs, fw_conn *c);
 
 /* Sends what the READY connections still have queued from pipelined responses: nobody may pull them soon. */
 void fw_conns_flush_ready(fw_conns *cs);

@@ -388,7 +388,7 @@ int fw_thread_wait(fw_thread *t, fw_conn *c)
         fw_lead_proceed(l, t, began);
     }
     if (c->state == FW_STATE_SUSPENDED) {
-        fw_conn_take_back(c);
+        fw_conn_take_back(&l->conns, c);
         rc = l->over ? -EPIPE : FW_RETRY; /* over: nobody polls any more */
     }
     if (c->broken)

@@ -257,7 +257,7 @@ static int wait_for_client(worker *w, fw_conn *c)
     }
     const bool waits = c->state == FW_STATE_SUSPENDED;
     if (waits)
-        fw_conn_take_back(c);
+        fw_conn_take_back(&l->conns, c);
     MUST(c->state == FW_STATE_BUSY);
     fw_loop_unlock(l);
     if (c->broken || rc < 0) /* the loop has failed for good */
