@@ -1,6 +1,6 @@
 /* body.c - one request body: memory up to a mark, then an unlinked temporary file. */
 #include "http/body.h"
-#include "io/store.h"
+#include "http/job.h"
 
 #include <errno.h>
 #include <stdlib.h>

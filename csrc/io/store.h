@@ -1,4 +1,4 @@
-/* store.h - what is done with the files of request bodies, and the threads that do it, so that no slow disk stops the loop.
+/* store.h - the threads that do jobs on the files of request bodies, so that no slow disk stops the loop.
  *
  * Rules:
  *  1. A job has its file and its memory for itself: nobody else touches them until it is done. Its owner, a connection in
@@ -13,36 +13,9 @@
 #ifndef FW_STORE_H
 #define FW_STORE_H
 
-#include "fw.h"
-
-#include <stdatomic.h>
+#include "http/job.h"
 
 struct fw_loop;
-
-typedef struct fw_job {
-    struct fw_job *next;
-    void *owner;         /* the connection that waits for it, or NULL */
-    atomic_bool dropped; /* nobody waits: it need not be done */
-    const char *dir;     /* where a file is made; borrowed */
-    int fd;              /* -1: to be made */
-    char *data;
-    size_t n, cap;       /* to be written; allocated */
-    size_t keep;         /* memory up to this size is used again */
-    int rc;              /* FW_OK or -errno, when it is done */
-} fw_job;
-
-/* Takes over `fd` (-1: none).  NULL when memory is short. */
-fw_job *fw_job_open(int fd, const char *dir);
-
-/* Makes the file if there is none, and appends; with nothing to write it only tries whether a file can be made. May wait for
- * the disk. On failure there is no file afterwards. */
-void fw_job_run(fw_job *j);
-
-/* Under the loop's lock: its owner is gone. */
-void fw_job_disown(fw_job *j);
-
-/* Closes and frees what it still has. May wait for the disk. */
-void fw_job_close(fw_job *j);
 
 typedef struct fw_store fw_store;
 
