@@ -749,6 +749,13 @@ static bool asks_head(const fw_conn *c)
     return line.len >= 5 && memcmp(line.at, "HEAD ", 5) == 0;
 }
 
+static int queue_refusal(fw_conns *cs, fw_conn *c, int status, const char *why, bool head)
+{
+    char text[FW_REFUSAL_MOST];
+    const size_t n = fw_wire_refusal(text, sizeof text, &cs->date, status, why, head);
+    return n != 0 ? fw_outq_copy(&c->out, &cs->cache, text, n) : -ENOMEM;
+}
+
 static void refuse(fw_conns *cs, fw_conn *c, int status, const char *why)
 {
     const bool head = asks_head(c);
@@ -757,7 +764,7 @@ static void refuse(fw_conns *cs, fw_conn *c, int status, const char *why)
         log_refusal(cs, c, status, why, head);
     c->closing = true;
     c->lingers = true;
-    if (fw_wire_refusal(&c->out, &cs->cache, &cs->date, status, why, head) != FW_OK) {
+    if (queue_refusal(cs, c, status, why, head) != FW_OK) {
         drop(cs, c);
         return;
     }
