@@ -22,6 +22,7 @@
 #include "io/poller.h"
 #include "http/request.h"
 #include "http/wire.h"
+#include "observe/scoreboard.h"
 
 #include <netinet/in.h>
 #include <stdatomic.h>
@@ -137,10 +138,6 @@ static inline const struct sockaddr *fw_conn_address(const fw_conn *c)
 {
     return &c->address.any;
 }
-
-typedef struct fw_stats {
-    uint64_t accepted, requests, refused, timeouts, truncated, broken, bytes_in, bytes_out, connections;
-} fw_stats;
 
 /* What the connections of one loop share. */
 typedef struct fw_conns {

@@ -241,6 +241,32 @@ cdef extern from "http/wire.h" nogil:
     size_t fw_wire_unquote(char *, const char *, size_t)
 
 
+cdef extern from "observe/scoreboard.h" nogil:
+    struct fw_stats:
+        uint64_t accepted
+        uint64_t requests
+        uint64_t refused
+        uint64_t timeouts
+        uint64_t truncated
+        uint64_t broken
+        uint64_t bytes_in
+        uint64_t bytes_out
+        uint64_t connections
+    enum:
+        FW_PHASE_APPLICATION
+    struct fw_board_call:
+        uint32_t phase
+        uint64_t since
+        uint32_t number
+        char method[24]
+        char client[48]
+        char target[416]
+    struct fw_board:
+        pass
+    size_t fw_board_size(unsigned)
+    void fw_board_init(fw_board *, uint32_t pid, unsigned threads)
+
+
 cdef extern from "io/conn.h" nogil:
     enum fw_turn:
         FW_TURN_REQUEST
@@ -257,16 +283,6 @@ cdef extern from "io/conn.h" nogil:
         size_t unsent
         void *user
         void *peer
-    struct fw_stats:
-        uint64_t accepted
-        uint64_t requests
-        uint64_t refused
-        uint64_t timeouts
-        uint64_t truncated
-        uint64_t broken
-        uint64_t bytes_in
-        uint64_t bytes_out
-        uint64_t connections
     struct fw_conns:
         fw_config cfg
         fw_chunk_cache cache
@@ -275,22 +291,6 @@ cdef extern from "io/conn.h" nogil:
         fw_memos memos
         bint stopping
     const sockaddr *fw_conn_address(const fw_conn *)
-
-
-cdef extern from "observe/scoreboard.h" nogil:
-    enum:
-        FW_PHASE_APPLICATION
-    struct fw_board_call:
-        uint32_t phase
-        uint64_t since
-        uint32_t number
-        char method[24]
-        char client[48]
-        char target[416]
-    struct fw_board:
-        pass
-    size_t fw_board_size(unsigned)
-    void fw_board_init(fw_board *, uint32_t pid, unsigned threads)
 
 
 cdef extern from "io/loop.h" nogil:

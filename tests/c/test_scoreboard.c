@@ -134,7 +134,7 @@ static void the_time_of_a_client_is_not_the_applications(void)
 {
     const fw_conn c = {0}; /* of which nothing is left but its place */
     fw_board_call e = {0};
-    fw_board_show(&e, 3, &c, 100);
+    fw_board_show(&e, 3, fw_conn_address(&c), c.req, 100);
     CHECK_INT(e.tid, 3);
     CHECK_INT(e.phase, FW_PHASE_APPLICATION);
     CHECK_INT(strlen(e.method) + strlen(e.target) + strlen(e.client), 0);
