@@ -1,5 +1,5 @@
 /* conns.c - what the connections of one loop share: its birth and its end. */
-#include "io/conn.h"
+#include "io/conns.h"
 #include "io/input.h"
 
 #include <stdlib.h>

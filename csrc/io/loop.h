@@ -9,7 +9,7 @@
 #ifndef FW_LOOP_H
 #define FW_LOOP_H
 
-#include "io/conn.h"
+#include "io/conns.h"
 #include "observe/scoreboard.h"
 
 #include <pthread.h>

@@ -283,6 +283,10 @@ cdef extern from "io/conn.h" nogil:
         size_t unsent
         void *user
         void *peer
+    const sockaddr *fw_conn_address(const fw_conn *)
+
+
+cdef extern from "io/conns.h" nogil:
     struct fw_conns:
         fw_config cfg
         fw_chunk_cache cache
@@ -290,7 +294,6 @@ cdef extern from "io/conn.h" nogil:
         fw_stats stats
         fw_memos memos
         bint stopping
-    const sockaddr *fw_conn_address(const fw_conn *)
 
 
 cdef extern from "io/loop.h" nogil:
