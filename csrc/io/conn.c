@@ -803,7 +803,8 @@ static bool asks_for_health(const fw_conns *cs, const fw_request *r)
     if (fw_likely(cs->cfg.health == NULL))
         return false;
     const size_t n = strlen(cs->cfg.health);
-    return (r->method_id == FW_METHOD_GET || fw_request_is_head(r)) && r->path.len == n && memcmp(fw_request_at(r, r->path), cs->cfg.health, n) == 0;
+    return (r->method_id == FW_METHOD_GET || fw_request_is_head(r)) && r->path.len == n &&
+           memcmp(fw_request_at(r, r->path), cs->cfg.health, n) == 0;
 }
 
 /* Whether threads are there or not: the process lives and takes requests. False: it has been refused. */

@@ -132,30 +132,31 @@ static inline const struct sockaddr *fw_conn_address(const fw_conn *c)
     return &c->address.any;
 }
 
-typedef struct fw_conns fw_conns; /* what the connections of one loop share: conns.h */
+struct fw_conns; /* what the connections of one loop share: conns.h */
 
 /* A connection for an accepted, non-blocking descriptor; NULL when memory is short (the descriptor stays the
  * caller's).  It has not been read from yet: fw_conn_event(FW_EVENT_IN) does that. */
-fw_conn *fw_conn_open(fw_conns *cs, int fd, const fw_listener *listener, const struct sockaddr *address, socklen_t len);
+fw_conn *fw_conn_open(struct fw_conns *cs, int fd, const fw_listener *listener, const struct sockaddr *address,
+                      socklen_t len);
 
 /* Everything that waits for the poller passes here. False: the system refused, the connection is gone. */
-bool fw_conn_arm(fw_conns *cs, fw_conn *c);
+bool fw_conn_arm(struct fw_conns *cs, fw_conn *c);
 
 /* What the poller reported. */
-void fw_conn_event(fw_conns *cs, fw_conn *c, unsigned flags);
+void fw_conn_event(struct fw_conns *cs, fw_conn *c, unsigned flags);
 
 /* The job that a connection in STORE has waited for is done. */
-void fw_conn_stored(fw_conns *cs, fw_conn *c);
+void fw_conn_stored(struct fw_conns *cs, fw_conn *c);
 
 /* Its deadline has passed. */
-void fw_conn_expire(fw_conns *cs, fw_conn *c);
+void fw_conn_expire(struct fw_conns *cs, fw_conn *c);
 
 /* Refuses at once, before any request (overload). */
-void fw_conn_refuse_now(fw_conns *cs, fw_conn *c, int status, const char *why);
+void fw_conn_refuse_now(struct fw_conns *cs, fw_conn *c, int status, const char *why);
 
 /* The next connection for `owner`, now BUSY (c->turn says for what), or NULL: a suspended response of its own, or, with
  * `any`, the longest waiting request. */
-fw_conn *fw_conn_pull(fw_conns *cs, fw_owner *owner, bool any);
+fw_conn *fw_conn_pull(struct fw_conns *cs, fw_owner *owner, bool any);
 
 /* The owner of a BUSY connection sends what is queued; its own business, so without the lock.  `cache` is the owner's,
  * `*sent` grows by the bytes.  FW_OK: all sent; FW_RETRY: some remains; -errno: the client is gone, and all that
@@ -172,23 +173,23 @@ bool fw_conn_has_room(fw_conn *c);
 
 /* The owner parks the response `user` until the queue has drained (then TURN_RESUME) or the client is gone (then
  * TURN_GONE). */
-void fw_conn_suspend(fw_conns *cs, fw_conn *c, void *user);
+void fw_conn_suspend(struct fw_conns *cs, fw_conn *c, void *user);
 
 /* The owner waits for the same, with the connection; it is BUSY again when that has come. */
-void fw_conn_wait(fw_conns *cs, fw_conn *c);
+void fw_conn_wait(struct fw_conns *cs, fw_conn *c);
 
 /* ... or when the owner does not want to wait any longer. */
-void fw_conn_take_back(fw_conns *cs, fw_conn *c);
+void fw_conn_take_back(struct fw_conns *cs, fw_conn *c);
 
 /* The owner hands the connection back: the response is complete and queued (`keep`: the connection may live on), or it
  * broke off (`keep` false, `cut` true: no lingering, the client must see the end). With `more`, the next request is to be
  * run at once, the response may be held until fw_conns_release. */
-void fw_conn_finish(fw_conns *cs, fw_conn *c, bool keep, bool cut, bool more);
+void fw_conn_finish(struct fw_conns *cs, fw_conn *c, bool keep, bool cut, bool more);
 
 /* A graceful stop has begun: an idle connection leaves unless a request is on its way. */
-void fw_conn_retire(fw_conns *cs, fw_conn *c);
+void fw_conn_retire(struct fw_conns *cs, fw_conn *c);
 
 /* Closes whatever the state; a suspended response is reported as TURN_GONE, a waiter is woken. */
-void fw_conn_close(fw_conns *cs, fw_conn *c);
+void fw_conn_close(struct fw_conns *cs, fw_conn *c);
 
 #endif

@@ -15,7 +15,7 @@
 #define FW_HELD 16    /* responses that may wait to be sent together */
 
 /* What the connections of one loop share. */
-struct fw_conns {
+typedef struct fw_conns {
     const fw_llhttp_api *api;
     fw_config cfg;
     fw_poller poller;
@@ -49,7 +49,7 @@ struct fw_conns {
     unsigned nheld;
     unsigned releases;           /* how often they have been sent */
     _Atomic(unsigned) held_most; /* how many may be held; 0: none */
-};
+} fw_conns;
 
 int fw_conns_open(fw_conns *cs, const fw_llhttp_api *api, const fw_config *cfg, int events);
 void fw_conns_close(fw_conns *cs);

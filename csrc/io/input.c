@@ -1,6 +1,5 @@
 /* input.c - from received bytes to complete requests. */
 #include "io/input.h"
-#include "io/conns.h"
 #include "io/store.h"
 
 #include <errno.h>

@@ -5,7 +5,7 @@
 #ifndef FW_INPUT_H
 #define FW_INPUT_H
 
-#include "io/conn.h"
+#include "io/conns.h"
 
 enum fw_input {
     FW_INPUT_EMPTY,    /* no bytes of a request are here */
