@@ -1,4 +1,7 @@
-/* check.c - the judgement over a head: what llhttp accepts and docs/contract.md does not. */
+/* check.c - the judgement over a head: what llhttp accepts and docs/contract.md does not.
+ *
+ * It has no unit test of its own: its verdicts are seen through requests only, in test_request.c.
+ */
 #include "http/check.h"
 #include "http/wire.h"
 

@@ -1,4 +1,4 @@
-/* job.c - one job on the file of a request body. */
+/* job.c - one job on the file of a request body. Its unit test is in test_body.c, whose bodies lend it their files. */
 #include "http/job.h"
 
 #include <errno.h>

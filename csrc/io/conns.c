@@ -1,4 +1,7 @@
-/* conns.c - what the connections of one loop share: its birth and its end. */
+/* conns.c - what the connections of one loop share: its beginning and its end.
+ *
+ * It has no unit test of its own: every test of a connection opens, reaps and closes what is here.
+ */
 #include "io/conns.h"
 #include "io/input.h"
 
