@@ -379,7 +379,7 @@ static void await_client(fw_conns *cs, fw_conn *c)
         fw_outq_compact(&c->out, &cs->cache);
     count(cs, c);
     if (atomic_load_explicit(&c->pace.waits, memory_order_relaxed))
-        measure(cs, c); /* what was taken until now is not taken for progress at the next look */
+        measure(cs, c); /* what was taken until now is not taken for progress at the next check */
     else
         begin_to_measure(cs, c);
     c->pace.moved_at = (uint32_t)cs->now;

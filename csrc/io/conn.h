@@ -72,11 +72,11 @@ typedef struct fw_pace {
     atomic_bool waits; /* it is being measured */
     uint32_t since;    /* ms, the low bits: when it began */
     uint32_t moved_at; /* ... and when the socket took something last (for the write timeout) */
-    uint32_t taken_at; /* ... and when the client did, as far as the looks have seen */
+    uint32_t taken_at; /* ... and when the client did, as far as the checks have seen */
     int unacked;       /* bytes that were in the socket then, and not taken yet */
     uint64_t moved;    /* bytes that the socket has taken since */
-    uint64_t taken;    /* ... and the client, at the last look */
-    uint64_t step;     /* the most that it had taken from one look to the next */
+    uint64_t taken;    /* ... and the client, at the last check */
+    uint64_t step;     /* the most that it had taken from one check to the next */
 } fw_pace;
 
 typedef struct fw_conn {

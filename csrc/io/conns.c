@@ -8,9 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PACE_MS 1000     /* between two looks at how fast a client takes its response, at most */
+#define PACE_MS 1000     /* between two checks of how fast a client takes its response, at most */
 #define PACE_LEAST_MS 50 /* ... at least */
-#define LOOKS 8          /* ... in a write timeout: it may end so much later than on the dot */
+#define CHECKS 8          /* ... in a write timeout: it may end so much later than on the dot */
 
 void fw_config_defaults(fw_config *cfg)
 {
@@ -37,14 +37,14 @@ void fw_config_defaults(fw_config *cfg)
     };
 }
 
-/* Often enough for what is judged at the looks: the least rate and the write timeout. 0: neither is. */
+/* Often enough for what is judged by the checks: the least rate and the write timeout. 0: neither is. */
 static uint32_t pace(const fw_config *cfg)
 {
     uint32_t ms = UINT32_MAX;
     if (cfg->min_rate != 0)
         ms = cfg->min_rate_grace_ms < PACE_MS ? cfg->min_rate_grace_ms : PACE_MS;
-    if (cfg->timeouts[FW_CLASS_WRITE] != 0 && cfg->timeouts[FW_CLASS_WRITE] / LOOKS < ms)
-        ms = cfg->timeouts[FW_CLASS_WRITE] / LOOKS;
+    if (cfg->timeouts[FW_CLASS_WRITE] != 0 && cfg->timeouts[FW_CLASS_WRITE] / CHECKS < ms)
+        ms = cfg->timeouts[FW_CLASS_WRITE] / CHECKS;
     if (ms == UINT32_MAX)
         return 0;
     return ms > PACE_LEAST_MS ? ms : PACE_LEAST_MS;
