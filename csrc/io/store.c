@@ -1,7 +1,7 @@
 /* store.c - jobs on files of request bodies, and the threads that do them. The rules are in store.h. */
 #include "io/store.h"
 #include "io/conn_parts.h"
-#include "threads/crew.h"
+#include "threads/leader.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,7 +1,7 @@
 /* standby.c - the standby thread: it leads while nobody else does, watches otherwise, and sends what has gathered. */
 #include "threads/standby.h"
 #include "io/conn_parts.h"
-#include "threads/crew.h"
+#include "threads/leader.h"
 #include "io/store.h"
 
 #include <fcntl.h>

@@ -1,7 +1,7 @@
 /* thread.c - an application thread: pulling turns, handing back, output, waiting. */
 #include "threads/thread.h"
 #include "observe/access_log.h"
-#include "threads/crew.h"
+#include "threads/leader.h"
 #include "threads/standby.h"
 
 #include <errno.h>

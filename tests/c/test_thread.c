@@ -1,7 +1,7 @@
 /* test_thread.c - what a thread does with a connection that is its own: parking, waiting, gathering. */
 #include "apps.h"
 #include "company.h"
-#include "threads/crew.h"
+#include "threads/leader.h"
 #include "faults.h"
 #include "harness.h"
 

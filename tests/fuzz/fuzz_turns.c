@@ -13,7 +13,7 @@
  */
 #include "asker.h"
 #include "io/conn_parts.h"
-#include "threads/crew.h"
+#include "threads/leader.h"
 #include "events.h"
 #include "faults.h"
 #include "worker.h"

@@ -1,7 +1,7 @@
 /* worker.c - the stub worker. */
 #include "worker.h"
 #include "client.h"
-#include "threads/crew.h"
+#include "threads/leader.h"
 
 #include <signal.h>
 #include <sys/mman.h>

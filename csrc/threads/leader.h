@@ -1,9 +1,9 @@
-/* crew.h - who leads the loop, who is idle, which regime: what thread.c and standby.c do to each other, under the lock.
+/* leader.h - who leads the loop, who is idle, which regime: what thread.c and standby.c do to each other, under the lock.
  *
  * The rules are in standby.h.
  */
-#ifndef FW_CREW_H
-#define FW_CREW_H
+#ifndef FW_LEADER_H
+#define FW_LEADER_H
 
 #include "threads/thread.h"
 

@@ -1,5 +1,5 @@
-/* crew.c - who leads: handing the lead over, the idle, the two regimes. The rules are in standby.h. */
-#include "threads/crew.h"
+/* leader.c - who leads: handing the lead over, the idle, the two regimes. The rules are in standby.h. */
+#include "threads/leader.h"
 
 #define POOL_SCORE 128 /* the pool regime begins */
 #define TOP_SCORE 256
