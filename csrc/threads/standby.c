@@ -236,6 +236,53 @@ static void watch(fw_loop *l)
     look(l);
 }
 
+/* ---- the store of bodies ---------------------------------------------------------------------------------------- */
+
+/* A job has been done: its connection goes on, and whoever is to know of it is told. */
+static void job_done(void *arg, fw_job *j)
+{
+    fw_loop *l = arg;
+    fw_loop_lock(l);
+    if (j->owner != NULL) {
+        fw_conn_stored(&l->hub, j->owner);
+        fw_lead_call(l);
+        if (l->hub.ready_head != NULL || l->hub.storage_error != 0)
+            fw_loop_kick(l);
+        j = NULL;
+    }
+    fw_loop_unlock(l);
+    if (j != NULL)
+        fw_job_free(j);
+}
+
+static void open_store(fw_loop *l)
+{
+    l->hub.store = fw_store_open(l->hub.cfg.temp_dir, job_done, l);
+}
+
+/* Connections whose jobs will not come back to them; the jobs have no owners then. */
+static void close_waiting(fw_loop *l)
+{
+    fw_loop_lock(l);
+    fw_conn *end = &l->hub.conns;
+    for (fw_conn *c = end->next, *next; c != end; c = next) {
+        next = c->next;
+        if (c->state == FW_STATE_STORE)
+            fw_conn_close(&l->hub, c);
+    }
+    fw_loop_unlock(l);
+}
+
+static void close_store(fw_loop *l)
+{
+    if (l->hub.store == NULL)
+        return;
+    fw_store_stop(l->hub.store);
+    close_waiting(l);
+    fw_store_close(l->hub.store);
+    l->hub.store = NULL;
+}
+
 /* ---- life ------------------------------------------------------------------------------------------------------ */
 
 static void *live(void *arg)
@@ -259,7 +306,7 @@ int fw_standby_start(fw_loop *l)
     int rc = open_condition(&w->wake);
     if (rc != 0)
         return -rc;
-    fw_store_open(l);
+    open_store(l);
     w->quit = false;
     w->running = true;
     l->hub.shares = true;
@@ -270,7 +317,7 @@ int fw_standby_start(fw_loop *l)
     if (rc != 0) {
         w->running = l->hub.shares = false;
         pthread_cond_destroy(&w->wake);
-        fw_store_close(l);
+        close_store(l);
     }
     return -rc;
 }
@@ -295,5 +342,5 @@ void fw_standby_stop(fw_loop *l)
     pthread_join(w->standby, NULL);
     pthread_cond_destroy(&w->wake);
     w->running = l->hub.shares = false;
-    fw_store_close(l);
+    close_store(l);
 }
