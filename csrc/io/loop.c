@@ -286,7 +286,7 @@ static void accept_last(fw_loop *l)
     }
 }
 
-static void begin_stop(fw_loop *l, int how)
+static FW_NOINLINE void begin_stop(fw_loop *l, int how)
 {
     if (how == FW_STOP_GRACEFUL)
         accept_last(l);
@@ -357,24 +357,24 @@ static bool has_news(const fw_loop *l)
     return s->bytes_in != l->counted_bytes || s->connections != l->counted_connections;
 }
 
-static void count(fw_loop *l)
+static FW_NOINLINE void count(fw_loop *l)
 {
     const fw_hub *h = &l->hub;
     l->counted_at = h->now;
     l->counted_bytes = h->stats.bytes_in;
     l->counted_connections = h->stats.connections;
-    fw_board_count(l->board, &h->stats, h->nready, l->crew.latency, fw_deadline_us());
+    fw_board_count(l->board, &h->stats, h->nready, l->latency, fw_deadline_us());
 }
 
 static int patience(const fw_loop *l, bool again)
 {
-    if (again || l->hub.called || (l->hub.ready_head != NULL && l->crew.lead != FW_LEAD_STANDBY))
+    if (again || l->hub.called || (l->hub.ready_head != NULL && l->serves))
         return 0;
     int t = fw_deadline_wait(&l->hub.deadlines, l->hub.now);
     if (l->patience >= 0 && (t < 0 || t > l->patience))
         t = l->patience;
-    if (l->crew.lead == FW_LEAD_STANDBY && l->hub.stats.connections != 0 && (t < 0 || t > NAP_MS))
-        t = NAP_MS; /* threads set deadlines meanwhile: few of them are so near that the leader must be kicked */
+    if (!l->serves && l->hub.stats.connections != 0 && (t < 0 || t > NAP_MS))
+        t = NAP_MS; /* threads set deadlines meanwhile: few of them are so near that the poll must be cut short */
     if (l->retry_at != 0 && !fw_loop_full(l))
         t = sooner(t, l->retry_at, l->hub.now);
     if (fw_unlikely(l->orphan_end != 0))
@@ -431,33 +431,42 @@ static bool tell_of_loss(fw_loop *l)
     return l->woken;
 }
 
-static int wait_for_events(fw_loop *l, int ms)
+bool fw_loop_due(const fw_loop *l)
 {
-    if (fw_unlikely(tell_of_loss(l)))
-        ms = 0;
-    if (ms == 0)
-        return fw_poller_wait(&l->hub.poller, l->events, 0);
-    l->wakes_at = ms < 0 ? UINT64_MAX : l->hub.now + (uint64_t)ms;
-    l->polling = true;
-    fw_loop_release(l);
-    fw_access_flush(l->hub.cfg.access);
-    int rc = fw_poller_wait(&l->hub.poller, l->events, ms);
-    fw_loop_lock(l);
-    l->polling = false;
-    return rc;
+    const fw_hub *h = &l->hub;
+    if (h->again != NULL || (l->stopped != FW_STOP_NONE && h->stats.connections == 0))
+        return true;
+    if (h->ready_head != NULL && l->serves)
+        return true;
+    if (!l->accepting && l->stopped == FW_STOP_NONE && l->retry_at == 0 && !fw_loop_full(l))
+        return true;
+    int t = fw_deadline_wait(&h->deadlines, h->now);
+    return t >= 0 && h->now + (uint64_t)t < l->wakes_at;
 }
 
-static int poll_once(fw_loop *l)
+static int begin_poll(fw_loop *l)
 {
     const uint32_t waiting = atomic_load_explicit(&l->hub.nready, memory_order_relaxed);
-    int rc = safe_point(l);
+    const int rc = safe_point(l);
     if (rc != FW_LOOP_ON)
         return rc;
     const bool again = l->hub.again != NULL && fw_hub_again(&l->hub);
     if (l->hub.called || atomic_load_explicit(&l->hub.nready, memory_order_relaxed) != waiting)
         return FW_LOOP_ON; /* somebody is to be told before the wait */
     l->at = l->nevents = 0;
-    rc = wait_for_events(l, patience(l, again));
+    const int ms = fw_unlikely(tell_of_loss(l)) ? 0 : patience(l, again);
+    l->wait_ms = ms;
+    l->wakes_at = ms < 0 ? UINT64_MAX : l->hub.now + (uint64_t)ms;
+    return FW_LOOP_POLL;
+}
+
+int fw_loop_poll(fw_loop *l)
+{
+    return fw_poller_wait(&l->hub.poller, l->events, l->wait_ms);
+}
+
+int fw_loop_polled(fw_loop *l, int rc)
+{
     l->hub.now = l->polled_at = fw_deadline_clock();
     if (rc == FW_RETRY)
         return FW_LOOP_WAKE;
@@ -479,7 +488,7 @@ int fw_loop_step(fw_loop *l)
     } else if (l->at < l->nevents) {
         dispatch(l, &l->events[l->at++]);
     } else {
-        return poll_once(l);
+        return begin_poll(l);
     }
     if (fw_unlikely(l->woken)) {
         l->woken = false;

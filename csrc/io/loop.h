@@ -47,7 +47,6 @@ typedef struct fw_crew {
     atomic_uint door;         /* threads that have a turn and wait for the interpreter lock */
     unsigned score;
     uint32_t average_us; /* of timed calls */
-    uint64_t latency[FW_BOARD_BUCKETS]; /* calls that were shown on the board */
     struct fw_thread *away; /* from whom the standby took the lead */
     uint64_t away_since;    /* us */
     /* signalled once the lock has been given up: a thread that wakes while it is held would only sleep again */
@@ -86,6 +85,7 @@ typedef struct fw_loop {
     fw_board *board;    /* or NULL; borrowed */
     uint64_t counted_at; /* ms: when the counters were copied there, and two of them then */
     uint64_t counted_bytes, counted_connections;
+    uint64_t latency[FW_BOARD_BUCKETS]; /* calls that were shown on the board, for it; counted by those who make them */
     fw_handle lifeline;
     int lifeline_fd;     /* -1: none, or its end has been seen */
     uint64_t orphan_end; /* ms: then this process ends, whatever it is doing; 0: the master lives */
@@ -94,8 +94,10 @@ typedef struct fw_loop {
     bool woken;
     bool kicked;       /* a wake-up of our own is on its way */
     bool polling;      /* the leader waits for the poller, without the lock */
-    uint64_t wakes_at; /* ... until then, ms */
-    int patience;      /* ms that the leader may wait at most; -1: as long as it takes */
+    bool serves;       /* whoever steps runs the requests itself; else others do, and it may wait while some are ready */
+    int patience;      /* ms that a poll may last at most; -1: as long as it takes */
+    int wait_ms;       /* how long the next poll is to last; -1: until there is something */
+    uint64_t wakes_at; /* when that ends, ms */
     bool over;         /* nothing will come any more; `result` says why */
     int result;
     _Atomic int stop; /* enum fw_stop */
@@ -116,10 +118,17 @@ int fw_loop_listen(fw_loop *l, int fd, bool tcp);
 #define FW_ORPHAN_MS 2500
 int fw_loop_lifeline(fw_loop *l, int fd);
 
-/* One step of the leader: a connection to take, an event to handle, or a poll. FW_LOOP_ON; FW_LOOP_WAKE: somebody is to
- * look around; FW_LOOP_DONE: stopped, and every connection is closed; or -errno. */
-enum { FW_LOOP_ON, FW_LOOP_WAKE, FW_LOOP_DONE };
+/* One step: takes a connection, handles an event, or prepares a poll. FW_LOOP_ON; FW_LOOP_WAKE: somebody is to look
+ * around; FW_LOOP_DONE: stopped, and every connection is closed; or -errno. FW_LOOP_POLL: the caller is to poll. It calls
+ * fw_loop_poll, which touches nothing that the lock guards, and then fw_loop_polled with what that has returned, which
+ * returns what the step amounts to. So the caller may give up the lock meanwhile, and the loop knows nothing of locks. */
+enum { FW_LOOP_ON, FW_LOOP_WAKE, FW_LOOP_DONE, FW_LOOP_POLL };
 int fw_loop_step(fw_loop *l);
+int fw_loop_poll(fw_loop *l);
+int fw_loop_polled(fw_loop *l, int rc);
+
+/* While a poll waits: what it depends on has changed, so that it lasts too long. */
+bool fw_loop_due(const fw_loop *l);
 
 /* No further connection may be taken, not even to be told 503. */
 bool fw_loop_full(const fw_loop *l);
@@ -143,9 +152,6 @@ static inline void fw_loop_lock(fw_loop *l)
 /* Kicks the polling leader if what it waits for has changed; whoever gives up the lock, to wait too, does so. */
 void fw_loop_remind(fw_loop *l);
 void fw_loop_unlock(fw_loop *l);
-
-/* The leader gives up the lock, to poll. */
-void fw_loop_release(fw_loop *l);
 
 /* Signals `c` when the lock is given up. */
 void fw_loop_signal(fw_loop *l, pthread_cond_t *c);

@@ -104,7 +104,7 @@ void fw_lead_judge(fw_loop *l, fw_thread *t, bool done)
         learn(l, us);
     if (t->shown) {
         fw_board_hide(&l->board->calls[t->index]);
-        l->crew.latency[fw_board_bucket(us)] += done;
+        l->latency[fw_board_bucket(us)] += done;
     }
     t->timed = t->shown = false;
 }
@@ -143,6 +143,7 @@ void fw_lead_to_standby(fw_loop *l)
 {
     fw_crew *w = &l->crew;
     w->lead = FW_LEAD_STANDBY;
+    l->serves = false;
     w->leader = NULL;
     w->claimant = NULL;
     fw_crew_wake_standby(l);
@@ -152,6 +153,7 @@ void fw_lead_to(fw_loop *l, fw_thread *t)
 {
     fw_crew *w = &l->crew;
     w->lead = FW_LEAD_THREAD;
+    l->serves = true;
     w->leader = t;
     w->claimant = NULL;
     w->attended = !t->away;

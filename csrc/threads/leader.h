@@ -7,6 +7,10 @@
 
 #include "threads/thread.h"
 
+/* One step of the leader; results as fw_loop_step, without FW_LOOP_POLL. Gives up the lock while it waits for the poller,
+ * and writes the lines of the access log then. */
+int fw_lead_step(fw_loop *l);
+
 /* True if `t` leads from now on; else it has claimed the lead, if that is of use. */
 bool fw_lead_take(fw_loop *l, fw_thread *t);
 

@@ -1,5 +1,5 @@
 /* loop_lock.c - the loop between threads: its lock, whom to wake when it is given up, and when to kick the poller. */
-#include "io/loop.h"
+#include "threads/leader.h"
 #include "observe/access_log.h"
 
 #include <errno.h>
@@ -8,7 +8,7 @@
 
 #define ASIDE 20          /* times to let others go first */
 
-void fw_loop_release(fw_loop *l)
+static void release(fw_loop *l)
 {
     pthread_cond_t *out[sizeof l->crew.calls_out / sizeof *l->crew.calls_out];
     const unsigned n = l->crew.ncalls_out;
@@ -38,20 +38,6 @@ void fw_loop_wake(fw_loop *l)
     wake(l);
 }
 
-/* What the leader waits for has changed while it waits. */
-static bool restless(const fw_loop *l)
-{
-    const fw_hub *h = &l->hub;
-    if (h->again != NULL || (l->stopped != FW_STOP_NONE && h->stats.connections == 0))
-        return true;
-    if (h->ready_head != NULL && l->crew.lead == FW_LEAD_THREAD) /* the leader's to run */
-        return true;
-    if (!l->accepting && l->stopped == FW_STOP_NONE && l->retry_at == 0 && !fw_loop_full(l))
-        return true;
-    int t = fw_deadline_wait(&h->deadlines, h->now);
-    return t >= 0 && h->now + (uint64_t)t < l->wakes_at;
-}
-
 void fw_loop_kick(fw_loop *l)
 {
     if (!l->kicked && l->polling)
@@ -60,14 +46,14 @@ void fw_loop_kick(fw_loop *l)
 
 void fw_loop_remind(fw_loop *l)
 {
-    if (fw_unlikely(l->polling) && !l->kicked && restless(l))
+    if (fw_unlikely(l->polling) && !l->kicked && fw_loop_due(l))
         fw_loop_kick(l);
 }
 
 void fw_loop_unlock(fw_loop *l)
 {
     fw_loop_remind(l);
-    fw_loop_release(l);
+    release(l);
 }
 
 void fw_loop_signal(fw_loop *l, pthread_cond_t *c)
@@ -106,7 +92,7 @@ void fw_loop_step_aside(fw_loop *l)
 {
     if (fw_likely(atomic_load_explicit(&l->callers, memory_order_relaxed) == 0))
         return;
-    fw_loop_release(l);
+    release(l);
     for (int i = 0; i < ASIDE && atomic_load_explicit(&l->callers, memory_order_relaxed) != 0; i++)
         sched_yield();
     pthread_mutex_lock(&l->lock);
@@ -127,4 +113,20 @@ fw_stats fw_loop_stats(fw_loop *l)
     const fw_stats s = l->hub.stats;
     fw_loop_unlock(l);
     return s;
+}
+
+int fw_lead_step(fw_loop *l)
+{
+    int rc = fw_loop_step(l);
+    if (rc != FW_LOOP_POLL)
+        return rc;
+    if (l->wait_ms == 0)
+        return fw_loop_polled(l, fw_loop_poll(l));
+    l->polling = true;
+    release(l);
+    fw_access_flush(l->hub.cfg.access);
+    rc = fw_loop_poll(l);
+    fw_loop_lock(l);
+    l->polling = false;
+    return fw_loop_polled(l, rc);
 }

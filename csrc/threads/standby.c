@@ -128,7 +128,8 @@ static void lead(fw_loop *l)
     have_released(l);
     atomic_store(&w->resting, FW_REST_POLLING);
     l->patience = must_look_soon(l) ? 1 : -1;
-    int rc = fw_loop_step(l);
+    int rc = fw_lead_step(l);
+    l->patience = -1;
     atomic_store(&w->resting, FW_REST_NONE);
     fw_loop_step_aside(l);
     if (fw_unlikely(rc == FW_LOOP_WAKE))

@@ -208,8 +208,7 @@ static bool pull(fw_thread *t, fw_conn **out)
 static bool step(fw_thread *t, int *rc)
 {
     fw_loop *l = t->loop;
-    l->patience = -1;
-    *rc = fw_loop_step(l);
+    *rc = fw_lead_step(l);
     fw_loop_step_aside(l);
     if (fw_unlikely(l->hub.called))
         fw_lead_call(l);

@@ -252,7 +252,7 @@ static int wait_for_client(worker *w, fw_conn *c)
         fw_conn_wait(&l->hub, c);
     }
     while (c->state == FW_STATE_SUSPENDED && rc == FW_LOOP_ON) {
-        rc = fw_loop_step(l);
+        rc = fw_lead_step(l);
         fw_lead_call(l);
     }
     const bool waits = c->state == FW_STATE_SUSPENDED;
