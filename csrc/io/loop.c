@@ -1,4 +1,8 @@
-/* loop.c - accept, poll, hand out requests, stop. */
+/* loop.c - accept, poll, stop.
+ *
+ * It has more than 500 lines because it is one machine: what a step does depends on whether accepting has been paused and
+ * how far a stop has come.
+ */
 #include "io/loop.h"
 #include "observe/access_log.h"
 #include "io/input.h"
@@ -60,19 +64,14 @@ static int accept_one(int fd, struct sockaddr *address, socklen_t *len)
 
 /* ---- life ------------------------------------------------------------------------------------------------------ */
 
-int fw_loop_open(fw_loop **out, const fw_llhttp_api *api, const fw_config *cfg)
+int fw_loop_open(fw_loop *l, const fw_llhttp_api *api, const fw_config *cfg)
 {
-    fw_loop *l = calloc(1, sizeof *l);
-    if (l == NULL)
-        return -ENOMEM;
-    pthread_mutex_init(&l->lock, NULL);
     l->patience = -1;
     l->lifeline_fd = -1;
-    l->crew.last = &l->crew.threads;
     int ends[2] = {-1, -1};
     int rc = fw_hub_open(&l->hub, api, cfg, EVENTS);
     if (rc != FW_OK)
-        goto err_hub;
+        return rc;
     rc = -ENOMEM;
     if ((l->events = calloc(EVENTS, sizeof *l->events)) == NULL)
         goto err_events;
@@ -83,7 +82,6 @@ int fw_loop_open(fw_loop **out, const fw_llhttp_api *api, const fw_config *cfg)
     l->wake_write = ends[1];
     if ((rc = fw_poller_add(&l->hub.poller, l->wake_read, FW_POLL_LEVEL, &l->wake)) != FW_OK)
         goto err_add;
-    *out = l;
     return FW_OK;
 err_add:
     close(ends[0]);
@@ -92,21 +90,17 @@ err_pipe:
     free(l->events);
 err_events:
     fw_hub_close(&l->hub);
-err_hub:
-    free(l);
     return rc;
 }
 
-void fw_loop_free(fw_loop *l)
+void fw_loop_close(fw_loop *l)
 {
     fw_loop_abandon(l);
     fw_hub_reap(&l->hub);
     close(l->wake_read);
     close(l->wake_write);
     fw_hub_close(&l->hub);
-    pthread_mutex_destroy(&l->lock);
     free(l->events);
-    free(l);
 }
 
 int fw_loop_listen(fw_loop *l, int fd, bool tcp)
@@ -132,6 +126,26 @@ int fw_loop_lifeline(fw_loop *l, int fd)
     if (rc == FW_OK)
         l->lifeline_fd = fd;
     return rc;
+}
+
+/* True if it will wake; a full pipe means that it is awake anyway. */
+static bool wake(fw_loop *l)
+{
+    for (int tries = 0; tries < 3; tries++)
+        if (write(l->wake_write, "", 1) == 1 || errno == EAGAIN)
+            return true;
+    return false;
+}
+
+void fw_loop_wake(fw_loop *l)
+{
+    wake(l);
+}
+
+void fw_loop_cut_short(fw_loop *l)
+{
+    if (!l->waking)
+        l->waking = wake(l);
 }
 
 void fw_loop_stop(fw_loop *l, enum fw_stop how)
@@ -269,9 +283,7 @@ void fw_loop_reopen(fw_loop *l)
 {
     atomic_store(&l->stop, FW_STOP_NONE);
     l->stopped = FW_STOP_NONE;
-    l->hub.stopping = l->over = false;
-    l->crew.lead = FW_LEAD_NOBODY;
-    l->crew.leader = l->crew.claimant = NULL;
+    l->hub.stopping = false;
 }
 
 /* Clients that the kernel has greeted for us already are served too: when the last process closes the listener, it would
@@ -308,10 +320,10 @@ static void swallow_wakes(fw_loop *l)
 {
     char sink[256];
     ssize_t n = read(l->wake_read, sink, sizeof sink); /* what is left is reported again */
-    if (n > l->kicked)
+    if (n > l->waking)
         l->woken = true;
     if (n > 0)
-        l->kicked = false;
+        l->waking = false;
 }
 
 /* The master is gone. Whoever is able to ends the process in time, from Python; not one whose interpreter is stuck. */

@@ -1,5 +1,9 @@
 /* leader.c - who leads: handing the lead over, the idle, the two regimes. The rules are in standby.h. */
 #include "threads/leader.h"
+#include "threads/thread.h"
+
+#include <errno.h>
+#include <stdlib.h>
 
 #define POOL_SCORE 128 /* the pool regime begins */
 #define TOP_SCORE 256
@@ -8,292 +12,315 @@
 #define FIRST_AVERAGE_US 2000
 #define SMOOTHING 32 /* calls over which the average is taken, more or less */
 
+/* ---- life ------------------------------------------------------------------------------------------------------ */
+
+int fw_leader_open(fw_leader **out, const fw_llhttp_api *api, const fw_config *cfg)
+{
+    fw_leader *l = calloc(1, sizeof *l);
+    if (l == NULL)
+        return -ENOMEM;
+    const int rc = fw_loop_open(&l->loop, api, cfg);
+    if (rc != FW_OK) {
+        free(l);
+        return rc;
+    }
+    pthread_mutex_init(&l->lock, NULL);
+    l->last = &l->threads;
+    *out = l;
+    return FW_OK;
+}
+
+void fw_leader_close(fw_leader *l)
+{
+    fw_loop_close(&l->loop);
+    pthread_mutex_destroy(&l->lock);
+    free(l);
+}
+
+void fw_leader_reopen(fw_leader *l)
+{
+    fw_loop_reopen(&l->loop);
+    l->over = false;
+    l->lead = FW_LEAD_NOBODY;
+    l->leader = l->claimant = NULL;
+}
+
 /* ---- the idle -------------------------------------------------------------------------------------------------- */
 
-static void push_idle(fw_crew *w, fw_thread *t)
+static void push_idle(fw_leader *l, fw_thread *t)
 {
     t->idle = true;
     t->above = NULL;
-    t->below = w->idle;
+    t->below = l->idle;
     if (t->below != NULL)
         t->below->above = t;
-    w->idle = t;
+    l->idle = t;
 }
 
-static void remove_idle(fw_crew *w, fw_thread *t)
+static void remove_idle(fw_leader *l, fw_thread *t)
 {
     if (t->above != NULL)
         t->above->below = t->below;
     else
-        w->idle = t->below;
+        l->idle = t->below;
     if (t->below != NULL)
         t->below->above = t->above;
     t->idle = false;
 }
 
-void fw_idle_call(fw_loop *l, fw_thread *t)
+void fw_idle_call(fw_leader *l, fw_thread *t)
 {
     if (t->idle)
-        remove_idle(&l->crew, t);
+        remove_idle(l, t);
     fw_loop_signal(l, &t->wake);
 }
 
-void fw_idle_wait(fw_loop *l, fw_thread *t)
+void fw_idle_wait(fw_leader *l, fw_thread *t)
 {
-    push_idle(&l->crew, t);
+    push_idle(l, t);
     fw_loop_remind(l);
     while (t->idle)
         fw_loop_wait(l, &t->wake);
     if (t->sent_for) {
         t->sent_for = false;
-        l->crew.coming--;
+        l->coming--;
     }
 }
 
 /* ---- the lead -------------------------------------------------------------------------------------------------- */
 
-void fw_crew_wake_standby(fw_loop *l)
+void fw_crew_wake_standby(fw_leader *l)
 {
-    fw_crew *w = &l->crew;
-    const int resting = atomic_load(&w->resting);
+    const int resting = atomic_load(&l->resting);
     if (resting == FW_REST_ASLEEP)
-        fw_loop_signal(l, &w->wake);
+        fw_loop_signal(l, &l->wake);
     else if (resting == FW_REST_POLLING)
         fw_loop_kick(l);
 }
 
-static void begin_pool(fw_loop *l)
+static void begin_pool(fw_leader *l)
 {
-    l->crew.average_us = FIRST_AVERAGE_US;
-    l->crew.claimant = NULL;
-    l->hub.shares = false;
-    atomic_store(&l->crew.pool, true);
+    l->average_us = FIRST_AVERAGE_US;
+    l->claimant = NULL;
+    l->loop.hub.shares = false;
+    atomic_store(&l->pool, true);
 }
 
-static void end_pool(fw_loop *l)
+static void end_pool(fw_leader *l)
 {
-    l->crew.score = 0;
-    l->hub.shares = l->crew.running;
-    atomic_store(&l->crew.pool, false);
+    l->score = 0;
+    l->loop.hub.shares = l->running;
+    atomic_store(&l->pool, false);
 }
 
-static void learn(fw_loop *l, uint64_t us)
+static void learn(fw_leader *l, uint64_t us)
 {
-    fw_crew *w = &l->crew;
-    const int64_t d = (int64_t)(us < 1000000 ? us : 1000000) - (int64_t)w->average_us;
-    w->average_us = (uint32_t)((int64_t)w->average_us + d / SMOOTHING);
-    if (fw_in_pool(l) && w->average_us < QUICK_US)
+    const int64_t d = (int64_t)(us < 1000000 ? us : 1000000) - (int64_t)l->average_us;
+    l->average_us = (uint32_t)((int64_t)l->average_us + d / SMOOTHING);
+    if (fw_in_pool(l) && l->average_us < QUICK_US)
         end_pool(l);
 }
 
 /* ---- what the board shows -------------------------------------------------------------------------------------- */
 
-void fw_lead_show(fw_loop *l, fw_thread *t, uint64_t since)
+void fw_lead_show(fw_leader *l, fw_thread *t, uint64_t since)
 {
-    if (l->board == NULL || t->conn == NULL)
+    if (l->loop.board == NULL || t->conn == NULL)
         return;
     t->shown = true;
     t->entered = since;
-    fw_board_show(&l->board->calls[t->index], (uint32_t)t->tid, t->conn, since);
+    fw_board_show(&l->loop.board->calls[t->index], (uint32_t)t->tid, t->conn, since);
 }
 
-void fw_lead_judge(fw_loop *l, fw_thread *t, bool done)
+void fw_lead_judge(fw_leader *l, fw_thread *t, bool done)
 {
     const uint64_t us = fw_deadline_us() - t->entered;
     if (t->timed)
         learn(l, us);
     if (t->shown) {
-        fw_board_hide(&l->board->calls[t->index]);
-        l->latency[fw_board_bucket(us)] += done;
+        fw_board_hide(&l->loop.board->calls[t->index]);
+        l->loop.latency[fw_board_bucket(us)] += done;
     }
     t->timed = t->shown = false;
 }
 
-uint64_t fw_lead_pause(fw_loop *l, fw_thread *t)
+uint64_t fw_lead_pause(fw_leader *l, fw_thread *t)
 {
     const uint64_t now = fw_deadline_us();
     if (!t->shown)
         fw_lead_show(l, t, now);
     if (t->shown)
-        fw_board_phase(&l->board->calls[t->index], FW_PHASE_CLIENT, now);
+        fw_board_phase(&l->loop.board->calls[t->index], FW_PHASE_CLIENT, now);
     return now;
 }
 
-void fw_lead_proceed(fw_loop *l, fw_thread *t, uint64_t began)
+void fw_lead_proceed(fw_leader *l, fw_thread *t, uint64_t began)
 {
     t->entered += fw_deadline_us() - began;
     if (t->shown)
-        fw_board_phase(&l->board->calls[t->index], FW_PHASE_APPLICATION, t->entered);
+        fw_board_phase(&l->loop.board->calls[t->index], FW_PHASE_APPLICATION, t->entered);
 }
 
 /* ---- moving the lead ------------------------------------------------------------------------------------------- */
 
-void fw_lead_score(fw_loop *l, bool slow, unsigned quick)
+void fw_lead_score(fw_leader *l, bool slow, unsigned quick)
 {
-    fw_crew *w = &l->crew;
-    w->score = w->score > quick ? w->score - quick : 0;
+    l->score = l->score > quick ? l->score - quick : 0;
     if (!slow)
         return;
-    w->score = w->score + SLOW_SCORE < TOP_SCORE ? w->score + SLOW_SCORE : TOP_SCORE;
-    if (w->score >= POOL_SCORE && !fw_in_pool(l))
+    l->score = l->score + SLOW_SCORE < TOP_SCORE ? l->score + SLOW_SCORE : TOP_SCORE;
+    if (l->score >= POOL_SCORE && !fw_in_pool(l))
         begin_pool(l);
 }
 
-void fw_lead_to_standby(fw_loop *l)
+void fw_lead_to_standby(fw_leader *l)
 {
-    fw_crew *w = &l->crew;
-    w->lead = FW_LEAD_STANDBY;
-    l->serves = false;
-    w->leader = NULL;
-    w->claimant = NULL;
+    l->lead = FW_LEAD_STANDBY;
+    l->loop.serves = false;
+    l->leader = NULL;
+    l->claimant = NULL;
     fw_crew_wake_standby(l);
 }
 
-void fw_lead_to(fw_loop *l, fw_thread *t)
+void fw_lead_to(fw_leader *l, fw_thread *t)
 {
-    fw_crew *w = &l->crew;
-    w->lead = FW_LEAD_THREAD;
-    l->serves = true;
-    w->leader = t;
-    w->claimant = NULL;
-    w->attended = !t->away;
-    w->calls += t->away;
+    l->lead = FW_LEAD_THREAD;
+    l->loop.serves = true;
+    l->leader = t;
+    l->claimant = NULL;
+    l->attended = !t->away;
+    l->calls += t->away;
 }
 
-void fw_lead_claim(fw_loop *l, fw_thread *t)
+void fw_lead_claim(fw_leader *l, fw_thread *t)
 {
     if (fw_in_pool(l) || l->over)
         return;
     if (!l->polling) {
         fw_lead_to(l, t);
     } else {
-        l->crew.claimant = t;
+        l->claimant = t;
         fw_loop_kick(l);
     }
 }
 
-bool fw_lead_take(fw_loop *l, fw_thread *t)
+bool fw_lead_take(fw_leader *l, fw_thread *t)
 {
-    fw_crew *w = &l->crew;
-    if (fw_unlikely(w->leader != t)) {
-        if (w->lead == FW_LEAD_THREAD)
+    if (fw_unlikely(l->leader != t)) {
+        if (l->lead == FW_LEAD_THREAD)
             return false;
-        if (w->lead == FW_LEAD_STANDBY)
+        if (l->lead == FW_LEAD_STANDBY)
             fw_lead_claim(l, t);
         else if (fw_in_pool(l))
             fw_lead_to_standby(l);
         else
             fw_lead_to(l, t);
-        if (w->leader != t)
+        if (l->leader != t)
             return false;
     }
-    w->attended = true;
+    l->attended = true;
     return true;
 }
 
-void fw_lead_leave(fw_loop *l, fw_thread *t)
+void fw_lead_leave(fw_leader *l, fw_thread *t)
 {
-    fw_crew *w = &l->crew;
     t->away = true;
-    if (w->leader != t)
+    if (l->leader != t)
         return;
-    w->attended = false;
-    w->calls++;
-    if (fw_unlikely(atomic_load_explicit(&w->resting, memory_order_relaxed) == FW_REST_ASLEEP))
-        fw_loop_signal(l, &w->wake);
+    l->attended = false;
+    l->calls++;
+    if (fw_unlikely(atomic_load_explicit(&l->resting, memory_order_relaxed) == FW_REST_ASLEEP))
+        fw_loop_signal(l, &l->wake);
 }
 
-void fw_lead_depart(fw_loop *l, fw_thread *t)
+void fw_lead_depart(fw_leader *l, fw_thread *t)
 {
-    fw_crew *w = &l->crew;
-    t->more = l->hub.ready_head != NULL;
+    t->more = l->loop.hub.ready_head != NULL;
     if (fw_unlikely(fw_in_pool(l))) {
         t->away = t->timed = t->at_door = true;
         fw_lead_show(l, t, fw_deadline_us());
-        atomic_fetch_add(&w->door, 1);
-        if (w->lead != FW_LEAD_STANDBY && (w->leader == t || w->leader == NULL))
+        atomic_fetch_add(&l->door, 1);
+        if (l->lead != FW_LEAD_STANDBY && (l->leader == t || l->leader == NULL))
             fw_lead_to_standby(l);
         return;
     }
-    if (w->lead == FW_LEAD_NOBODY)
+    if (l->lead == FW_LEAD_NOBODY)
         fw_lead_to(l, t);
-    t->more |= w->leader == t && fw_loop_pending(l);
+    t->more |= l->leader == t && fw_loop_pending(&l->loop);
     t->more &= t->parked == 0;
     fw_lead_leave(l, t);
-    if (fw_unlikely(w->leader != t)) /* the standby watches leaders only */
+    if (fw_unlikely(l->leader != t)) /* the standby watches leaders only */
         fw_lead_show(l, t, fw_deadline_us());
 }
 
-void fw_lead_give_up(fw_loop *l, fw_thread *t)
+void fw_lead_give_up(fw_leader *l, fw_thread *t)
 {
-    fw_crew *w = &l->crew;
-    if (w->lead != FW_LEAD_THREAD || w->leader != t)
+    if (l->lead != FW_LEAD_THREAD || l->leader != t)
         return;
-    w->away = NULL; /* it waits for the loop: really blocked */
+    l->away = NULL; /* it waits for the loop: really blocked */
     fw_lead_to_standby(l);
 }
 
 /* The idle thread to take next: the latest of those without suspended responses, or the latest of all. */
-fw_thread *fw_idle_best(const fw_loop *l)
+fw_thread *fw_idle_best(const fw_leader *l)
 {
-    for (fw_thread *t = l->crew.idle; t != NULL; t = t->below)
+    for (fw_thread *t = l->idle; t != NULL; t = t->below)
         if (t->parked == 0)
             return t;
-    return l->crew.idle;
+    return l->idle;
 }
 
-bool fw_lead_pass_on(fw_loop *l, fw_thread *t)
+bool fw_lead_pass_on(fw_leader *l, fw_thread *t)
 {
     fw_thread *other = fw_idle_best(l);
     if (other == NULL || other->parked != 0 || t->owner.head != NULL || t->poked || l->over)
         return false;
-    if (l->crew.leader == t) {
+    if (l->leader == t) {
         fw_lead_to(l, other);
         fw_idle_call(l, other);
     } else if (fw_in_pool(l)) {
         fw_lead_call(l);
-    } else if (l->crew.lead != FW_LEAD_THREAD) {
+    } else if (l->lead != FW_LEAD_THREAD) {
         return false;
     }
     return true;
 }
 
-bool fw_lead_poke_main(fw_loop *l, fw_thread *t)
+bool fw_lead_poke_main(fw_leader *l, fw_thread *t)
 {
-    fw_thread *main = l->crew.threads;
+    fw_thread *main = l->threads;
     if (t == main)
         return true;
     main->poked = true;
     fw_idle_call(l, main);
-    return t != NULL && l->notices != 0;
+    return t != NULL && l->loop.notices != 0;
 }
 
-void fw_lead_end(fw_loop *l, int rc)
+void fw_lead_end(fw_leader *l, int rc)
 {
     l->over = true;
     l->result = rc;
-    l->crew.lead = FW_LEAD_NOBODY;
-    l->crew.leader = NULL;
-    for (fw_thread *t = l->crew.threads; t != NULL; t = t->next)
+    l->lead = FW_LEAD_NOBODY;
+    l->leader = NULL;
+    for (fw_thread *t = l->threads; t != NULL; t = t->next)
         fw_idle_call(l, t);
 }
 
-static void send_somebody(fw_loop *l)
+static void send_somebody(fw_leader *l)
 {
-    fw_crew *w = &l->crew;
     fw_thread *t = fw_idle_best(l);
-    if (t == NULL || atomic_load(&l->hub.nready) == 0 || w->coming + atomic_load(&w->door) != 0)
+    if (t == NULL || atomic_load(&l->loop.hub.nready) == 0 || l->coming + atomic_load(&l->door) != 0)
         return;
     t->sent_for = true;
-    w->coming++;
+    l->coming++;
     fw_idle_call(l, t);
 }
 
-void fw_lead_call(fw_loop *l)
+void fw_lead_call(fw_leader *l)
 {
-    if (l->hub.called) {
-        l->hub.called = false;
-        for (fw_thread *t = l->crew.threads; t != NULL; t = t->next) {
+    if (l->loop.hub.called) {
+        l->loop.hub.called = false;
+        for (fw_thread *t = l->threads; t != NULL; t = t->next) {
             if (t->owner.called)
                 fw_idle_call(l, t);
             if (t->owner.writable && atomic_load(&t->gathering) != NULL)

@@ -2,6 +2,7 @@
 #include "threads/standby.h"
 #include "io/conn_parts.h"
 #include "threads/leader.h"
+#include "threads/thread.h"
 #include "io/store.h"
 
 #include <fcntl.h>
@@ -19,7 +20,7 @@
 
 /* Sends what `t` has left to be sent, unless it is writing there right now. What a full socket does not take is sent when
  * the poller says that it does. */
-static void send_for(fw_loop *l, fw_thread *t)
+static void send_for(fw_leader *l, fw_thread *t)
 {
     if (!atomic_load(&t->pending) || pthread_mutex_trylock(&t->gate) != 0)
         return;
@@ -27,17 +28,17 @@ static void send_for(fw_loop *l, fw_thread *t)
     fw_conn *c = atomic_load(&t->gathering);
     if (c != NULL && fw_conn_send(c, &t->pool, &t->bytes_out) == FW_RETRY) {
         fw_loop_lock(l);
-        fw_conn_arm(&l->hub, c);
+        fw_conn_arm(&l->loop.hub, c);
         fw_loop_unlock(l);
     }
     pthread_mutex_unlock(&t->gate);
 }
 
 /* Gives up the lock meanwhile: the threads live as long as the standby. */
-static void send_gathered(fw_loop *l)
+static void send_gathered(fw_leader *l)
 {
     fw_loop_unlock(l);
-    for (fw_thread *t = l->crew.threads; t != NULL; t = t->next)
+    for (fw_thread *t = l->threads; t != NULL; t = t->next)
         send_for(l, t);
     fw_loop_lock(l);
 }
@@ -46,14 +47,14 @@ static void send_gathered(fw_loop *l)
 
 /* As many complete responses may be held as there are calls in a tick: each waits about that long at most, and none waits
  * when calls are slow. */
-static void judge_pace(fw_loop *l, unsigned calls)
+static void judge_pace(fw_leader *l, unsigned calls)
 {
-    fw_hub *h = &l->hub;
+    fw_hub *h = &l->loop.hub;
     const unsigned most = calls < FW_HELD ? calls : FW_HELD;
     atomic_store_explicit(&h->held_most, most, memory_order_relaxed);
-    if (h->nheld != 0 && (h->nheld > most || h->releases == l->crew.releases))
+    if (h->nheld != 0 && (h->nheld > most || h->releases == l->releases))
         fw_hub_release(h, &h->pool, &h->stats.bytes_out);
-    l->crew.releases = h->releases;
+    l->releases = h->releases;
 }
 
 /* ---- the standby leads ----------------------------------------------------------------------------------------- */
@@ -78,21 +79,20 @@ static bool is_blocked(const fw_thread *t)
 }
 
 /* Waiting requests may be given to another thread than the one that is away. */
-static bool may_replace(const fw_crew *w)
+static bool may_replace(const fw_leader *l)
 {
-    return w->away == NULL || !w->away->away || fw_deadline_us() - w->away_since >= AWAY_US || is_blocked(w->away);
+    return l->away == NULL || !l->away->away || fw_deadline_us() - l->away_since >= AWAY_US || is_blocked(l->away);
 }
 
 /* Inline regime: gives the lead to the thread that claims it, or to an idle one if there is work for it. */
-static bool hand_over(fw_loop *l)
+static bool hand_over(fw_leader *l)
 {
-    fw_crew *w = &l->crew;
     if (fw_in_pool(l))
         return false;
-    fw_thread *t = w->claimant;
+    fw_thread *t = l->claimant;
     if (t == NULL) {
         t = fw_idle_best(l);
-        if (t == NULL || l->hub.ready_head == NULL || !may_replace(w))
+        if (t == NULL || l->loop.hub.ready_head == NULL || !may_replace(l))
             return false;
     }
     fw_lead_to(l, t);
@@ -102,64 +102,61 @@ static bool hand_over(fw_loop *l)
 }
 
 /* Large things that are sent are released by threads: an idle one is asked to. */
-static void have_released(fw_loop *l)
+static void have_released(fw_leader *l)
 {
-    fw_thread *t = l->crew.idle;
-    if (t == NULL || l->hub.pool.spent == NULL || fw_loop_pending(l))
+    fw_thread *t = l->idle;
+    if (t == NULL || l->loop.hub.pool.spent == NULL || fw_loop_pending(&l->loop))
         return;
     t->poked = true;
     fw_idle_call(l, t);
 }
 
-static bool must_look_soon(fw_loop *l)
+static bool must_look_soon(fw_leader *l)
 {
-    const fw_crew *w = &l->crew;
-    return atomic_load(&w->pending) != 0 || (!fw_in_pool(l) && w->idle != NULL && l->hub.ready_head != NULL);
+    return atomic_load(&l->pending) != 0 || (!fw_in_pool(l) && l->idle != NULL && l->loop.hub.ready_head != NULL);
 }
 
-static void lead(fw_loop *l)
+static void lead(fw_leader *l)
 {
-    fw_crew *w = &l->crew;
-    w->quiet = 0; /* the lead may go to a thread that is away */
+    l->quiet = 0; /* the lead may go to a thread that is away */
     judge_pace(l, 0);
     fw_lead_call(l);
     if (hand_over(l))
         return;
     have_released(l);
-    atomic_store(&w->resting, FW_REST_POLLING);
-    l->patience = must_look_soon(l) ? 1 : -1;
+    atomic_store(&l->resting, FW_REST_POLLING);
+    l->loop.patience = must_look_soon(l) ? 1 : -1;
     int rc = fw_lead_step(l);
-    l->patience = -1;
-    atomic_store(&w->resting, FW_REST_NONE);
+    l->loop.patience = -1;
+    atomic_store(&l->resting, FW_REST_NONE);
     fw_loop_step_aside(l);
     if (fw_unlikely(rc == FW_LOOP_WAKE))
         fw_lead_poke_main(l, NULL);
     else if (fw_unlikely(rc != FW_LOOP_ON))
         fw_lead_end(l, rc == FW_LOOP_DONE ? FW_NEXT_DONE : rc);
-    if (!fw_loop_pending(l) && atomic_load(&w->pending) != 0)
+    if (!fw_loop_pending(&l->loop) && atomic_load(&l->pending) != 0)
         send_gathered(l);
 }
 
 /* ---- the standby watches --------------------------------------------------------------------------------------- */
 
-static void step_in(fw_loop *l)
+static void step_in(fw_leader *l)
 {
-    l->crew.away = l->crew.leader;
-    l->crew.away_since = fw_deadline_us();
-    if (!l->crew.away->shown)
-        fw_lead_show(l, l->crew.away, l->crew.away_since - TICK_NS / 1000);
+    l->away = l->leader;
+    l->away_since = fw_deadline_us();
+    if (!l->away->shown)
+        fw_lead_show(l, l->away, l->away_since - TICK_NS / 1000);
     fw_lead_to_standby(l);
-    fw_hub_flush_ready(&l->hub);
+    fw_hub_flush_ready(&l->loop.hub);
 }
 
-static void look(fw_loop *l)
+static void look(fw_leader *l)
 {
-    fw_crew *w = &l->crew;
-    const unsigned calls = w->calls - w->seen;
-    const bool away = w->lead == FW_LEAD_THREAD && !w->attended;
+    const unsigned calls = l->calls - l->seen;
+    const bool away = l->lead == FW_LEAD_THREAD && !l->attended;
     const bool slow = away && calls == 0;
-    w->seen = w->calls;
-    w->quiet = away || calls != 0 ? 0 : w->quiet + 1;
+    l->seen = l->calls;
+    l->quiet = away || calls != 0 ? 0 : l->quiet + 1;
     fw_lead_score(l, slow, calls);
     if (slow)
         step_in(l);
@@ -209,30 +206,28 @@ static void wait_tick(pthread_cond_t *c, pthread_mutex_t *m)
 #endif
 
 /* Waits a tick, or until it is needed if all is quiet. */
-static void doze(fw_loop *l)
+static void doze(fw_leader *l)
 {
-    fw_crew *w = &l->crew;
-    if (w->quiet >= QUIET_TICKS && atomic_load(&w->pending) == 0) {
-        atomic_store(&w->resting, FW_REST_ASLEEP);
-        if (atomic_load(&w->pending) == 0)
-            fw_loop_wait(l, &w->wake);
-        atomic_store(&w->resting, FW_REST_NONE);
-        w->quiet = 0;
-        w->seen = w->calls - 1; /* the call that has woken us has just begun */
-        if (w->lead == FW_LEAD_STANDBY || w->quit)
+    if (l->quiet >= QUIET_TICKS && atomic_load(&l->pending) == 0) {
+        atomic_store(&l->resting, FW_REST_ASLEEP);
+        if (atomic_load(&l->pending) == 0)
+            fw_loop_wait(l, &l->wake);
+        atomic_store(&l->resting, FW_REST_NONE);
+        l->quiet = 0;
+        l->seen = l->calls - 1; /* the call that has woken us has just begun */
+        if (l->lead == FW_LEAD_STANDBY || l->quit)
             return;
     }
     fw_loop_signal_all(l);
-    wait_tick(&w->wake, &l->lock);
+    wait_tick(&l->wake, &l->lock);
 }
 
-static void watch(fw_loop *l)
+static void watch(fw_leader *l)
 {
-    fw_crew *w = &l->crew;
     doze(l);
-    if (w->quit || w->lead == FW_LEAD_STANDBY)
+    if (l->quit || l->lead == FW_LEAD_STANDBY)
         return;
-    if (atomic_load(&w->pending) != 0)
+    if (atomic_load(&l->pending) != 0)
         send_gathered(l);
     look(l);
 }
@@ -242,12 +237,12 @@ static void watch(fw_loop *l)
 /* A job has been done: its connection goes on, and whoever is to know of it is told. */
 static void job_done(void *arg, fw_job *j)
 {
-    fw_loop *l = arg;
+    fw_leader *l = arg;
     fw_loop_lock(l);
     if (j->owner != NULL) {
-        fw_conn_stored(&l->hub, j->owner);
+        fw_conn_stored(&l->loop.hub, j->owner);
         fw_lead_call(l);
-        if (l->hub.ready_head != NULL || l->hub.storage_error != 0)
+        if (l->loop.hub.ready_head != NULL || l->loop.hub.storage_error != 0)
             fw_loop_kick(l);
         j = NULL;
     }
@@ -256,42 +251,42 @@ static void job_done(void *arg, fw_job *j)
         fw_job_free(j);
 }
 
-static void open_store(fw_loop *l)
+static void open_store(fw_leader *l)
 {
-    l->hub.store = fw_store_open(l->hub.cfg.temp_dir, job_done, l);
+    l->loop.hub.store = fw_store_open(l->loop.hub.cfg.temp_dir, job_done, l);
 }
 
 /* Connections whose jobs will not come back to them; the jobs have no owners then. */
-static void close_waiting(fw_loop *l)
+static void close_waiting(fw_leader *l)
 {
     fw_loop_lock(l);
-    fw_conn *end = &l->hub.conns;
+    fw_conn *end = &l->loop.hub.conns;
     for (fw_conn *c = end->next, *next; c != end; c = next) {
         next = c->next;
         if (c->state == FW_STATE_STORE)
-            fw_conn_close(&l->hub, c);
+            fw_conn_close(&l->loop.hub, c);
     }
     fw_loop_unlock(l);
 }
 
-static void close_store(fw_loop *l)
+static void close_store(fw_leader *l)
 {
-    if (l->hub.store == NULL)
+    if (l->loop.hub.store == NULL)
         return;
-    fw_store_stop(l->hub.store);
+    fw_store_stop(l->loop.hub.store);
     close_waiting(l);
-    fw_store_close(l->hub.store);
-    l->hub.store = NULL;
+    fw_store_close(l->loop.hub.store);
+    l->loop.hub.store = NULL;
 }
 
 /* ---- life ------------------------------------------------------------------------------------------------------ */
 
 static void *live(void *arg)
 {
-    fw_loop *l = arg;
+    fw_leader *l = arg;
     pthread_mutex_lock(&l->lock);
-    while (!l->crew.quit) {
-        if (l->crew.lead == FW_LEAD_STANDBY)
+    while (!l->quit) {
+        if (l->lead == FW_LEAD_STANDBY)
             lead(l);
         else
             watch(l);
@@ -300,48 +295,46 @@ static void *live(void *arg)
     return NULL;
 }
 
-int fw_standby_start(fw_loop *l)
+int fw_standby_start(fw_leader *l)
 {
-    fw_crew *w = &l->crew;
     sigset_t all, before;
-    int rc = open_condition(&w->wake);
+    int rc = open_condition(&l->wake);
     if (rc != 0)
         return -rc;
     open_store(l);
-    w->quit = false;
-    w->running = true;
-    l->hub.shares = true;
+    l->quit = false;
+    l->running = true;
+    l->loop.hub.shares = true;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before); /* signals are the application's threads' */
-    rc = pthread_create(&w->standby, NULL, live, l);
+    rc = pthread_create(&l->standby, NULL, live, l);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (rc != 0) {
-        w->running = l->hub.shares = false;
-        pthread_cond_destroy(&w->wake);
+        l->running = l->loop.hub.shares = false;
+        pthread_cond_destroy(&l->wake);
         close_store(l);
     }
     return -rc;
 }
 
-void fw_standby_need(fw_loop *l)
+void fw_standby_need(fw_leader *l)
 {
     fw_loop_lock(l);
     fw_crew_wake_standby(l);
     fw_loop_unlock(l);
 }
 
-void fw_standby_stop(fw_loop *l)
+void fw_standby_stop(fw_leader *l)
 {
-    fw_crew *w = &l->crew;
-    if (!w->running)
+    if (!l->running)
         return;
     fw_loop_lock(l);
-    w->quit = true;
-    pthread_cond_signal(&w->wake);
+    l->quit = true;
+    pthread_cond_signal(&l->wake);
     fw_loop_kick(l);
     fw_loop_unlock(l);
-    pthread_join(w->standby, NULL);
-    pthread_cond_destroy(&w->wake);
-    w->running = l->hub.shares = false;
+    pthread_join(l->standby, NULL);
+    pthread_cond_destroy(&l->wake);
+    l->running = l->loop.hub.shares = false;
     close_store(l);
 }

@@ -39,12 +39,12 @@
 #include "threads/thread.h"
 
 /* Starts the standby thread of a loop that has its application threads, and opens its store. FW_OK or -errno. */
-int fw_standby_start(fw_loop *l);
+int fw_standby_start(fw_leader *l);
 
 /* Ends both; no application thread may be inside the loop. */
-void fw_standby_stop(fw_loop *l);
+void fw_standby_stop(fw_leader *l);
 
 /* The standby is needed: it wakes up if it rests. Takes the lock. */
-void fw_standby_need(fw_loop *l);
+void fw_standby_need(fw_leader *l);
 
 #endif

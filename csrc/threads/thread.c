@@ -14,25 +14,25 @@
 
 /* ---- life ------------------------------------------------------------------------------------------------------ */
 
-fw_thread *fw_thread_open(fw_loop *l)
+fw_thread *fw_thread_open(fw_leader *l)
 {
     fw_thread *t = calloc(1, sizeof *t);
     if (t == NULL)
         return NULL;
-    t->loop = l;
-    t->main = l->crew.threads == NULL;
-    for (const fw_thread *other = l->crew.threads; other != NULL; other = other->next)
+    t->leader = l;
+    t->main = l->threads == NULL;
+    for (const fw_thread *other = l->threads; other != NULL; other = other->next)
         t->index++;
     pthread_cond_init(&t->wake, NULL);
     pthread_mutex_init(&t->gate, NULL);
-    *l->crew.last = t;
-    l->crew.last = &t->next;
+    *l->last = t;
+    l->last = &t->next;
     return t;
 }
 
-void fw_thread_close_all(fw_loop *l)
+void fw_thread_close_all(fw_leader *l)
 {
-    for (fw_thread *t = l->crew.threads, *next; t != NULL; t = next) {
+    for (fw_thread *t = l->threads, *next; t != NULL; t = next) {
         next = t->next;
         while (t->buried != NULL) {
             fw_conn *c = t->buried;
@@ -46,8 +46,8 @@ void fw_thread_close_all(fw_loop *l)
         pthread_mutex_destroy(&t->gate);
         free(t);
     }
-    l->crew.threads = NULL;
-    l->crew.last = &l->crew.threads;
+    l->threads = NULL;
+    l->last = &l->threads;
 }
 
 void fw_thread_attach(fw_thread *t)
@@ -70,7 +70,7 @@ static bool has_litter(const fw_hub *h)
  * shared with the standby, and the gate is not for those who hold the lock. */
 static void take_litter(fw_thread *t)
 {
-    fw_hub *h = &t->loop->hub;
+    fw_hub *h = &t->leader->loop.hub;
     if (atomic_load_explicit(&t->gathering, memory_order_relaxed) == NULL && t->pool.spent == NULL) {
         t->pool.spent = h->pool.spent;
         h->pool.spent = NULL;
@@ -84,20 +84,20 @@ static void take_litter(fw_thread *t)
 
 void fw_thread_clear_up(fw_thread *t)
 {
-    fw_loop *l = t->loop;
-    fw_loop_abandon(l);
-    fw_hub_reap(&l->hub);
-    fw_memos_clear(&l->hub.memos);
+    fw_leader *l = t->leader;
+    fw_loop_abandon(&l->loop);
+    fw_hub_reap(&l->loop.hub);
+    fw_memos_clear(&l->loop.hub.memos);
     take_litter(t);
 }
 
 bool fw_thread_call(fw_thread *t, fw_board_call *to)
 {
-    fw_loop *l = t->loop;
+    fw_leader *l = t->leader;
     fw_loop_lock(l);
     const bool shown = t->shown;
     if (shown)
-        memcpy(to, &l->board->calls[t->index], sizeof *to);
+        memcpy(to, &l->loop.board->calls[t->index], sizeof *to);
     fw_loop_unlock(l);
     return shown;
 }
@@ -114,9 +114,9 @@ void *fw_thread_spent(fw_thread *t)
         free(c);
     }
     if (owner == NULL && fw_unlikely(t->retired)) {
-        fw_loop_lock(t->loop);
-        owner = fw_memo_retired(&t->loop->hub.memos);
-        fw_loop_unlock(t->loop);
+        fw_loop_lock(t->leader);
+        owner = fw_memo_retired(&t->leader->loop.hub.memos);
+        fw_loop_unlock(t->leader);
         t->retired = owner != NULL;
     }
     return owner;
@@ -129,9 +129,9 @@ void fw_thread_pend(fw_thread *t, bool pending)
     if (atomic_exchange(&t->pending, pending) == pending)
         return;
     if (pending)
-        atomic_fetch_add(&t->loop->crew.pending, 1);
+        atomic_fetch_add(&t->leader->pending, 1);
     else
-        atomic_fetch_sub(&t->loop->crew.pending, 1);
+        atomic_fetch_sub(&t->leader->pending, 1);
 }
 
 /* The queue is the owner's alone again. */
@@ -153,8 +153,8 @@ int fw_thread_gather(fw_thread *t, fw_conn *c)
         atomic_store(&t->gathering, c);
     if (!atomic_load(&t->pending)) {
         fw_thread_pend(t, true);
-        if (atomic_load(&t->loop->crew.resting) != FW_REST_NONE)
-            fw_standby_need(t->loop);
+        if (atomic_load(&t->leader->resting) != FW_REST_NONE)
+            fw_standby_need(t->leader);
     }
     return FW_OK;
 }
@@ -171,8 +171,8 @@ int fw_thread_send(fw_thread *t, fw_conn *c)
 
 int fw_thread_pass(fw_thread *t, fw_conn *c, bool more)
 {
-    const size_t mark = atomic_load_explicit(&t->loop->hub.mark, memory_order_relaxed);
-    if (fw_unlikely(mark < t->loop->hub.cfg.high_water) && !c->limited)
+    const size_t mark = atomic_load_explicit(&t->leader->loop.hub.mark, memory_order_relaxed);
+    if (fw_unlikely(mark < t->leader->loop.hub.cfg.high_water) && !c->limited)
         fw_conn_limit_unsent(c);
     fw_thread_open_gate(t);
     int rc = fw_thread_send(t, c);
@@ -188,10 +188,10 @@ int fw_thread_pass(fw_thread *t, fw_conn *c, bool more)
 
 static bool pull(fw_thread *t, fw_conn **out)
 {
-    fw_loop *l = t->loop;
-    if (fw_unlikely(l->crew.lead == FW_LEAD_STANDBY))
+    fw_leader *l = t->leader;
+    if (fw_unlikely(l->lead == FW_LEAD_STANDBY))
         fw_lead_claim(l, t);
-    fw_conn *c = fw_conn_pull(&l->hub, &t->owner, fw_lead_allows(l, t));
+    fw_conn *c = fw_conn_pull(&l->loop.hub, &t->owner, fw_lead_allows(l, t));
     if (c == NULL)
         return false;
     t->parked -= c->turn != FW_TURN_REQUEST;
@@ -207,10 +207,10 @@ static bool pull(fw_thread *t, fw_conn **out)
 /* What the leader's step has brought. True: `*rc` is to be returned. */
 static bool step(fw_thread *t, int *rc)
 {
-    fw_loop *l = t->loop;
+    fw_leader *l = t->leader;
     *rc = fw_lead_step(l);
     fw_loop_step_aside(l);
-    if (fw_unlikely(l->hub.called))
+    if (fw_unlikely(l->loop.hub.called))
         fw_lead_call(l);
     if (fw_likely(*rc == FW_LOOP_ON))
         return false;
@@ -225,20 +225,20 @@ static bool step(fw_thread *t, int *rc)
 /* Under the lock: the next request is to be run at once. */
 static bool has_more(const fw_thread *t)
 {
-    const fw_loop *l = t->loop;
-    return l->crew.leader == t && (l->hub.ready_head != NULL || fw_loop_pending(l));
+    const fw_leader *l = t->leader;
+    return l->leader == t && (l->loop.hub.ready_head != NULL || fw_loop_pending(&l->loop));
 }
 
 static void release_held(fw_thread *t)
 {
-    fw_hub *h = &t->loop->hub;
+    fw_hub *h = &t->leader->loop.hub;
     if (h->nheld != 0)
         fw_hub_release(h, &t->pool, &t->bytes_out);
 }
 
 static int take_turn(fw_thread *t, bool hasty, fw_conn **out)
 {
-    fw_loop *l = t->loop;
+    fw_leader *l = t->leader;
     int rc;
     for (;;) {
         if (fw_unlikely(t->parked != 0) && !hasty) {
@@ -257,11 +257,11 @@ static int take_turn(fw_thread *t, bool hasty, fw_conn **out)
         if (fw_unlikely(l->over))
             return l->result;
         if (fw_likely(fw_lead_take(l, t))) {
-            if (!fw_loop_pending(l)) {
+            if (!fw_loop_pending(&l->loop)) {
                 release_held(t);
                 if (hasty)
                     return FW_RETRY;
-                if (l->hub.pool.spent != NULL) /* nothing of the size of a response is kept while we wait */
+                if (l->loop.hub.pool.spent != NULL) /* nothing of the size of a response is kept while we wait */
                     return FW_NEXT_WAKE;
             }
             if (step(t, &rc))
@@ -278,10 +278,10 @@ static int take_turn(fw_thread *t, bool hasty, fw_conn **out)
 /* Under the lock: counts what the thread has done since it was here last; `done`: it has finished what it had a turn for. */
 static void come_back(fw_thread *t, bool done)
 {
-    fw_loop *l = t->loop;
+    fw_leader *l = t->leader;
     t->away = false;
     t->conn = NULL;
-    l->hub.stats.bytes_out += t->bytes_out;
+    l->loop.hub.stats.bytes_out += t->bytes_out;
     t->bytes_out = 0;
     if (fw_unlikely(t->timed || t->shown))
         fw_lead_judge(l, t, done);
@@ -294,40 +294,40 @@ static void send_last(fw_thread *t, fw_conn *c, bool keep, bool more)
 {
     end_gathering(t);
     const bool pipelined = keep && c->in != NULL && c->in->pos != c->in->len;
-    if (c->out.head != NULL && !pipelined && !(more && fw_conn_may_hold(&t->loop->hub, c)))
+    if (c->out.head != NULL && !pipelined && !(more && fw_conn_may_hold(&t->leader->loop.hub, c)))
         fw_thread_send(t, c);
     if (fw_unlikely(c->req != NULL && c->req->body.fd >= 0))
         fw_body_close(&c->req->body);
 }
 
 /* Lines of the access log that must not wait for a pause: many, or of calls that may be long. */
-static void flush_due(fw_loop *l)
+static void flush_due(fw_leader *l)
 {
-    fw_batch *b = &l->hub.cfg.access->batch;
+    fw_batch *b = &l->loop.hub.cfg.access->batch;
     const size_t n = fw_batch_len(b);
-    if (n >= FW_BATCH_DUE || (n != 0 && atomic_load_explicit(&l->crew.pool, memory_order_relaxed)))
+    if (n >= FW_BATCH_DUE || (n != 0 && atomic_load_explicit(&l->pool, memory_order_relaxed)))
         fw_batch_flush(b);
 }
 
 int fw_thread_next(fw_thread *t, fw_conn *done, bool keep, bool cut, bool hasty, fw_conn **out)
 {
-    fw_loop *l = t->loop;
+    fw_leader *l = t->leader;
     if (done != NULL)
         send_last(t, done, keep, t->more);
-    if (fw_unlikely(l->hub.cfg.access != NULL) && !hasty)
+    if (fw_unlikely(l->loop.hub.cfg.access != NULL) && !hasty)
         flush_due(l);
     fw_loop_lock(l);
     come_back(t, done != NULL);
     if (done != NULL)
-        fw_conn_finish(&l->hub, done, keep, cut, has_more(t));
-    if (fw_unlikely(l->hub.nheld >= atomic_load_explicit(&l->hub.held_most, memory_order_relaxed)))
+        fw_conn_finish(&l->loop.hub, done, keep, cut, has_more(t));
+    if (fw_unlikely(l->loop.hub.nheld >= atomic_load_explicit(&l->loop.hub.held_most, memory_order_relaxed)))
         release_held(t);
     const int rc = take_turn(t, hasty, out);
     if (fw_unlikely(rc == FW_NEXT_WAKE))
         fw_lead_leave(l, t);
-    if (fw_unlikely(has_litter(&l->hub)))
+    if (fw_unlikely(has_litter(&l->loop.hub)))
         take_litter(t);
-    if (fw_unlikely(l->hub.called || fw_in_pool(l)))
+    if (fw_unlikely(l->loop.hub.called || fw_in_pool(l)))
         fw_lead_call(l);
     fw_loop_unlock(l);
     return rc;
@@ -335,11 +335,11 @@ int fw_thread_next(fw_thread *t, fw_conn *done, bool keep, bool cut, bool hasty,
 
 void fw_thread_finish(fw_thread *t, fw_conn *done, bool keep, bool cut)
 {
-    fw_loop *l = t->loop;
+    fw_leader *l = t->leader;
     send_last(t, done, keep, false);
     fw_loop_lock(l);
     come_back(t, true);
-    fw_conn_finish(&l->hub, done, keep, cut, false);
+    fw_conn_finish(&l->loop.hub, done, keep, cut, false);
     fw_lead_leave(l, t);
     fw_lead_call(l);
     fw_loop_unlock(l);
@@ -347,11 +347,11 @@ void fw_thread_finish(fw_thread *t, fw_conn *done, bool keep, bool cut)
 
 void fw_thread_enter(fw_thread *t)
 {
-    fw_loop *l = t->loop;
+    fw_leader *l = t->leader;
     t->at_door = false;
-    atomic_fetch_sub(&l->crew.door, 1);
+    atomic_fetch_sub(&l->door, 1);
     t->entered = fw_deadline_us();
-    if (atomic_load(&l->hub.nready) == 0)
+    if (atomic_load(&l->loop.hub.nready) == 0)
         return;
     fw_loop_lock(l);
     fw_lead_call(l);
@@ -360,19 +360,19 @@ void fw_thread_enter(fw_thread *t)
 
 void fw_thread_suspend(fw_thread *t, fw_conn *c, void *user)
 {
-    fw_loop *l = t->loop;
+    fw_leader *l = t->leader;
     end_gathering(t);
     fw_loop_lock(l);
     t->parked++;
-    fw_conn_suspend(&l->hub, c, user);
-    if (l->hub.called)
+    fw_conn_suspend(&l->loop.hub, c, user);
+    if (l->loop.hub.called)
         fw_lead_call(l);
     fw_loop_unlock(l);
 }
 
 int fw_thread_wait(fw_thread *t, fw_conn *c)
 {
-    fw_loop *l = t->loop;
+    fw_leader *l = t->leader;
     int rc = -EPIPE;
     end_gathering(t);
     fw_loop_lock(l);
@@ -380,7 +380,7 @@ int fw_thread_wait(fw_thread *t, fw_conn *c)
         rc = FW_OK;
         fw_lead_give_up(l, t);
         const uint64_t began = fw_lead_pause(l, t);
-        fw_conn_wait(&l->hub, c);
+        fw_conn_wait(&l->loop.hub, c);
         fw_loop_remind(l);
         while (c->state == FW_STATE_SUSPENDED && !t->poked && !l->over)
             fw_loop_wait(l, &t->wake);

@@ -11,7 +11,10 @@
 #ifndef FW_THREAD_H
 #define FW_THREAD_H
 
-#include "io/loop.h"
+#include "threads/leader.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
 
 #define FW_GATHER 16384 /* queued bytes of a stream that go out at once; fewer wait for more, for about a millisecond */
 
@@ -22,7 +25,7 @@ enum fw_next {
 };
 
 typedef struct fw_thread {
-    fw_loop *loop;
+    fw_leader *leader;
     struct fw_thread *next; /* all threads of the loop */
     fw_owner owner;         /* responses that only this thread may resume */
     fw_pool pool;           /* chunks, and spent owners, of its output */
@@ -55,7 +58,7 @@ typedef struct fw_thread {
 
 /* One more application thread; to be called before the standby starts. The first one handles signals. NULL when memory
  * is short. It lives as long as the loop. */
-fw_thread *fw_thread_open(fw_loop *l);
+fw_thread *fw_thread_open(fw_leader *l);
 
 /* The next turn: enum fw_next or -errno. With `done`, a BUSY connection, that is handed back first: its response is
  * complete and queued (`keep`: the connection may live on), or it broke off (`cut`: the client must see the end). With
@@ -69,7 +72,7 @@ void fw_thread_finish(fw_thread *t, fw_conn *done, bool keep, bool cut);
 void fw_thread_attach(fw_thread *t);
 
 /* After the standby has stopped: frees all threads of the loop. */
-void fw_thread_close_all(fw_loop *l);
+void fw_thread_close_all(fw_leader *l);
 
 /* Notes that something is queued, or that nothing is. */
 void fw_thread_pend(fw_thread *t, bool pending);
@@ -126,8 +129,8 @@ static inline size_t fw_thread_unsent(fw_thread *t, const fw_conn *c)
  * false if it is to be sent. */
 static inline bool fw_thread_gathers(const fw_thread *t, size_t queued)
 {
-    return queued < FW_GATHER && t->loop->crew.running &&
-           fw_likely(atomic_load_explicit(&t->loop->hub.mark, memory_order_relaxed) >= FW_GATHER);
+    return queued < FW_GATHER && t->leader->running &&
+           fw_likely(atomic_load_explicit(&t->leader->loop.hub.mark, memory_order_relaxed) >= FW_GATHER);
 }
 
 /* Parks the response `user`: fw_conn_suspend. */

@@ -10,8 +10,8 @@ from posix.unistd cimport close
 from fastwsgi._core cimport csrc
 from fastwsgi._core.csrc cimport (
     FW_OK, FW_RETRY, fw_access, fw_board, fw_board_call, fw_body, fw_config, fw_conn, fw_entry, fw_field_fault,
-    fw_llhttp_api, fw_log_piece, fw_loop, fw_name, fw_outq_mark, fw_own, fw_process, fw_stats, fw_stop, fw_text,
-    fw_thread,
+    fw_leader, fw_llhttp_api, fw_log_piece, fw_loop, fw_name, fw_outq_mark, fw_own, fw_process, fw_stats, fw_stop,
+    fw_text, fw_thread,
 )
 
 import httptools.parser.parser as _parser
@@ -277,8 +277,8 @@ cdef void config_defaults(fw_config *cfg) noexcept:
     csrc.fw_config_defaults(cfg)
 
 
-cdef int loop_open(fw_loop **out, const fw_config *cfg) noexcept:
-    return csrc.fw_loop_open(out, &_api, cfg)
+cdef int leader_open(fw_leader **out, const fw_config *cfg) noexcept:
+    return csrc.fw_leader_open(out, &_api, cfg)
 
 
 cdef int loop_listen(fw_loop *loop, int fd, bint tcp) noexcept:
@@ -301,43 +301,43 @@ cdef bint thread_call(fw_thread *t, fw_board_call *to) noexcept:
     return csrc.fw_thread_call(t, to)
 
 
-cdef fw_thread *thread_open(fw_loop *loop) noexcept:
-    return csrc.fw_thread_open(loop)
+cdef fw_thread *thread_open(fw_leader *leader) noexcept:
+    return csrc.fw_thread_open(leader)
 
 
 cdef void thread_attach(fw_thread *t) noexcept:
     csrc.fw_thread_attach(t)
 
 
-cdef int standby_start(fw_loop *loop) noexcept:
-    return csrc.fw_standby_start(loop)
+cdef int standby_start(fw_leader *leader) noexcept:
+    return csrc.fw_standby_start(leader)
 
 
-cdef void standby_stop(fw_loop *loop) noexcept:
+cdef void standby_stop(fw_leader *leader) noexcept:
     with nogil:
-        csrc.fw_standby_stop(loop)
+        csrc.fw_standby_stop(leader)
 
 
 cdef void loop_stop(fw_loop *loop, fw_stop how) noexcept:
     csrc.fw_loop_stop(loop, how)
 
 
-cdef void loop_reopen(fw_loop *loop) noexcept:
-    csrc.fw_loop_reopen(loop)
+cdef void leader_reopen(fw_leader *leader) noexcept:
+    csrc.fw_leader_reopen(leader)
 
 
-cdef unsigned loop_notices(fw_loop *loop) noexcept:
-    return csrc.fw_loop_notices(loop)
+cdef unsigned leader_notices(fw_leader *leader) noexcept:
+    return csrc.fw_loop_notices(leader)
 
 
-cdef fw_stats loop_stats(fw_loop *loop) noexcept:
-    return csrc.fw_loop_stats(loop)
+cdef fw_stats leader_stats(fw_leader *leader) noexcept:
+    return csrc.fw_loop_stats(leader)
 
 
 cdef void clear_up(fw_thread *t) noexcept:
     csrc.fw_thread_clear_up(t)
 
 
-cdef void loop_free(fw_loop *loop) noexcept:
-    csrc.fw_thread_close_all(loop)
-    csrc.fw_loop_free(loop)
+cdef void leader_close(fw_leader *leader) noexcept:
+    csrc.fw_thread_close_all(leader)
+    csrc.fw_leader_close(leader)

@@ -17,23 +17,23 @@ static fw_config config(void)
 
 static bool standby_leads(const company *m)
 {
-    return m->loop->crew.lead == FW_LEAD_STANDBY;
+    return m->leader->lead == FW_LEAD_STANDBY;
 }
 
 /* While a call goes on: the standby, or another thread that was quicker. */
 static bool somebody_leads(const company *m)
 {
-    return standby_leads(m) || (m->loop->crew.lead == FW_LEAD_THREAD && m->loop->crew.attended);
+    return standby_leads(m) || (m->leader->lead == FW_LEAD_THREAD && m->leader->attended);
 }
 
 static bool thread_leads(const company *m)
 {
-    return m->loop->crew.lead == FW_LEAD_THREAD && m->loop->crew.attended;
+    return m->leader->lead == FW_LEAD_THREAD && m->leader->attended;
 }
 
 static bool in_pool(const company *m)
 {
-    return atomic_load(&m->loop->crew.pool);
+    return atomic_load(&m->leader->pool);
 }
 
 static bool out_of_pool(const company *m)
@@ -233,9 +233,9 @@ static void enter_pool(company *m, int client)
 {
     for (unsigned mark = 32; mark < MARKS; mark++) {
         char target[32];
-        fw_loop_lock(m->loop);
+        fw_loop_lock(m->leader);
         const bool is = in_pool(m);
-        fw_loop_unlock(m->loop);
+        fw_loop_unlock(m->leader);
         if (is)
             return;
         snprintf(target, sizeof target, "/mark/%u", mark);
@@ -296,13 +296,13 @@ static void in_the_pool_every_thread_takes_requests(void)
 
 static bool waits_long(const company *m)
 {
-    return m->loop->polling && (poll_patience() < 0 || poll_patience() >= 1000);
+    return m->leader->polling && (poll_patience() < 0 || poll_patience() >= 1000);
 }
 
 static bool waits_for_the_idle(const company *m)
 {
     const int idle = (int)m->loop->hub.cfg.timeouts[FW_CLASS_KEEPALIVE];
-    return m->loop->polling && poll_patience() > 0 && poll_patience() <= idle;
+    return m->leader->polling && poll_patience() > 0 && poll_patience() <= idle;
 }
 
 /* The standby polls for long, as no connection has a deadline; the thread's connection gets a near one. */

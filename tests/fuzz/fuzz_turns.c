@@ -135,17 +135,17 @@ static void run(world *s, unsigned turns)
 /* What the standby does at a tick, with the worker away. */
 static void stand_by(world *s, unsigned how)
 {
-    fw_loop *l = s->w.loop;
+    fw_leader *l = s->w.leader;
     fw_thread *t = s->w.thread;
     const unsigned most = how & 31;
     fw_loop_lock(l);
     if (how & 32)
-        fw_hub_flush_ready(&l->hub);
-    atomic_store(&l->hub.held_most, most < FW_HELD ? most : FW_HELD);
-    if (l->hub.nheld > most || (how & 64) != 0)
-        fw_hub_release(&l->hub, &l->hub.pool, &l->hub.stats.bytes_out);
+        fw_hub_flush_ready(&l->loop.hub);
+    atomic_store(&l->loop.hub.held_most, most < FW_HELD ? most : FW_HELD);
+    if (l->loop.hub.nheld > most || (how & 64) != 0)
+        fw_hub_release(&l->loop.hub, &l->loop.hub.pool, &l->loop.hub.stats.bytes_out);
     if (how & 64)
-        MUST(l->hub.nheld == 0);
+        MUST(l->loop.hub.nheld == 0);
     fw_loop_unlock(l);
     if (!atomic_load(&t->pending))
         return;
@@ -153,7 +153,7 @@ static void stand_by(world *s, unsigned how)
     fw_conn *c = atomic_load(&t->gathering);
     if (c != NULL && fw_conn_send(c, &t->pool, &t->bytes_out) == FW_RETRY) {
         fw_loop_lock(l);
-        fw_conn_arm(&l->hub, c);
+        fw_conn_arm(&l->loop.hub, c);
         fw_loop_unlock(l);
     }
 }

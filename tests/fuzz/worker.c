@@ -243,13 +243,13 @@ static void end_gathering(fw_thread *t)
 /* As fw_thread_wait, with nobody else there: the loop is led from here until it would sleep. */
 static int wait_for_client(worker *w, fw_conn *c)
 {
-    fw_loop *l = w->loop;
+    fw_leader *l = w->leader;
     int rc = FW_LOOP_ON;
     end_gathering(w->thread);
     fw_loop_lock(l);
     if (!c->broken) {
         fw_lead_give_up(l, w->thread);
-        fw_conn_wait(&l->hub, c);
+        fw_conn_wait(&l->loop.hub, c);
     }
     while (c->state == FW_STATE_SUSPENDED && rc == FW_LOOP_ON) {
         rc = fw_lead_step(l);
@@ -360,8 +360,9 @@ void worker_open(worker *w, tape *script, const fw_config *cfg)
     w->used = w->out = w->depth = w->cuts = 0;
     w->strict = w->calm = false;
     w->held = NULL;
-    MUST(fw_loop_open(&w->loop, parser(), cfg) == FW_OK);
-    MUST((w->thread = fw_thread_open(w->loop)) != NULL);
+    MUST(fw_leader_open(&w->leader, parser(), cfg) == FW_OK);
+    w->loop = &w->leader->loop;
+    MUST((w->thread = fw_thread_open(w->leader)) != NULL);
 }
 
 int worker_next(worker *w, fw_conn **c)
@@ -400,6 +401,6 @@ void worker_close(worker *w)
         if (w->tokens[i].out)
             fprintf(stderr, "token %u, of kind %d, is still out\n", i, w->tokens[i].kind);
     MUST(w->out == 0);
-    fw_thread_close_all(w->loop);
-    fw_loop_free(w->loop);
+    fw_thread_close_all(w->leader);
+    fw_leader_close(w->leader);
 }
