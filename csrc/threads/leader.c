@@ -5,10 +5,10 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#define POOL_SCORE 128 /* the pool regime begins */
+#define QUEUED_SCORE 128 /* queued mode begins */
 #define TOP_SCORE 256
 #define SLOW_SCORE 32  /* what a call that made the standby step in adds; any other takes 1 off */
-#define QUICK_US 150   /* an average call below this ends the pool regime */
+#define QUICK_US 150   /* an average call below this ends queued mode */
 #define FIRST_AVERAGE_US 2000
 #define SMOOTHING 32 /* calls over which the average is taken, more or less */
 
@@ -68,19 +68,19 @@ static void remove_idle(fw_leader *l, fw_thread *t)
     t->idle = false;
 }
 
-void fw_idle_call(fw_leader *l, fw_thread *t)
+void fw_lead_wake_thread(fw_leader *l, fw_thread *t)
 {
     if (t->idle)
         remove_idle(l, t);
-    fw_loop_signal(l, &t->wake);
+    fw_lead_signal(l, &t->wake);
 }
 
-void fw_idle_wait(fw_leader *l, fw_thread *t)
+void fw_lead_wait_idle(fw_leader *l, fw_thread *t)
 {
     push_idle(l, t);
-    fw_loop_remind(l);
+    fw_lead_wake_poller_if_due(l);
     while (t->idle)
-        fw_loop_wait(l, &t->wake);
+        fw_lead_wait(l, &t->wake);
     if (t->sent_for) {
         t->sent_for = false;
         l->coming--;
@@ -89,36 +89,36 @@ void fw_idle_wait(fw_leader *l, fw_thread *t)
 
 /* ---- the lead -------------------------------------------------------------------------------------------------- */
 
-void fw_crew_wake_standby(fw_leader *l)
+void fw_lead_wake_standby(fw_leader *l)
 {
     const int resting = atomic_load(&l->resting);
     if (resting == FW_REST_ASLEEP)
-        fw_loop_signal(l, &l->wake);
+        fw_lead_signal(l, &l->wake);
     else if (resting == FW_REST_POLLING)
-        fw_loop_kick(l);
+        fw_lead_wake_poller(l);
 }
 
-static void begin_pool(fw_leader *l)
+static void begin_queued_mode(fw_leader *l)
 {
     l->average_us = FIRST_AVERAGE_US;
     l->claimant = NULL;
     l->loop.hub.shares = false;
-    atomic_store(&l->pool, true);
+    atomic_store(&l->queued, true);
 }
 
-static void end_pool(fw_leader *l)
+static void end_queued_mode(fw_leader *l)
 {
     l->score = 0;
     l->loop.hub.shares = l->running;
-    atomic_store(&l->pool, false);
+    atomic_store(&l->queued, false);
 }
 
 static void learn(fw_leader *l, uint64_t us)
 {
     const int64_t d = (int64_t)(us < 1000000 ? us : 1000000) - (int64_t)l->average_us;
     l->average_us = (uint32_t)((int64_t)l->average_us + d / SMOOTHING);
-    if (fw_in_pool(l) && l->average_us < QUICK_US)
-        end_pool(l);
+    if (fw_lead_in_queued_mode(l) && l->average_us < QUICK_US)
+        end_queued_mode(l);
 }
 
 /* ---- what the board shows -------------------------------------------------------------------------------------- */
@@ -169,8 +169,8 @@ void fw_lead_score(fw_leader *l, bool slow, unsigned quick)
     if (!slow)
         return;
     l->score = l->score + SLOW_SCORE < TOP_SCORE ? l->score + SLOW_SCORE : TOP_SCORE;
-    if (l->score >= POOL_SCORE && !fw_in_pool(l))
-        begin_pool(l);
+    if (l->score >= QUEUED_SCORE && !fw_lead_in_queued_mode(l))
+        begin_queued_mode(l);
 }
 
 void fw_lead_to_standby(fw_leader *l)
@@ -179,7 +179,7 @@ void fw_lead_to_standby(fw_leader *l)
     l->loop.serves = false;
     l->leader = NULL;
     l->claimant = NULL;
-    fw_crew_wake_standby(l);
+    fw_lead_wake_standby(l);
 }
 
 void fw_lead_to(fw_leader *l, fw_thread *t)
@@ -194,13 +194,13 @@ void fw_lead_to(fw_leader *l, fw_thread *t)
 
 void fw_lead_claim(fw_leader *l, fw_thread *t)
 {
-    if (fw_in_pool(l) || l->over)
+    if (fw_lead_in_queued_mode(l) || l->over)
         return;
     if (!l->polling) {
         fw_lead_to(l, t);
     } else {
         l->claimant = t;
-        fw_loop_kick(l);
+        fw_lead_wake_poller(l);
     }
 }
 
@@ -211,7 +211,7 @@ bool fw_lead_take(fw_leader *l, fw_thread *t)
             return false;
         if (l->lead == FW_LEAD_STANDBY)
             fw_lead_claim(l, t);
-        else if (fw_in_pool(l))
+        else if (fw_lead_in_queued_mode(l))
             fw_lead_to_standby(l);
         else
             fw_lead_to(l, t);
@@ -230,13 +230,13 @@ void fw_lead_leave(fw_leader *l, fw_thread *t)
     l->attended = false;
     l->calls++;
     if (fw_unlikely(atomic_load_explicit(&l->resting, memory_order_relaxed) == FW_REST_ASLEEP))
-        fw_loop_signal(l, &l->wake);
+        fw_lead_signal(l, &l->wake);
 }
 
 void fw_lead_depart(fw_leader *l, fw_thread *t)
 {
     t->more = l->loop.hub.ready_head != NULL;
-    if (fw_unlikely(fw_in_pool(l))) {
+    if (fw_unlikely(fw_lead_in_queued_mode(l))) {
         t->away = t->timed = t->at_door = true;
         fw_lead_show(l, t, fw_deadline_us());
         atomic_fetch_add(&l->door, 1);
@@ -262,7 +262,7 @@ void fw_lead_give_up(fw_leader *l, fw_thread *t)
 }
 
 /* The idle thread to take next: the latest of those without suspended responses, or the latest of all. */
-fw_thread *fw_idle_best(const fw_leader *l)
+fw_thread *fw_lead_best_idle(const fw_leader *l)
 {
     for (fw_thread *t = l->idle; t != NULL; t = t->below)
         if (t->parked == 0)
@@ -272,27 +272,27 @@ fw_thread *fw_idle_best(const fw_leader *l)
 
 bool fw_lead_pass_on(fw_leader *l, fw_thread *t)
 {
-    fw_thread *other = fw_idle_best(l);
-    if (other == NULL || other->parked != 0 || t->owner.head != NULL || t->poked || l->over)
+    fw_thread *other = fw_lead_best_idle(l);
+    if (other == NULL || other->parked != 0 || t->owner.head != NULL || t->must_return || l->over)
         return false;
     if (l->leader == t) {
         fw_lead_to(l, other);
-        fw_idle_call(l, other);
-    } else if (fw_in_pool(l)) {
-        fw_lead_call(l);
+        fw_lead_wake_thread(l, other);
+    } else if (fw_lead_in_queued_mode(l)) {
+        fw_lead_wake_threads(l);
     } else if (l->lead != FW_LEAD_THREAD) {
         return false;
     }
     return true;
 }
 
-bool fw_lead_poke_main(fw_leader *l, fw_thread *t)
+bool fw_lead_wake_signals(fw_leader *l, fw_thread *t)
 {
     fw_thread *main = l->threads;
     if (t == main)
         return true;
-    main->poked = true;
-    fw_idle_call(l, main);
+    main->must_return = true;
+    fw_lead_wake_thread(l, main);
     return t != NULL && l->loop.notices != 0;
 }
 
@@ -303,31 +303,31 @@ void fw_lead_end(fw_leader *l, int rc)
     l->lead = FW_LEAD_NOBODY;
     l->leader = NULL;
     for (fw_thread *t = l->threads; t != NULL; t = t->next)
-        fw_idle_call(l, t);
+        fw_lead_wake_thread(l, t);
 }
 
-static void send_somebody(fw_leader *l)
+static void wake_for_request(fw_leader *l)
 {
-    fw_thread *t = fw_idle_best(l);
+    fw_thread *t = fw_lead_best_idle(l);
     if (t == NULL || atomic_load(&l->loop.hub.nready) == 0 || l->coming + atomic_load(&l->door) != 0)
         return;
     t->sent_for = true;
     l->coming++;
-    fw_idle_call(l, t);
+    fw_lead_wake_thread(l, t);
 }
 
-void fw_lead_call(fw_leader *l)
+void fw_lead_wake_threads(fw_leader *l)
 {
     if (l->loop.hub.called) {
         l->loop.hub.called = false;
         for (fw_thread *t = l->threads; t != NULL; t = t->next) {
             if (t->owner.called)
-                fw_idle_call(l, t);
+                fw_lead_wake_thread(l, t);
             if (t->owner.writable && atomic_load(&t->gathering) != NULL)
                 fw_thread_pend(t, true);
             t->owner.called = t->owner.writable = false;
         }
     }
-    if (fw_in_pool(l))
-        send_somebody(l);
+    if (fw_lead_in_queued_mode(l))
+        wake_for_request(l);
 }

@@ -21,7 +21,7 @@ struct fw_thread;
 typedef struct fw_leader {
     fw_loop loop; /* first */
     pthread_mutex_t lock;
-    atomic_uint callers; /* threads that wait for the lock */
+    atomic_uint lock_waiters; /* threads that wait for the lock */
     bool polling;        /* the leader waits for the poller, without the lock */
     bool over;           /* nothing will come any more; `result` says why */
     int result;
@@ -31,7 +31,7 @@ typedef struct fw_leader {
     struct fw_thread *leader; /* with FW_LEAD_THREAD: who */
     bool attended;            /* the leader is in the loop, not in a call */
     struct fw_thread *claimant; /* has asked the standby for the lead */
-    atomic_bool pool;         /* the pool regime */
+    atomic_bool queued;       /* queued mode */
     unsigned calls;           /* departures of leaders */
     unsigned coming;          /* threads that were sent for and have not looked yet */
     atomic_uint door;         /* threads that have a turn and wait for the interpreter lock */
@@ -40,8 +40,8 @@ typedef struct fw_leader {
     struct fw_thread *away; /* from whom the standby took the lead */
     uint64_t away_since;    /* us */
     /* signalled once the lock has been given up: a thread that wakes while it is held would only sleep again */
-    pthread_cond_t *calls_out[8];
-    unsigned ncalls_out;
+    pthread_cond_t *to_signal[8];
+    unsigned nto_signal;
     /* the standby */
     pthread_t standby;
     pthread_cond_t wake;
@@ -63,40 +63,40 @@ void fw_leader_close(fw_leader *l);
 void fw_leader_reopen(fw_leader *l);
 
 /* The counters of the moment. Takes the lock. */
-fw_stats fw_loop_stats(fw_leader *l);
+fw_stats fw_leader_stats(fw_leader *l);
 
 /* Returns and clears the set of enum fw_notice. Takes the lock. */
-unsigned fw_loop_notices(fw_leader *l);
+unsigned fw_leader_notices(fw_leader *l);
 
-/* The lock. Who gets it late is let in by a leader between two steps (fw_loop_step_aside). */
-static inline void fw_loop_lock(fw_leader *l)
+/* The lock. Who gets it late is let in by a leader between two steps (fw_lead_step_aside). */
+static inline void fw_leader_lock(fw_leader *l)
 {
     if (fw_likely(pthread_mutex_trylock(&l->lock) == 0))
         return;
-    atomic_fetch_add(&l->callers, 1);
+    atomic_fetch_add(&l->lock_waiters, 1);
     pthread_mutex_lock(&l->lock);
-    atomic_fetch_sub(&l->callers, 1);
+    atomic_fetch_sub(&l->lock_waiters, 1);
 }
 
 /* Kicks the polling leader if what it waits for has changed; whoever gives up the lock, to wait too, does so. */
-void fw_loop_remind(fw_leader *l);
-void fw_loop_unlock(fw_leader *l);
+void fw_lead_wake_poller_if_due(fw_leader *l);
+void fw_leader_unlock(fw_leader *l);
 
 /* Signals `c` when the lock is given up. */
-void fw_loop_signal(fw_leader *l, pthread_cond_t *c);
+void fw_lead_signal(fw_leader *l, pthread_cond_t *c);
 
-/* Waits on `c`; who waits otherwise calls fw_loop_signal_all before. */
-void fw_loop_wait(fw_leader *l, pthread_cond_t *c);
-void fw_loop_signal_all(fw_leader *l);
+/* Waits on `c`; who waits otherwise calls fw_lead_signal_now before. */
+void fw_lead_wait(fw_leader *l, pthread_cond_t *c);
+void fw_lead_signal_now(fw_leader *l);
 
 /* Writes what the access log has gathered, with the lock given up meanwhile. False: nothing to write. */
-bool fw_loop_flush_access(fw_leader *l);
+bool fw_lead_flush_access(fw_leader *l);
 
 /* Lets those in who wait for the lock. */
-void fw_loop_step_aside(fw_leader *l);
+void fw_lead_step_aside(fw_leader *l);
 
 /* Makes the polling leader look again; under the lock. */
-void fw_loop_kick(fw_leader *l);
+void fw_lead_wake_poller(fw_leader *l);
 
 /* One step of the leader; results as fw_loop_step, without FW_LOOP_POLL. Gives up the lock while it waits for the poller,
  * and writes the lines of the access log then. */
@@ -111,11 +111,11 @@ static inline bool fw_lead_allows(const fw_leader *l, const struct fw_thread *t)
     return l->leader == t || l->lead != FW_LEAD_THREAD;
 }
 
-/* Inline regime: takes the lead from the standby, or claims it. */
+/* Inline mode: takes the lead from the standby, or claims it. */
 void fw_lead_claim(fw_leader *l, struct fw_thread *t);
 
 /* A signal or a notice: the thread that handles signals is to look. True if `t` (NULL: the standby) is to return too. */
-bool fw_lead_poke_main(fw_leader *l, struct fw_thread *t);
+bool fw_lead_wake_signals(fw_leader *l, struct fw_thread *t);
 
 /* `t` leaves the loop for a while; the lead, if it has it, is unattended. */
 void fw_lead_leave(fw_leader *l, struct fw_thread *t);
@@ -126,8 +126,8 @@ void fw_lead_depart(fw_leader *l, struct fw_thread *t);
 /* `t` gives up the lead, if it has it, because it is going to wait or leaves for good. */
 void fw_lead_give_up(fw_leader *l, struct fw_thread *t);
 
-/* Calls whoever has something to do: owners of resumable responses, and (pool regime) a thread for waiting requests. */
-void fw_lead_call(fw_leader *l);
+/* Calls whoever has something to do: owners of resumable responses, and (queued mode) a thread for waiting requests. */
+void fw_lead_wake_threads(fw_leader *l);
 
 /* `t` is in a call, since then (us), that the board is to show: it lasts, or nobody watches whether it does. */
 void fw_lead_show(fw_leader *l, struct fw_thread *t, uint64_t since);
@@ -151,25 +151,25 @@ void fw_lead_to(fw_leader *l, struct fw_thread *t);
 /* A call of a leader has made the standby step in, or (`quick`) that many have not. */
 void fw_lead_score(fw_leader *l, bool slow, unsigned quick);
 
-static inline bool fw_in_pool(const fw_leader *l)
+static inline bool fw_lead_in_queued_mode(const fw_leader *l)
 {
-    return atomic_load_explicit(&l->pool, memory_order_relaxed);
+    return atomic_load_explicit(&l->queued, memory_order_relaxed);
 }
 
 /* The standby has something to do: it wakes up if it rests. */
-void fw_crew_wake_standby(fw_leader *l);
+void fw_lead_wake_standby(fw_leader *l);
 
 /* Puts `t` among the idle until somebody calls it. */
-void fw_idle_wait(fw_leader *l, struct fw_thread *t);
+void fw_lead_wait_idle(fw_leader *l, struct fw_thread *t);
 
 /* `t` has suspended responses, whose thread-local objects (a database cursor) new requests might spoil: if another thread
  * is idle that has none, it serves instead. True if `t` is to wait among the idle. */
 bool fw_lead_pass_on(fw_leader *l, struct fw_thread *t);
 
 /* The idle thread that is to take the next request, or NULL. */
-struct fw_thread *fw_idle_best(const fw_leader *l);
+struct fw_thread *fw_lead_best_idle(const fw_leader *l);
 
 /* Calls `t` if it is idle. */
-void fw_idle_call(fw_leader *l, struct fw_thread *t);
+void fw_lead_wake_thread(fw_leader *l, struct fw_thread *t);
 
 #endif

@@ -27,9 +27,9 @@ static void send_for(fw_leader *l, fw_thread *t)
     fw_thread_pend(t, false); /* first: who begins to gather now says so anew */
     fw_conn *c = atomic_load(&t->gathering);
     if (c != NULL && fw_conn_send(c, &t->pool, &t->bytes_out) == FW_RETRY) {
-        fw_loop_lock(l);
+        fw_leader_lock(l);
         fw_conn_arm(&l->loop.hub, c);
-        fw_loop_unlock(l);
+        fw_leader_unlock(l);
     }
     pthread_mutex_unlock(&t->gate);
 }
@@ -37,10 +37,10 @@ static void send_for(fw_leader *l, fw_thread *t)
 /* Gives up the lock meanwhile: the threads live as long as the standby. */
 static void send_gathered(fw_leader *l)
 {
-    fw_loop_unlock(l);
+    fw_leader_unlock(l);
     for (fw_thread *t = l->threads; t != NULL; t = t->next)
         send_for(l, t);
-    fw_loop_lock(l);
+    fw_leader_lock(l);
 }
 
 /* ---- what is held ------------------------------------------------------------------------------------------------ */
@@ -84,54 +84,54 @@ static bool may_replace(const fw_leader *l)
     return l->away == NULL || !l->away->away || fw_deadline_us() - l->away_since >= AWAY_US || is_blocked(l->away);
 }
 
-/* Inline regime: gives the lead to the thread that claims it, or to an idle one if there is work for it. */
+/* Inline mode: gives the lead to the thread that claims it, or to an idle one if there is work for it. */
 static bool hand_over(fw_leader *l)
 {
-    if (fw_in_pool(l))
+    if (fw_lead_in_queued_mode(l))
         return false;
     fw_thread *t = l->claimant;
     if (t == NULL) {
-        t = fw_idle_best(l);
+        t = fw_lead_best_idle(l);
         if (t == NULL || l->loop.hub.ready_head == NULL || !may_replace(l))
             return false;
     }
     fw_lead_to(l, t);
     if (t->idle)
-        fw_idle_call(l, t);
+        fw_lead_wake_thread(l, t);
     return true;
 }
 
 /* Large things that are sent are released by threads: an idle one is asked to. */
-static void have_released(fw_leader *l)
+static void wake_to_release(fw_leader *l)
 {
     fw_thread *t = l->idle;
     if (t == NULL || l->loop.hub.pool.spent == NULL || fw_loop_pending(&l->loop))
         return;
-    t->poked = true;
-    fw_idle_call(l, t);
+    t->must_return = true;
+    fw_lead_wake_thread(l, t);
 }
 
-static bool must_look_soon(fw_leader *l)
+static bool must_tick_soon(fw_leader *l)
 {
-    return atomic_load(&l->pending) != 0 || (!fw_in_pool(l) && l->idle != NULL && l->loop.hub.ready_head != NULL);
+    return atomic_load(&l->pending) != 0 || (!fw_lead_in_queued_mode(l) && l->idle != NULL && l->loop.hub.ready_head != NULL);
 }
 
 static void lead(fw_leader *l)
 {
     l->quiet = 0; /* the lead may go to a thread that is away */
     judge_pace(l, 0);
-    fw_lead_call(l);
+    fw_lead_wake_threads(l);
     if (hand_over(l))
         return;
-    have_released(l);
+    wake_to_release(l);
     atomic_store(&l->resting, FW_REST_POLLING);
-    l->loop.patience = must_look_soon(l) ? 1 : -1;
+    l->loop.patience = must_tick_soon(l) ? 1 : -1;
     int rc = fw_lead_step(l);
     l->loop.patience = -1;
     atomic_store(&l->resting, FW_REST_NONE);
-    fw_loop_step_aside(l);
+    fw_lead_step_aside(l);
     if (fw_unlikely(rc == FW_LOOP_WAKE))
-        fw_lead_poke_main(l, NULL);
+        fw_lead_wake_signals(l, NULL);
     else if (fw_unlikely(rc != FW_LOOP_ON))
         fw_lead_end(l, rc == FW_LOOP_DONE ? FW_NEXT_DONE : rc);
     if (!fw_loop_pending(&l->loop) && atomic_load(&l->pending) != 0)
@@ -150,7 +150,7 @@ static void step_in(fw_leader *l)
     fw_hub_flush_ready(&l->loop.hub);
 }
 
-static void look(fw_leader *l)
+static void tick(fw_leader *l)
 {
     const unsigned calls = l->calls - l->seen;
     const bool away = l->lead == FW_LEAD_THREAD && !l->attended;
@@ -206,30 +206,30 @@ static void wait_tick(pthread_cond_t *c, pthread_mutex_t *m)
 #endif
 
 /* Waits a tick, or until it is needed if all is quiet. */
-static void doze(fw_leader *l)
+static void wait_or_sleep(fw_leader *l)
 {
     if (l->quiet >= QUIET_TICKS && atomic_load(&l->pending) == 0) {
         atomic_store(&l->resting, FW_REST_ASLEEP);
         if (atomic_load(&l->pending) == 0)
-            fw_loop_wait(l, &l->wake);
+            fw_lead_wait(l, &l->wake);
         atomic_store(&l->resting, FW_REST_NONE);
         l->quiet = 0;
         l->seen = l->calls - 1; /* the call that has woken us has just begun */
         if (l->lead == FW_LEAD_STANDBY || l->quit)
             return;
     }
-    fw_loop_signal_all(l);
+    fw_lead_signal_now(l);
     wait_tick(&l->wake, &l->lock);
 }
 
 static void watch(fw_leader *l)
 {
-    doze(l);
+    wait_or_sleep(l);
     if (l->quit || l->lead == FW_LEAD_STANDBY)
         return;
     if (atomic_load(&l->pending) != 0)
         send_gathered(l);
-    look(l);
+    tick(l);
 }
 
 /* ---- the store of bodies ---------------------------------------------------------------------------------------- */
@@ -238,15 +238,15 @@ static void watch(fw_leader *l)
 static void job_done(void *arg, fw_job *j)
 {
     fw_leader *l = arg;
-    fw_loop_lock(l);
+    fw_leader_lock(l);
     if (j->owner != NULL) {
         fw_conn_stored(&l->loop.hub, j->owner);
-        fw_lead_call(l);
+        fw_lead_wake_threads(l);
         if (l->loop.hub.ready_head != NULL || l->loop.hub.storage_error != 0)
-            fw_loop_kick(l);
+            fw_lead_wake_poller(l);
         j = NULL;
     }
-    fw_loop_unlock(l);
+    fw_leader_unlock(l);
     if (j != NULL)
         fw_job_free(j);
 }
@@ -259,14 +259,14 @@ static void open_store(fw_leader *l)
 /* Connections whose jobs will not come back to them; the jobs have no owners then. */
 static void close_waiting(fw_leader *l)
 {
-    fw_loop_lock(l);
+    fw_leader_lock(l);
     fw_conn *end = &l->loop.hub.conns;
     for (fw_conn *c = end->next, *next; c != end; c = next) {
         next = c->next;
         if (c->state == FW_STATE_STORE)
             fw_conn_close(&l->loop.hub, c);
     }
-    fw_loop_unlock(l);
+    fw_leader_unlock(l);
 }
 
 static void close_store(fw_leader *l)
@@ -281,7 +281,7 @@ static void close_store(fw_leader *l)
 
 /* ---- life ------------------------------------------------------------------------------------------------------ */
 
-static void *live(void *arg)
+static void *run(void *arg)
 {
     fw_leader *l = arg;
     pthread_mutex_lock(&l->lock);
@@ -307,7 +307,7 @@ int fw_standby_start(fw_leader *l)
     l->loop.hub.shares = true;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before); /* signals are the application's threads' */
-    rc = pthread_create(&l->standby, NULL, live, l);
+    rc = pthread_create(&l->standby, NULL, run, l);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (rc != 0) {
         l->running = l->loop.hub.shares = false;
@@ -317,22 +317,22 @@ int fw_standby_start(fw_leader *l)
     return -rc;
 }
 
-void fw_standby_need(fw_leader *l)
+void fw_leader_wake_standby(fw_leader *l)
 {
-    fw_loop_lock(l);
-    fw_crew_wake_standby(l);
-    fw_loop_unlock(l);
+    fw_leader_lock(l);
+    fw_lead_wake_standby(l);
+    fw_leader_unlock(l);
 }
 
 void fw_standby_stop(fw_leader *l)
 {
     if (!l->running)
         return;
-    fw_loop_lock(l);
+    fw_leader_lock(l);
     l->quit = true;
     pthread_cond_signal(&l->wake);
-    fw_loop_kick(l);
-    fw_loop_unlock(l);
+    fw_lead_wake_poller(l);
+    fw_leader_unlock(l);
     pthread_join(l->standby, NULL);
     pthread_cond_destroy(&l->wake);
     l->running = l->loop.hub.shares = false;

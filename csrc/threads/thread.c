@@ -94,11 +94,11 @@ void fw_thread_clear_up(fw_thread *t)
 bool fw_thread_call(fw_thread *t, fw_board_call *to)
 {
     fw_leader *l = t->leader;
-    fw_loop_lock(l);
+    fw_leader_lock(l);
     const bool shown = t->shown;
     if (shown)
         memcpy(to, &l->loop.board->calls[t->index], sizeof *to);
-    fw_loop_unlock(l);
+    fw_leader_unlock(l);
     return shown;
 }
 
@@ -114,9 +114,9 @@ void *fw_thread_spent(fw_thread *t)
         free(c);
     }
     if (owner == NULL && fw_unlikely(t->retired)) {
-        fw_loop_lock(t->leader);
+        fw_leader_lock(t->leader);
         owner = fw_memo_retired(&t->leader->loop.hub.memos);
-        fw_loop_unlock(t->leader);
+        fw_leader_unlock(t->leader);
         t->retired = owner != NULL;
     }
     return owner;
@@ -154,7 +154,7 @@ int fw_thread_gather(fw_thread *t, fw_conn *c)
     if (!atomic_load(&t->pending)) {
         fw_thread_pend(t, true);
         if (atomic_load(&t->leader->resting) != FW_REST_NONE)
-            fw_standby_need(t->leader);
+            fw_leader_wake_standby(t->leader);
     }
     return FW_OK;
 }
@@ -209,14 +209,14 @@ static bool step(fw_thread *t, int *rc)
 {
     fw_leader *l = t->leader;
     *rc = fw_lead_step(l);
-    fw_loop_step_aside(l);
+    fw_lead_step_aside(l);
     if (fw_unlikely(l->loop.hub.called))
-        fw_lead_call(l);
+        fw_lead_wake_threads(l);
     if (fw_likely(*rc == FW_LOOP_ON))
         return false;
     if (*rc == FW_LOOP_WAKE) {
         *rc = FW_NEXT_WAKE;
-        return fw_lead_poke_main(l, t);
+        return fw_lead_wake_signals(l, t);
     }
     fw_lead_end(l, *rc == FW_LOOP_DONE ? FW_NEXT_DONE : *rc);
     return false;
@@ -242,16 +242,16 @@ static int take_turn(fw_thread *t, bool hasty, fw_conn **out)
     int rc;
     for (;;) {
         if (fw_unlikely(t->parked != 0) && !hasty) {
-            fw_loop_flush_access(l); /* first: who is called while it has no lock is not asleep yet */
+            fw_lead_flush_access(l); /* first: who is called while it has no lock is not asleep yet */
             if (fw_lead_pass_on(l, t)) {
-                fw_idle_wait(l, t);
+                fw_lead_wait_idle(l, t);
                 continue;
             }
         }
         if (pull(t, out))
             return FW_NEXT_TURN;
-        if (fw_unlikely(t->poked)) {
-            t->poked = false;
+        if (fw_unlikely(t->must_return)) {
+            t->must_return = false;
             return FW_NEXT_WAKE;
         }
         if (fw_unlikely(l->over))
@@ -269,8 +269,8 @@ static int take_turn(fw_thread *t, bool hasty, fw_conn **out)
         } else {
             if (hasty)
                 return FW_RETRY;
-            if (!fw_loop_flush_access(l))
-                fw_idle_wait(l, t);
+            if (!fw_lead_flush_access(l))
+                fw_lead_wait_idle(l, t);
         }
     }
 }
@@ -305,7 +305,7 @@ static void flush_due(fw_leader *l)
 {
     fw_batch *b = &l->loop.hub.cfg.access->batch;
     const size_t n = fw_batch_len(b);
-    if (n >= FW_BATCH_DUE || (n != 0 && atomic_load_explicit(&l->pool, memory_order_relaxed)))
+    if (n >= FW_BATCH_DUE || (n != 0 && atomic_load_explicit(&l->queued, memory_order_relaxed)))
         fw_batch_flush(b);
 }
 
@@ -316,7 +316,7 @@ int fw_thread_next(fw_thread *t, fw_conn *done, bool keep, bool cut, bool hasty,
         send_last(t, done, keep, t->more);
     if (fw_unlikely(l->loop.hub.cfg.access != NULL) && !hasty)
         flush_due(l);
-    fw_loop_lock(l);
+    fw_leader_lock(l);
     come_back(t, done != NULL);
     if (done != NULL)
         fw_conn_finish(&l->loop.hub, done, keep, cut, has_more(t));
@@ -327,9 +327,9 @@ int fw_thread_next(fw_thread *t, fw_conn *done, bool keep, bool cut, bool hasty,
         fw_lead_leave(l, t);
     if (fw_unlikely(has_litter(&l->loop.hub)))
         take_litter(t);
-    if (fw_unlikely(l->loop.hub.called || fw_in_pool(l)))
-        fw_lead_call(l);
-    fw_loop_unlock(l);
+    if (fw_unlikely(l->loop.hub.called || fw_lead_in_queued_mode(l)))
+        fw_lead_wake_threads(l);
+    fw_leader_unlock(l);
     return rc;
 }
 
@@ -337,12 +337,12 @@ void fw_thread_finish(fw_thread *t, fw_conn *done, bool keep, bool cut)
 {
     fw_leader *l = t->leader;
     send_last(t, done, keep, false);
-    fw_loop_lock(l);
+    fw_leader_lock(l);
     come_back(t, true);
     fw_conn_finish(&l->loop.hub, done, keep, cut, false);
     fw_lead_leave(l, t);
-    fw_lead_call(l);
-    fw_loop_unlock(l);
+    fw_lead_wake_threads(l);
+    fw_leader_unlock(l);
 }
 
 void fw_thread_enter(fw_thread *t)
@@ -353,21 +353,21 @@ void fw_thread_enter(fw_thread *t)
     t->entered = fw_deadline_us();
     if (atomic_load(&l->loop.hub.nready) == 0)
         return;
-    fw_loop_lock(l);
-    fw_lead_call(l);
-    fw_loop_unlock(l);
+    fw_leader_lock(l);
+    fw_lead_wake_threads(l);
+    fw_leader_unlock(l);
 }
 
 void fw_thread_suspend(fw_thread *t, fw_conn *c, void *user)
 {
     fw_leader *l = t->leader;
     end_gathering(t);
-    fw_loop_lock(l);
+    fw_leader_lock(l);
     t->parked++;
     fw_conn_suspend(&l->loop.hub, c, user);
     if (l->loop.hub.called)
-        fw_lead_call(l);
-    fw_loop_unlock(l);
+        fw_lead_wake_threads(l);
+    fw_leader_unlock(l);
 }
 
 int fw_thread_wait(fw_thread *t, fw_conn *c)
@@ -375,15 +375,15 @@ int fw_thread_wait(fw_thread *t, fw_conn *c)
     fw_leader *l = t->leader;
     int rc = -EPIPE;
     end_gathering(t);
-    fw_loop_lock(l);
+    fw_leader_lock(l);
     if (!c->broken && !l->over) {
         rc = FW_OK;
         fw_lead_give_up(l, t);
         const uint64_t began = fw_lead_pause(l, t);
         fw_conn_wait(&l->loop.hub, c);
-        fw_loop_remind(l);
-        while (c->state == FW_STATE_SUSPENDED && !t->poked && !l->over)
-            fw_loop_wait(l, &t->wake);
+        fw_lead_wake_poller_if_due(l);
+        while (c->state == FW_STATE_SUSPENDED && !t->must_return && !l->over)
+            fw_lead_wait(l, &t->wake);
         fw_lead_proceed(l, t, began);
     }
     if (c->state == FW_STATE_SUSPENDED) {
@@ -392,8 +392,8 @@ int fw_thread_wait(fw_thread *t, fw_conn *c)
     }
     if (c->broken)
         rc = -EPIPE;
-    if (rc == FW_RETRY) /* else what it was poked for is still to be looked at */
-        t->poked = false;
-    fw_loop_unlock(l);
+    if (rc == FW_RETRY) /* else what it was must_return for is still to be looked at */
+        t->must_return = false;
+    fw_leader_unlock(l);
     return rc;
 }

@@ -318,8 +318,8 @@ cdef extern from "threads/leader.h" nogil:
     int fw_leader_open(fw_leader **, const fw_llhttp_api *, const fw_config *)
     void fw_leader_close(fw_leader *)
     void fw_leader_reopen(fw_leader *)
-    unsigned fw_loop_notices(fw_leader *)
-    fw_stats fw_loop_stats(fw_leader *)
+    unsigned fw_leader_notices(fw_leader *)
+    fw_stats fw_leader_stats(fw_leader *)
 
 
 cdef extern from "threads/thread.h" nogil:

@@ -327,11 +327,11 @@ cdef void leader_reopen(fw_leader *leader) noexcept:
 
 
 cdef unsigned leader_notices(fw_leader *leader) noexcept:
-    return csrc.fw_loop_notices(leader)
+    return csrc.fw_leader_notices(leader)
 
 
 cdef fw_stats leader_stats(fw_leader *leader) noexcept:
-    return csrc.fw_loop_stats(leader)
+    return csrc.fw_leader_stats(leader)
 
 
 cdef void clear_up(fw_thread *t) noexcept:

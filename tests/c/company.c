@@ -83,9 +83,9 @@ void company_await_at(const char *file, int line, company *m, bool (*holds)(cons
 {
     const struct timespec until = guard();
     for (;;) {
-        fw_loop_lock(m->leader);
+        fw_leader_lock(m->leader);
         const bool is = holds(m);
-        fw_loop_unlock(m->leader);
+        fw_leader_unlock(m->leader);
         if (is)
             return;
         struct timespec now;
@@ -101,10 +101,10 @@ void company_pass(company *m, unsigned ms)
     clock_advance(ms);
     const uint64_t now = fw_deadline_clock();
     for (bool seen = false; !seen; sched_yield()) {
-        fw_loop_lock(m->leader);
-        fw_loop_kick(m->leader);
+        fw_leader_lock(m->leader);
+        fw_lead_wake_poller(m->leader);
         seen = m->loop->polled_at >= now || m->leader->over;
-        fw_loop_unlock(m->leader);
+        fw_leader_unlock(m->leader);
     }
 }
 

@@ -124,7 +124,7 @@ static void out_of_descriptors_pauses_accepting_and_spares_the_others(void)
         check_served(&s, first);
         const unsigned tries = fault_calls(FAULT_ACCEPT);
         CHECK(!s.loop->accepting);
-        CHECK_INT(fw_loop_notices(s.leader), FW_NOTICE_DESCRIPTORS);
+        CHECK_INT(fw_leader_notices(s.leader), FW_NOTICE_DESCRIPTORS);
         for (int k = 0; k < 5; k++)
             check_served(&s, first);
         CHECK_INT(fault_calls(FAULT_ACCEPT), tries); /* paused: not asked again */
@@ -132,7 +132,7 @@ static void out_of_descriptors_pauses_accepting_and_spares_the_others(void)
         CHECK(poll_patience() > 0 && poll_patience() <= 100);
         clock_advance(100);
         stage_run(&s);
-        CHECK_INT(fw_loop_notices(s.leader), 0); /* said once */
+        CHECK_INT(fw_leader_notices(s.leader), 0); /* said once */
         faults_clear();
         clock_advance(100);
         check_served(&s, second);
@@ -155,7 +155,7 @@ static void the_worker_learns_at_once_that_accepting_is_paused(void)
     fault_fail(FAULT_ACCEPT, 0, 1, EMFILE);
     CHECK_INT(stage_next(&s, &c), FW_NEXT_WAKE);
     CHECK_INT(fault_calls(FAULT_EPOLL_WAIT), 1); /* it has not waited for something else to happen */
-    CHECK_INT(fw_loop_notices(s.leader), FW_NOTICE_DESCRIPTORS);
+    CHECK_INT(fw_leader_notices(s.leader), FW_NOTICE_DESCRIPTORS);
     close(client);
     stage_close(&s);
 }
@@ -213,7 +213,7 @@ static void a_connection_without_memory_is_closed(void)
     const int second = stage_client(&s);
     fault_fail(FAULT_MEMORY, 0, 1, ENOMEM);
     check_ended(&s, second, NULL);
-    CHECK_INT(fw_loop_notices(s.leader), FW_NOTICE_DESCRIPTORS);
+    CHECK_INT(fw_leader_notices(s.leader), FW_NOTICE_DESCRIPTORS);
     check_served(&s, first);
     clock_advance(100);
     const int third = stage_client(&s);
@@ -304,7 +304,7 @@ static void past_the_limit_clients_wait_in_the_backlog(void)
     SAY(c, GET);
     stage_run(&s);
     CHECK_INT(s.loop->hub.stats.connections, 2);
-    CHECK_INT(fw_loop_notices(s.leader), FW_NOTICE_CONNECTIONS);
+    CHECK_INT(fw_leader_notices(s.leader), FW_NOTICE_CONNECTIONS);
     check_served(&s, a);
     close(b);
     char got[4096];

@@ -138,7 +138,7 @@ static void stand_by(world *s, unsigned how)
     fw_leader *l = s->w.leader;
     fw_thread *t = s->w.thread;
     const unsigned most = how & 31;
-    fw_loop_lock(l);
+    fw_leader_lock(l);
     if (how & 32)
         fw_hub_flush_ready(&l->loop.hub);
     atomic_store(&l->loop.hub.held_most, most < FW_HELD ? most : FW_HELD);
@@ -146,15 +146,15 @@ static void stand_by(world *s, unsigned how)
         fw_hub_release(&l->loop.hub, &l->loop.hub.pool, &l->loop.hub.stats.bytes_out);
     if (how & 64)
         MUST(l->loop.hub.nheld == 0);
-    fw_loop_unlock(l);
+    fw_leader_unlock(l);
     if (!atomic_load(&t->pending))
         return;
     fw_thread_pend(t, false);
     fw_conn *c = atomic_load(&t->gathering);
     if (c != NULL && fw_conn_send(c, &t->pool, &t->bytes_out) == FW_RETRY) {
-        fw_loop_lock(l);
+        fw_leader_lock(l);
         fw_conn_arm(&l->loop.hub, c);
-        fw_loop_unlock(l);
+        fw_leader_unlock(l);
     }
 }
 

@@ -246,20 +246,20 @@ static int wait_for_client(worker *w, fw_conn *c)
     fw_leader *l = w->leader;
     int rc = FW_LOOP_ON;
     end_gathering(w->thread);
-    fw_loop_lock(l);
+    fw_leader_lock(l);
     if (!c->broken) {
         fw_lead_give_up(l, w->thread);
         fw_conn_wait(&l->loop.hub, c);
     }
     while (c->state == FW_STATE_SUSPENDED && rc == FW_LOOP_ON) {
         rc = fw_lead_step(l);
-        fw_lead_call(l);
+        fw_lead_wake_threads(l);
     }
     const bool waits = c->state == FW_STATE_SUSPENDED;
     if (waits)
         fw_conn_take_back(c);
     MUST(c->state == FW_STATE_BUSY);
-    fw_loop_unlock(l);
+    fw_leader_unlock(l);
     if (c->broken || rc < 0) /* the loop has failed for good */
         return -EPIPE;
     return waits ? FW_RETRY : FW_OK;

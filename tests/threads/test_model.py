@@ -1,4 +1,4 @@
-"""Checks a model of the monitor (csrc/threads/standby.h) in every order that its threads can take.
+"""Checks a model of the monitor (csrc/threads/leader.h) in every order that its threads can take.
 
 tests/model/monitor.pml, for spin, says what is modelled and what counts as wrong. The same model
 with one rule broken (a mutant) has to be found wrong: so the check is able to fail.
