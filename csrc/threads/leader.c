@@ -1,10 +1,13 @@
-/* leader.c - who leads: handing the lead over, the idle, the two regimes. The rules are in standby.h. */
+/* leader.c - the monitor: its lock, waking, the lead, the idle, the two modes. The rules are in leader.h. */
 #include "threads/leader.h"
+#include "observe/access_log.h"
 #include "threads/thread.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <stdlib.h>
 
+#define ASIDE 20         /* times to let others go first */
 #define QUEUED_SCORE 128 /* queued mode begins */
 #define TOP_SCORE 256
 #define SLOW_SCORE 32  /* what a call that made the standby step in adds; any other takes 1 off */
@@ -45,6 +48,88 @@ void fw_leader_reopen(fw_leader *l)
     l->leader = l->claimant = NULL;
 }
 
+/* ---- the lock -------------------------------------------------------------------------------------------------- */
+
+static void release(fw_leader *l)
+{
+    pthread_cond_t *out[sizeof l->to_signal / sizeof *l->to_signal];
+    const unsigned n = l->nto_signal;
+    if (fw_likely(n == 0)) {
+        pthread_mutex_unlock(&l->lock);
+        return;
+    }
+    for (unsigned i = 0; i < n; i++)
+        out[i] = l->to_signal[i];
+    l->nto_signal = 0;
+    pthread_mutex_unlock(&l->lock);
+    for (unsigned i = 0; i < n; i++)
+        pthread_cond_signal(out[i]);
+}
+
+void fw_leader_unlock(fw_leader *l)
+{
+    fw_lead_wake_poller_if_due(l);
+    release(l);
+}
+
+void fw_lead_signal(fw_leader *l, pthread_cond_t *c)
+{
+    if (l->nto_signal < sizeof l->to_signal / sizeof *l->to_signal)
+        l->to_signal[l->nto_signal++] = c;
+    else
+        pthread_cond_signal(c);
+}
+
+void fw_lead_signal_now(fw_leader *l)
+{
+    while (l->nto_signal > 0)
+        pthread_cond_signal(l->to_signal[--l->nto_signal]);
+}
+
+void fw_lead_wait(fw_leader *l, pthread_cond_t *c)
+{
+    fw_lead_signal_now(l);
+    pthread_cond_wait(c, &l->lock);
+}
+
+bool fw_lead_flush_access(fw_leader *l)
+{
+    fw_access *a = l->loop.hub.cfg.access;
+    if (fw_likely(a == NULL || fw_batch_len(&a->batch) == 0))
+        return false;
+    fw_leader_unlock(l);
+    fw_access_flush(a);
+    fw_leader_lock(l);
+    return true;
+}
+
+void fw_lead_step_aside(fw_leader *l)
+{
+    if (fw_likely(atomic_load_explicit(&l->lock_waiters, memory_order_relaxed) == 0))
+        return;
+    release(l);
+    for (int i = 0; i < ASIDE && atomic_load_explicit(&l->lock_waiters, memory_order_relaxed) != 0; i++)
+        sched_yield();
+    pthread_mutex_lock(&l->lock);
+}
+
+unsigned fw_leader_notices(fw_leader *l)
+{
+    fw_leader_lock(l);
+    unsigned n = l->loop.notices;
+    l->loop.notices = 0;
+    fw_leader_unlock(l);
+    return n;
+}
+
+fw_stats fw_leader_stats(fw_leader *l)
+{
+    fw_leader_lock(l);
+    const fw_stats s = l->loop.hub.stats;
+    fw_leader_unlock(l);
+    return s;
+}
+
 /* ---- the idle -------------------------------------------------------------------------------------------------- */
 
 static void push_idle(fw_leader *l, fw_thread *t)
@@ -68,13 +153,6 @@ static void remove_idle(fw_leader *l, fw_thread *t)
     t->idle = false;
 }
 
-void fw_lead_wake_thread(fw_leader *l, fw_thread *t)
-{
-    if (t->idle)
-        remove_idle(l, t);
-    fw_lead_signal(l, &t->wake);
-}
-
 void fw_lead_wait_idle(fw_leader *l, fw_thread *t)
 {
     push_idle(l, t);
@@ -87,7 +165,87 @@ void fw_lead_wait_idle(fw_leader *l, fw_thread *t)
     }
 }
 
-/* ---- the lead -------------------------------------------------------------------------------------------------- */
+/* The idle thread to take next: the latest of those without suspended responses, or the latest of all. */
+fw_thread *fw_lead_best_idle(const fw_leader *l)
+{
+    for (fw_thread *t = l->idle; t != NULL; t = t->below)
+        if (t->parked == 0)
+            return t;
+    return l->idle;
+}
+
+bool fw_lead_pass_on(fw_leader *l, fw_thread *t)
+{
+    fw_thread *other = fw_lead_best_idle(l);
+    if (other == NULL || other->parked != 0 || t->owner.head != NULL || t->must_return || l->over)
+        return false;
+    if (l->leader == t) {
+        fw_lead_to(l, other);
+        fw_lead_wake_thread(l, other);
+    } else if (fw_lead_in_queued_mode(l)) {
+        fw_lead_wake_threads(l);
+    } else if (l->lead != FW_LEAD_THREAD) {
+        return false;
+    }
+    return true;
+}
+
+/* ---- waking ---------------------------------------------------------------------------------------------------- */
+
+void fw_lead_wake_thread(fw_leader *l, fw_thread *t)
+{
+    if (t->idle)
+        remove_idle(l, t);
+    fw_lead_signal(l, &t->wake);
+}
+
+bool fw_lead_wake_signals(fw_leader *l, fw_thread *t)
+{
+    fw_thread *main = l->threads;
+    if (t == main)
+        return true;
+    main->must_return = true;
+    fw_lead_wake_thread(l, main);
+    return t != NULL && l->loop.notices != 0;
+}
+
+static void wake_for_request(fw_leader *l)
+{
+    fw_thread *t = fw_lead_best_idle(l);
+    if (t == NULL || atomic_load(&l->loop.hub.nready) == 0 || l->coming + atomic_load(&l->door) != 0)
+        return;
+    t->sent_for = true;
+    l->coming++;
+    fw_lead_wake_thread(l, t);
+}
+
+void fw_lead_wake_threads(fw_leader *l)
+{
+    if (l->loop.hub.called) {
+        l->loop.hub.called = false;
+        for (fw_thread *t = l->threads; t != NULL; t = t->next) {
+            if (t->owner.called)
+                fw_lead_wake_thread(l, t);
+            if (t->owner.writable && atomic_load(&t->gathering) != NULL)
+                fw_thread_pend(t, true);
+            t->owner.called = t->owner.writable = false;
+        }
+    }
+    if (fw_lead_in_queued_mode(l))
+        wake_for_request(l);
+}
+
+void fw_lead_wake_poller(fw_leader *l)
+{
+    if (l->polling)
+        fw_loop_cut_short(&l->loop);
+}
+
+void fw_lead_wake_poller_if_due(fw_leader *l)
+{
+    if (fw_unlikely(l->polling) && !l->loop.waking && fw_loop_due(&l->loop))
+        fw_lead_wake_poller(l);
+}
 
 void fw_lead_wake_standby(fw_leader *l)
 {
@@ -97,6 +255,15 @@ void fw_lead_wake_standby(fw_leader *l)
     else if (resting == FW_REST_POLLING)
         fw_lead_wake_poller(l);
 }
+
+void fw_leader_wake_standby(fw_leader *l)
+{
+    fw_leader_lock(l);
+    fw_lead_wake_standby(l);
+    fw_leader_unlock(l);
+}
+
+/* ---- the mode -------------------------------------------------------------------------------------------------- */
 
 static void begin_queued_mode(fw_leader *l)
 {
@@ -161,7 +328,23 @@ void fw_lead_proceed(fw_leader *l, fw_thread *t, uint64_t began)
         fw_board_phase(&l->loop.board->calls[t->index], FW_PHASE_APPLICATION, t->entered);
 }
 
-/* ---- moving the lead ------------------------------------------------------------------------------------------- */
+/* ---- the lead -------------------------------------------------------------------------------------------------- */
+
+int fw_lead_step(fw_leader *l)
+{
+    int rc = fw_loop_step(&l->loop);
+    if (rc != FW_LOOP_POLL)
+        return rc;
+    if (l->loop.wait_ms == 0)
+        return fw_loop_polled(&l->loop, fw_loop_poll(&l->loop));
+    l->polling = true;
+    release(l);
+    fw_access_flush(l->loop.hub.cfg.access);
+    rc = fw_loop_poll(&l->loop);
+    fw_leader_lock(l);
+    l->polling = false;
+    return fw_loop_polled(&l->loop, rc);
+}
 
 void fw_lead_score(fw_leader *l, bool slow, unsigned quick)
 {
@@ -261,41 +444,6 @@ void fw_lead_give_up(fw_leader *l, fw_thread *t)
     fw_lead_to_standby(l);
 }
 
-/* The idle thread to take next: the latest of those without suspended responses, or the latest of all. */
-fw_thread *fw_lead_best_idle(const fw_leader *l)
-{
-    for (fw_thread *t = l->idle; t != NULL; t = t->below)
-        if (t->parked == 0)
-            return t;
-    return l->idle;
-}
-
-bool fw_lead_pass_on(fw_leader *l, fw_thread *t)
-{
-    fw_thread *other = fw_lead_best_idle(l);
-    if (other == NULL || other->parked != 0 || t->owner.head != NULL || t->must_return || l->over)
-        return false;
-    if (l->leader == t) {
-        fw_lead_to(l, other);
-        fw_lead_wake_thread(l, other);
-    } else if (fw_lead_in_queued_mode(l)) {
-        fw_lead_wake_threads(l);
-    } else if (l->lead != FW_LEAD_THREAD) {
-        return false;
-    }
-    return true;
-}
-
-bool fw_lead_wake_signals(fw_leader *l, fw_thread *t)
-{
-    fw_thread *main = l->threads;
-    if (t == main)
-        return true;
-    main->must_return = true;
-    fw_lead_wake_thread(l, main);
-    return t != NULL && l->loop.notices != 0;
-}
-
 void fw_lead_end(fw_leader *l, int rc)
 {
     l->over = true;
@@ -304,30 +452,4 @@ void fw_lead_end(fw_leader *l, int rc)
     l->leader = NULL;
     for (fw_thread *t = l->threads; t != NULL; t = t->next)
         fw_lead_wake_thread(l, t);
-}
-
-static void wake_for_request(fw_leader *l)
-{
-    fw_thread *t = fw_lead_best_idle(l);
-    if (t == NULL || atomic_load(&l->loop.hub.nready) == 0 || l->coming + atomic_load(&l->door) != 0)
-        return;
-    t->sent_for = true;
-    l->coming++;
-    fw_lead_wake_thread(l, t);
-}
-
-void fw_lead_wake_threads(fw_leader *l)
-{
-    if (l->loop.hub.called) {
-        l->loop.hub.called = false;
-        for (fw_thread *t = l->threads; t != NULL; t = t->next) {
-            if (t->owner.called)
-                fw_lead_wake_thread(l, t);
-            if (t->owner.writable && atomic_load(&t->gathering) != NULL)
-                fw_thread_pend(t, true);
-            t->owner.called = t->owner.writable = false;
-        }
-    }
-    if (fw_lead_in_queued_mode(l))
-        wake_for_request(l);
 }

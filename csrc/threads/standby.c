@@ -1,9 +1,9 @@
-/* standby.c - the standby thread: it leads while nobody else does, watches otherwise, and sends what has gathered. */
-#include "threads/standby.h"
-#include "io/conn_parts.h"
+/* standby.c - the standby thread: it leads while nobody else does, watches otherwise, and sends what has gathered. The
+ * rules are in leader.h. */
 #include "threads/leader.h"
-#include "threads/thread.h"
+#include "io/conn_parts.h"
 #include "io/store.h"
+#include "threads/thread.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -12,11 +12,11 @@
 #include <time.h>
 #include <unistd.h>
 
-#define TICK_NS 1000000 /* between two looks */
-#define QUIET_TICKS 50  /* looks without anything to see before it sleeps */
+#define TICK_NS 1000000 /* between two ticks */
+#define QUIET_TICKS 50  /* ticks without anything to do before it sleeps */
 #define AWAY_US 5000    /* a thread that does not block may be away this long: the interpreter's switch interval */
 
-/* ---- what has gathered ------------------------------------------------------------------------------------------ */
+/* ---- what has gathered ----------------------------------------------------------------------------------------- */
 
 /* Sends what `t` has left to be sent, unless it is writing there right now. What a full socket does not take is sent when
  * the poller says that it does. */
@@ -43,7 +43,7 @@ static void send_gathered(fw_leader *l)
     fw_leader_lock(l);
 }
 
-/* ---- what is held ------------------------------------------------------------------------------------------------ */
+/* ---- what is held ---------------------------------------------------------------------------------------------- */
 
 /* As many complete responses may be held as there are calls in a tick: each waits about that long at most, and none waits
  * when calls are slow. */
@@ -113,7 +113,8 @@ static void wake_to_release(fw_leader *l)
 
 static bool must_tick_soon(fw_leader *l)
 {
-    return atomic_load(&l->pending) != 0 || (!fw_lead_in_queued_mode(l) && l->idle != NULL && l->loop.hub.ready_head != NULL);
+    const bool inline_mode = !fw_lead_in_queued_mode(l);
+    return atomic_load(&l->pending) != 0 || (inline_mode && l->idle != NULL && l->loop.hub.ready_head != NULL);
 }
 
 static void lead(fw_leader *l)
@@ -232,7 +233,7 @@ static void watch(fw_leader *l)
     tick(l);
 }
 
-/* ---- the store of bodies ---------------------------------------------------------------------------------------- */
+/* ---- the store of bodies --------------------------------------------------------------------------------------- */
 
 /* A job has been done: its connection goes on, and whoever is to know of it is told. */
 static void job_done(void *arg, fw_job *j)
@@ -315,13 +316,6 @@ int fw_standby_start(fw_leader *l)
         close_store(l);
     }
     return -rc;
-}
-
-void fw_leader_wake_standby(fw_leader *l)
-{
-    fw_leader_lock(l);
-    fw_lead_wake_standby(l);
-    fw_leader_unlock(l);
 }
 
 void fw_standby_stop(fw_leader *l)

@@ -1,8 +1,6 @@
 /* thread.c - an application thread: pulling turns, handing back, output, waiting. */
 #include "threads/thread.h"
 #include "observe/access_log.h"
-#include "threads/leader.h"
-#include "threads/standby.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -20,7 +18,6 @@ fw_thread *fw_thread_open(fw_leader *l)
     if (t == NULL)
         return NULL;
     t->leader = l;
-    t->main = l->threads == NULL;
     for (const fw_thread *other = l->threads; other != NULL; other = other->next)
         t->index++;
     pthread_cond_init(&t->wake, NULL);
@@ -59,7 +56,7 @@ void fw_thread_attach(fw_thread *t)
 #endif
 }
 
-/* ---- what the loop has for this thread to release --------------------------------------------------------------- */
+/* ---- what the loop has for this thread to release -------------------------------------------------------------- */
 
 static bool has_litter(const fw_hub *h)
 {

@@ -32,7 +32,6 @@ typedef struct fw_thread {
     fw_date date;
     fw_conn *buried; /* closed, and only their `peer` waits to be released */
     bool retired;    /* remembered heads have objects to release */
-    bool main;       /* the thread that handles signals */
     bool more;       /* when it pulled its last turn, another was to be had without waiting */
     bool away;       /* in a call */
     bool shown;      /* ... that is on the board */
@@ -45,9 +44,9 @@ typedef struct fw_thread {
     pthread_cond_t wake;
     struct fw_thread *above, *below; /* the idle, latest on top */
     bool idle;
-    bool sent_for; /* woken because requests wait */
-    bool must_return;    /* it is to return FW_NEXT_WAKE */
-    int tid;       /* the system's number, for its state */
+    bool sent_for;    /* woken because requests wait */
+    bool must_return; /* it is to return FW_NEXT_WAKE */
+    int tid;          /* the system's number, for its state */
     uint64_t entered; /* us: when its call began (timed or shown) */
     uint64_t bytes_out;
     /* gathering */

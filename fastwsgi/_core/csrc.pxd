@@ -318,6 +318,8 @@ cdef extern from "threads/leader.h" nogil:
     int fw_leader_open(fw_leader **, const fw_llhttp_api *, const fw_config *)
     void fw_leader_close(fw_leader *)
     void fw_leader_reopen(fw_leader *)
+    int fw_standby_start(fw_leader *)
+    void fw_standby_stop(fw_leader *)
     unsigned fw_leader_notices(fw_leader *)
     fw_stats fw_leader_stats(fw_leader *)
 
@@ -352,8 +354,3 @@ cdef extern from "threads/thread.h" nogil:
     int fw_thread_wait(fw_thread *, fw_conn *)
     bint fw_thread_call(fw_thread *, fw_board_call *)
     void *fw_thread_spent(fw_thread *)
-
-
-cdef extern from "threads/standby.h" nogil:
-    int fw_standby_start(fw_leader *)
-    void fw_standby_stop(fw_leader *)

@@ -6,7 +6,7 @@
 #ifndef STAGE_H
 #define STAGE_H
 
-#include "threads/standby.h"
+#include "threads/thread.h"
 
 #include <netinet/in.h>
 

@@ -321,7 +321,7 @@ static void a_deadline_that_a_thread_sets_shortens_the_wait_of_the_leader(void)
     company_open_mark(&m, 0);
     CHECK_INT(answered(client, NULL, 0), 200);
     AWAIT(&m, waits_for_the_idle);
-    CHECK(fault_calls(FAULT_EPOLL_WAIT) - polls <= 4); /* kicked, not polling all the time */
+    CHECK(fault_calls(FAULT_EPOLL_WAIT) - polls <= 4); /* woken, not polling all the time */
     company_pass(&m, cfg.timeouts[FW_CLASS_KEEPALIVE]);
     CHECK_INT(ended(client), 0);
     close(client);
