@@ -146,6 +146,12 @@ def test_c_knows_no_python() -> None:
                                                        path.read_text("utf-8"))] == []
 
 
+def test_the_loop_knows_no_thread() -> None:
+    sources = [path for name, path in SOURCES.items() if name.startswith("csrc/io/")]
+    assert sources
+    assert [path.name for path in sources if '#include "threads/' in path.read_text("utf-8")] == []
+
+
 @pytest.mark.parametrize("name", sorted(SOURCES))
 def test_a_file_past_500_lines_says_why_in_its_first_comment(name: str) -> None:
     lines = SOURCES[name].read_text(encoding="utf-8").splitlines()
