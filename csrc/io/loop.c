@@ -207,7 +207,8 @@ static bool at_limit(const fw_loop *l)
     return l->hub.stats.connections >= l->hub.cfg.max_connections;
 }
 
-bool fw_loop_full(const fw_loop *l)
+/* No further connection may be taken, not even to be told 503. */
+static bool is_full(const fw_loop *l)
 {
     const fw_config *cfg = &l->hub.cfg;
     if (fw_unlikely(cfg->max_ready != 0) && !cfg->overload_refuse && l->hub.nready >= cfg->max_ready)
@@ -236,7 +237,7 @@ static void accept_next(fw_loop *l)
     const fw_listener *from = l->accept_on;
     if (at_limit(l))
         notice(l, FW_NOTICE_CONNECTIONS);
-    if (fw_loop_full(l)) {
+    if (is_full(l)) {
         pause_accepting(l);
         return;
     }
@@ -387,7 +388,7 @@ static int patience(const fw_loop *l, bool again)
         t = l->patience;
     if (!l->serves && l->hub.stats.connections != 0 && (t < 0 || t > NAP_MS))
         t = NAP_MS; /* threads set deadlines meanwhile: few of them are so near that the poll must be cut short */
-    if (l->retry_at != 0 && !fw_loop_full(l))
+    if (l->retry_at != 0 && !is_full(l))
         t = sooner(t, l->retry_at, l->hub.now);
     if (fw_unlikely(l->orphan_end != 0))
         t = sooner(t, l->orphan_end, l->hub.now);
@@ -421,7 +422,7 @@ static int safe_point(fw_loop *l)
                 count(l);
             return FW_LOOP_DONE;
         }
-    } else if (!l->accepting && !fw_loop_full(l) && l->hub.now >= l->retry_at) {
+    } else if (!l->accepting && !is_full(l) && l->hub.now >= l->retry_at) {
         int rc = resume_accepting(l);
         if (rc != FW_OK)
             return rc;
@@ -450,7 +451,7 @@ bool fw_loop_due(const fw_loop *l)
         return true;
     if (h->ready_head != NULL && l->serves)
         return true;
-    if (!l->accepting && l->stopped == FW_STOP_NONE && l->retry_at == 0 && !fw_loop_full(l))
+    if (!l->accepting && l->stopped == FW_STOP_NONE && l->retry_at == 0 && !is_full(l))
         return true;
     int t = fw_deadline_wait(&h->deadlines, h->now);
     return t >= 0 && h->now + (uint64_t)t < l->wakes_at;

@@ -84,9 +84,6 @@ int fw_loop_polled(fw_loop *l, int rc);
 /* While a poll waits: what it depends on has changed, so that it lasts too long. */
 bool fw_loop_due(const fw_loop *l);
 
-/* No further connection may be taken, not even to be told 503. */
-bool fw_loop_full(const fw_loop *l);
-
 /* True if there is something to handle without a poll. */
 static inline bool fw_loop_pending(const fw_loop *l)
 {
