@@ -159,8 +159,8 @@ void fw_lead_wait_idle(fw_leader *l, fw_thread *t)
     fw_lead_wake_poller_if_due(l);
     while (t->idle)
         fw_lead_wait(l, &t->wake);
-    if (t->sent_for) {
-        t->sent_for = false;
+    if (t->woken_for_request) {
+        t->woken_for_request = false;
         l->coming--;
     }
 }
@@ -214,7 +214,7 @@ static void wake_for_request(fw_leader *l)
     fw_thread *t = fw_lead_best_idle(l);
     if (t == NULL || atomic_load(&l->loop.hub.nready) == 0 || l->coming + atomic_load(&l->door) != 0)
         return;
-    t->sent_for = true;
+    t->woken_for_request = true;
     l->coming++;
     fw_lead_wake_thread(l, t);
 }

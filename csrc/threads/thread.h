@@ -44,7 +44,7 @@ typedef struct fw_thread {
     pthread_cond_t wake;
     struct fw_thread *above, *below; /* the idle, latest on top */
     bool idle;
-    bool sent_for;    /* woken because requests wait */
+    bool woken_for_request;    /* woken because requests wait */
     bool must_return; /* it is to return FW_NEXT_WAKE */
     int tid;          /* the system's number, for its state */
     uint64_t entered; /* us: when its call began (timed or shown) */

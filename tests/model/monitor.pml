@@ -48,7 +48,7 @@ byte coming;
 bool departed; /* a leader has left for a call since the standby looked */
 bool quiet;    /* the standby has seen nothing for long enough */
 bool signalled; /* the condition that the standby sleeps on */
-bool idle[THREADS], sent_for[THREADS], away[THREADS], timed[THREADS], waits[THREADS];
+bool idle[THREADS], woken_for_request[THREADS], away[THREADS], timed[THREADS], waits[THREADS];
 mtype call[THREADS] = QUICK;
 bool long_begun;
 
@@ -139,8 +139,8 @@ inline WAKE_FOR_REQUEST() {
     :: !queued || ready == 0 || coming + door > 0
     :: else ->
         if
-        :: idle[0] -> sent_for[0] = true; coming++; WAKE_THREAD(0)
-        :: idle[1] -> sent_for[1] = true; coming++; WAKE_THREAD(1)
+        :: idle[0] -> woken_for_request[0] = true; coming++; WAKE_THREAD(0)
+        :: idle[1] -> woken_for_request[1] = true; coming++; WAKE_THREAD(1)
         :: else
         fi
     fi
@@ -268,7 +268,7 @@ next:
         atomic {
             !idle[me] && HOLD;
             if
-            :: sent_for[me] -> sent_for[me] = false; coming--
+            :: woken_for_request[me] -> woken_for_request[me] = false; coming--
             :: else
             fi
         }

@@ -29,7 +29,7 @@ MUTANTS = {
     3: ("a leader that leaves wakes nobody", STUCK, "-DREQUESTS=3 -DEXTRAS=0"),
     4: ("who finds a request for the leader does not wake the poller", STUCK, "-DREQUESTS=2"),
     5: ("who ends the last connection does not wake the poller", STUCK, "-DREQUESTS=2"),
-    6: ("nobody is sent for at the door", STUCK, "-DREQUESTS=3 -DEXTRAS=0"),
+    6: ("nobody is woken at the door", STUCK, "-DREQUESTS=3 -DEXTRAS=0"),
     7: ("the idle are not told of the end", STUCK, "-DREQUESTS=2"),
     8: ("the standby sleeps after a lead that it gave away", STUCK, "-DREQUESTS=3"),
     9: ("the standby looks before it says that it polls", STUCK, "-DREQUESTS=2"),
