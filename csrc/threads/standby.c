@@ -18,13 +18,13 @@
 
 /* ---- what has gathered ----------------------------------------------------------------------------------------- */
 
-/* Sends what `t` has left to be sent, unless it is writing there right now. What a full socket does not take is sent when
- * the poller says that it does. */
+/* Sends what `t` has gathered, unless `t` is writing there right now. What a full socket does not take is sent when the
+ * poller reports room. */
 static void send_for(fw_leader *l, fw_thread *t)
 {
     if (!atomic_load(&t->pending) || pthread_mutex_trylock(&t->gate) != 0)
         return;
-    fw_thread_pend(t, false); /* first: who begins to gather now says so anew */
+    fw_thread_pend(t, false); /* first: whoever begins to gather from here on sets it again */
     fw_conn *c = atomic_load(&t->gathering);
     if (c != NULL && fw_conn_send(c, &t->pool, &t->bytes_out) == FW_RETRY) {
         fw_leader_lock(l);
@@ -34,7 +34,7 @@ static void send_for(fw_leader *l, fw_thread *t)
     pthread_mutex_unlock(&t->gate);
 }
 
-/* Gives up the lock meanwhile: the threads live as long as the standby. */
+/* Without the lock: the threads live as long as the standby. */
 static void send_gathered(fw_leader *l)
 {
     fw_leader_unlock(l);
@@ -45,8 +45,8 @@ static void send_gathered(fw_leader *l)
 
 /* ---- what is held ---------------------------------------------------------------------------------------------- */
 
-/* As many complete responses may be held as there are calls in a tick: each waits about that long at most, and none waits
- * when calls are slow. */
+/* As many complete responses may be held as there were calls in the last tick. So each waits for about a tick at most,
+ * and none waits when calls are slow. */
 static void judge_pace(fw_leader *l, unsigned calls)
 {
     fw_hub *h = &l->loop.hub;
@@ -59,7 +59,7 @@ static void judge_pace(fw_leader *l, unsigned calls)
 
 /* ---- the standby leads ----------------------------------------------------------------------------------------- */
 
-/* Really blocked: the system says that it sleeps. */
+/* True if the kernel says that the thread sleeps. */
 static bool is_blocked(const fw_thread *t)
 {
     char path[64], text[512];
@@ -101,7 +101,7 @@ static bool hand_over(fw_leader *l)
     return true;
 }
 
-/* Large things that are sent are released by threads: an idle one is asked to. */
+/* Objects whose bytes have been sent are released by application threads: wakes an idle one for it. */
 static void wake_to_release(fw_leader *l)
 {
     fw_thread *t = l->idle;
@@ -235,7 +235,7 @@ static void watch(fw_leader *l)
 
 /* ---- the store of bodies --------------------------------------------------------------------------------------- */
 
-/* A job has been done: its connection goes on, and whoever is to know of it is told. */
+/* A job has been done: its connection goes on, and whoever has to act on that is woken. */
 static void job_done(void *arg, fw_job *j)
 {
     fw_leader *l = arg;
@@ -257,7 +257,7 @@ static void open_store(fw_leader *l)
     l->loop.hub.store = fw_store_open(l->loop.hub.cfg.temp_dir, job_done, l);
 }
 
-/* Connections whose jobs will not come back to them; the jobs have no owners then. */
+/* Closes the connections whose jobs will not come back to them. Afterwards those jobs have no owners. */
 static void close_waiting(fw_leader *l)
 {
     fw_leader_lock(l);

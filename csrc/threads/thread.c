@@ -131,7 +131,7 @@ void fw_thread_pend(fw_thread *t, bool pending)
         atomic_fetch_sub(&t->leader->pending, 1);
 }
 
-/* The queue is the owner's alone again. */
+/* From here on only the owner touches the queue. */
 static void end_gathering(fw_thread *t)
 {
     if (fw_likely(atomic_load_explicit(&t->gathering, memory_order_relaxed) == NULL))
@@ -201,7 +201,7 @@ static bool pull(fw_thread *t, fw_conn **out)
     return true;
 }
 
-/* What the leader's step has brought. True: `*rc` is to be returned. */
+/* Takes one step as the leader. True: `*rc` is to be returned. */
 static bool step(fw_thread *t, int *rc)
 {
     fw_leader *l = t->leader;
@@ -239,7 +239,7 @@ static int take_turn(fw_thread *t, bool hasty, fw_conn **out)
     int rc;
     for (;;) {
         if (fw_unlikely(t->parked != 0) && !hasty) {
-            fw_lead_flush_access(l); /* first: who is called while it has no lock is not asleep yet */
+            fw_lead_flush_access(l); /* first: it gives up the lock, and the thread may be woken meanwhile */
             if (fw_lead_pass_on(l, t)) {
                 fw_lead_wait_idle(l, t);
                 continue;
@@ -272,7 +272,7 @@ static int take_turn(fw_thread *t, bool hasty, fw_conn **out)
     }
 }
 
-/* Under the lock: counts what the thread has done since it was here last; `done`: it has finished what it had a turn for. */
+/* Under the lock: counts what the thread has done since it was here last. `done`: it has finished its turn. */
 static void come_back(fw_thread *t, bool done)
 {
     fw_leader *l = t->leader;
@@ -284,9 +284,9 @@ static void come_back(fw_thread *t, bool done)
         fw_lead_judge(l, t, done);
 }
 
-/* Before the lock is taken: what is queued is sent, unless the answer to a pipelined request may share the send, or
- * (`more`) it may be held. And a body in a file is let go: to free the pages of a gigabyte takes the system a tenth of a
- * second. */
+/* Before the lock is taken: sends what is queued, unless the answer to a pipelined request may share the send, or
+ * (`more`) it may be held. Also closes a body in a file, because the kernel needs a tenth of a second to free the pages
+ * of a gigabyte. */
 static void send_last(fw_thread *t, fw_conn *c, bool keep, bool more)
 {
     end_gathering(t);
@@ -297,7 +297,7 @@ static void send_last(fw_thread *t, fw_conn *c, bool keep, bool more)
         fw_body_close(&c->req->body);
 }
 
-/* Lines of the access log that must not wait for a pause: many, or of calls that may be long. */
+/* Writes lines of the access log that must not wait for a pause: there are many, or calls may be long. */
 static void flush_due(fw_leader *l)
 {
     fw_batch *b = &l->loop.hub.cfg.access->batch;
@@ -389,7 +389,7 @@ int fw_thread_wait(fw_thread *t, fw_conn *c)
     }
     if (c->broken)
         rc = -EPIPE;
-    if (rc == FW_RETRY) /* else what it was must_return for is still to be looked at */
+    if (rc == FW_RETRY) /* otherwise the reason to return is still to be dealt with */
         t->must_return = false;
     fw_leader_unlock(l);
     return rc;

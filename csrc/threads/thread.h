@@ -1,8 +1,8 @@
-/* thread.h - an application thread as the core knows it: it pulls turns, queues output, hands connections back.
+/* thread.h - what one application thread may do: pull turns, queue output, hand connections back.
  *
- * Worker threads pull: fw_thread_next runs the loop, or waits while somebody else runs it, until a connection wants its
- * turn, and returns it. Nothing here ever calls back. All functions take the loop's lock themselves;
- * fw_thread_send, and what fills an output queue, do without it, because a BUSY connection is its owner's.
+ * Threads pull: fw_thread_next runs the loop, or waits while another thread runs it, until a connection wants its turn,
+ * and returns that connection. Nothing here ever calls back. All functions take the monitor's lock themselves.
+ * fw_thread_send, and what fills an output queue, need no lock, because a BUSY connection belongs to its owner.
  *
  * The queue of a BUSY connection is shared in one case: while it gathers (small streamed blocks, or responses that share
  * a send) the standby sends what has waited for a millisecond. Then the owner reads and writes it between
@@ -32,22 +32,22 @@ typedef struct fw_thread {
     fw_date date;
     fw_conn *buried; /* closed, and only their `peer` waits to be released */
     bool retired;    /* remembered heads have objects to release */
-    bool more;       /* when it pulled its last turn, another was to be had without waiting */
+    bool more;       /* when it pulled its last turn, another one was ready */
     bool away;       /* in a call */
-    bool shown;      /* ... that is on the board */
+    bool shown;      /* that call is on the board */
     fw_conn *conn;   /* what it has a turn for */
     unsigned index;  /* its place on the board */
     unsigned parked; /* suspended responses that only it can resume */
-    bool timed;      /* ... that counts for the average */
+    bool timed;      /* its call counts for the average */
     bool at_door;    /* it has a turn and waits for the interpreter lock */
     /* waiting for something to do */
     pthread_cond_t wake;
     struct fw_thread *above, *below; /* the idle, latest on top */
     bool idle;
-    bool woken_for_request;    /* woken because requests wait */
-    bool must_return; /* it is to return FW_NEXT_WAKE */
-    int tid;          /* the system's number, for its state */
-    uint64_t entered; /* us: when its call began (timed or shown) */
+    bool woken_for_request; /* because requests wait in queued mode */
+    bool must_return;       /* it is to return FW_NEXT_WAKE */
+    int tid;                /* the system's number, to read its state */
+    uint64_t entered;       /* us: when its call began (timed or shown) */
     uint64_t bytes_out;
     /* gathering */
     pthread_mutex_t gate;
@@ -76,7 +76,7 @@ void fw_thread_close_all(fw_leader *l);
 /* Notes that something is queued, or that nothing is. */
 void fw_thread_pend(fw_thread *t, bool pending);
 
-/* The thread has got what it needs to run its turn (the interpreter lock). */
+/* The thread has passed the door: it has the interpreter lock, and runs its turn. */
 void fw_thread_enter(fw_thread *t);
 
 /* Sends what is queued; results as fw_conn_send. */
@@ -143,7 +143,7 @@ int fw_thread_wait(fw_thread *t, fw_conn *c);
  * `t`, which has nothing else to release. */
 void fw_thread_clear_up(fw_thread *t);
 
-/* The call that it is in as the board shows it, if it does: true. From any thread. */
+/* True if the board shows the call that `t` is in; then `*to` is what it shows. From any thread. */
 bool fw_thread_call(fw_thread *t, fw_board_call *to);
 
 /* The next object (owner of sent bytes, peer of a closed connection, what a forgotten head had) that this thread must
