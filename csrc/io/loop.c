@@ -216,7 +216,7 @@ static bool is_full(const fw_loop *l)
     return l->hub.stats.connections >= (uint64_t)cfg->max_connections + (cfg->overload_refuse ? REFUSE_SURPLUS : 0);
 }
 
-static void welcome(fw_loop *l, int fd, const fw_listener *from, const struct sockaddr *address, socklen_t len)
+static void accept_client(fw_loop *l, int fd, const fw_listener *from, const struct sockaddr *address, socklen_t len)
 {
     fw_hub *h = &l->hub;
     const bool surplus = at_limit(l);
@@ -250,7 +250,7 @@ static void accept_next(fw_loop *l)
     socklen_t len = sizeof address;
     int fd = accept_one(from->fd, &address.any, &len);
     if (fd >= 0) {
-        welcome(l, fd, from, &address.any, len);
+        accept_client(l, fd, from, &address.any, len);
         return;
     }
     switch (errno) {
@@ -317,7 +317,7 @@ static FW_NOINLINE void begin_stop(fw_loop *l, int how)
 
 /* ---- the loop -------------------------------------------------------------------------------------------------- */
 
-static void swallow_wakes(fw_loop *l)
+static void drain_wakes(fw_loop *l)
 {
     char sink[256];
     ssize_t n = read(l->wake_read, sink, sizeof sink); /* what is left is reported again */
@@ -346,7 +346,7 @@ static void dispatch(fw_loop *l, const fw_event *e)
         }
         return;
     case FW_HANDLE_LIFELINE: orphaned(l); return;
-    default: swallow_wakes(l);
+    default: drain_wakes(l);
     }
 }
 
@@ -431,7 +431,7 @@ static int safe_point(fw_loop *l)
 }
 
 /* Lines of the access log, or bodies, are lost when the disk is full, say: the error log hears of it. */
-static bool tell_of_loss(fw_loop *l)
+static bool notice_losses(fw_loop *l)
 {
     const fw_access *a = l->hub.cfg.access;
     if (fw_unlikely(l->hub.storage_error != 0)) {
@@ -467,7 +467,7 @@ static int begin_poll(fw_loop *l)
     if (l->hub.called || atomic_load_explicit(&l->hub.nready, memory_order_relaxed) != waiting)
         return FW_LOOP_ON; /* somebody is to be told before the wait */
     l->at = l->nevents = 0;
-    const int ms = fw_unlikely(tell_of_loss(l)) ? 0 : patience(l, again);
+    const int ms = fw_unlikely(notice_losses(l)) ? 0 : patience(l, again);
     l->wait_ms = ms;
     l->wakes_at = ms < 0 ? UINT64_MAX : l->hub.now + (uint64_t)ms;
     return FW_LOOP_POLL;
