@@ -9,7 +9,7 @@
  *         (store.h). The loop neither reads nor parses it, no timeout runs, and it may be closed at any time: then the
  *         job has no owner any more, and whoever does it cleans up.
  *
- * Everything here is called under the loop's lock (loop.h), except what an owner does to a BUSY connection: reading its
+ * Everything here is called under the loop's lock (leader.h), except what an owner does to a BUSY connection: reading its
  * request, filling its output queue, and fw_conn_send (thread.h says when the standby may do that too).
  */
 #ifndef FW_CONN_H

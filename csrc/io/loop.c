@@ -1,4 +1,8 @@
-/* loop.c - accept, poll, hand out requests, stop. */
+/* loop.c - accept, poll, stop.
+ *
+ * It has more than 500 lines because it is one machine: what a step does depends on whether accepting has been paused and
+ * how far a stop has come.
+ */
 #include "io/loop.h"
 #include "observe/access_log.h"
 #include "io/input.h"
@@ -60,19 +64,14 @@ static int accept_one(int fd, struct sockaddr *address, socklen_t *len)
 
 /* ---- life ------------------------------------------------------------------------------------------------------ */
 
-int fw_loop_open(fw_loop **out, const fw_llhttp_api *api, const fw_config *cfg)
+int fw_loop_open(fw_loop *l, const fw_llhttp_api *api, const fw_config *cfg)
 {
-    fw_loop *l = calloc(1, sizeof *l);
-    if (l == NULL)
-        return -ENOMEM;
-    pthread_mutex_init(&l->lock, NULL);
     l->patience = -1;
     l->lifeline_fd = -1;
-    l->crew.last = &l->crew.threads;
     int ends[2] = {-1, -1};
     int rc = fw_conns_open(&l->conns, api, cfg, EVENTS);
     if (rc != FW_OK)
-        goto err_conns;
+        return rc;
     rc = -ENOMEM;
     if ((l->events = calloc(EVENTS, sizeof *l->events)) == NULL)
         goto err_events;
@@ -83,7 +82,6 @@ int fw_loop_open(fw_loop **out, const fw_llhttp_api *api, const fw_config *cfg)
     l->wake_write = ends[1];
     if ((rc = fw_poller_add(&l->conns.poller, l->wake_read, FW_POLL_LEVEL, &l->wake)) != FW_OK)
         goto err_add;
-    *out = l;
     return FW_OK;
 err_add:
     close(ends[0]);
@@ -92,8 +90,6 @@ err_pipe:
     free(l->events);
 err_events:
     fw_conns_close(&l->conns);
-err_conns:
-    free(l);
     return rc;
 }
 
@@ -104,9 +100,7 @@ void fw_loop_close(fw_loop *l)
     close(l->wake_read);
     close(l->wake_write);
     fw_conns_close(&l->conns);
-    pthread_mutex_destroy(&l->lock);
     free(l->events);
-    free(l);
 }
 
 int fw_loop_listen(fw_loop *l, int fd, bool tcp)
@@ -132,6 +126,26 @@ int fw_loop_lifeline(fw_loop *l, int fd)
     if (rc == FW_OK)
         l->lifeline_fd = fd;
     return rc;
+}
+
+/* True if it will wake; a full pipe means that it is awake anyway. */
+static bool wake(fw_loop *l)
+{
+    for (int tries = 0; tries < 3; tries++)
+        if (write(l->wake_write, "", 1) == 1 || errno == EAGAIN)
+            return true;
+    return false;
+}
+
+void fw_loop_wake(fw_loop *l)
+{
+    wake(l);
+}
+
+void fw_loop_cut_short(fw_loop *l)
+{
+    if (!l->waking)
+        l->waking = wake(l);
 }
 
 void fw_loop_stop(fw_loop *l, enum fw_stop how)
@@ -193,7 +207,8 @@ static bool at_limit(const fw_loop *l)
     return l->conns.stats.connections >= l->conns.cfg.max_connections;
 }
 
-bool fw_loop_full(const fw_loop *l)
+/* No further connection may be taken, not even to be told 503. */
+static bool is_full(const fw_loop *l)
 {
     const fw_config *cfg = &l->conns.cfg;
     if (fw_unlikely(cfg->max_ready != 0) && !cfg->overload_refuse && l->conns.nready >= cfg->max_ready)
@@ -201,7 +216,7 @@ bool fw_loop_full(const fw_loop *l)
     return l->conns.stats.connections >= (uint64_t)cfg->max_connections + (cfg->overload_refuse ? REFUSE_SURPLUS : 0);
 }
 
-static void welcome(fw_loop *l, int fd, const fw_listener *from, const struct sockaddr *address, socklen_t len)
+static void accept_client(fw_loop *l, int fd, const fw_listener *from, const struct sockaddr *address, socklen_t len)
 {
     fw_conns *cs = &l->conns;
     const bool surplus = at_limit(l);
@@ -222,7 +237,7 @@ static void accept_next(fw_loop *l)
     const fw_listener *from = l->accept_on;
     if (at_limit(l))
         notice(l, FW_NOTICE_CONNECTIONS);
-    if (fw_loop_full(l)) {
+    if (is_full(l)) {
         pause_accepting(l);
         return;
     }
@@ -235,7 +250,7 @@ static void accept_next(fw_loop *l)
     socklen_t len = sizeof address;
     int fd = accept_one(from->fd, &address.any, &len);
     if (fd >= 0) {
-        welcome(l, fd, from, &address.any, len);
+        accept_client(l, fd, from, &address.any, len);
         return;
     }
     switch (errno) {
@@ -269,9 +284,7 @@ void fw_loop_reopen(fw_loop *l)
 {
     atomic_store(&l->stop, FW_STOP_NONE);
     l->stopped = FW_STOP_NONE;
-    l->conns.stopping = l->over = false;
-    l->crew.lead = FW_LEAD_NOBODY;
-    l->crew.leader = l->crew.claimant = NULL;
+    l->conns.stopping = false;
 }
 
 /* Clients that the kernel has greeted for us already are served too: when the last process closes the listener, it would
@@ -286,7 +299,7 @@ static void accept_last(fw_loop *l)
     }
 }
 
-static void begin_stop(fw_loop *l, int how)
+static FW_NOINLINE void begin_stop(fw_loop *l, int how)
 {
     if (how == FW_STOP_GRACEFUL)
         accept_last(l);
@@ -304,14 +317,14 @@ static void begin_stop(fw_loop *l, int how)
 
 /* ---- the loop -------------------------------------------------------------------------------------------------- */
 
-static void swallow_wakes(fw_loop *l)
+static void drain_wakes(fw_loop *l)
 {
     char sink[256];
     ssize_t n = read(l->wake_read, sink, sizeof sink); /* what is left is reported again */
-    if (n > l->kicked)
+    if (n > l->waking)
         l->woken = true;
     if (n > 0)
-        l->kicked = false;
+        l->waking = false;
 }
 
 /* The master is gone. Whoever is able to ends the process in time, from Python; not one whose interpreter is stuck. */
@@ -333,7 +346,7 @@ static void dispatch(fw_loop *l, const fw_event *e)
         }
         return;
     case FW_HANDLE_LIFELINE: orphaned(l); return;
-    default: swallow_wakes(l);
+    default: drain_wakes(l);
     }
 }
 
@@ -357,25 +370,25 @@ static bool has_news(const fw_loop *l)
     return s->bytes_in != l->counted_bytes || s->connections != l->counted_connections;
 }
 
-static void count(fw_loop *l)
+static FW_NOINLINE void count(fw_loop *l)
 {
     const fw_conns *cs = &l->conns;
     l->counted_at = cs->now;
     l->counted_bytes = cs->stats.bytes_in;
     l->counted_connections = cs->stats.connections;
-    fw_board_count(l->board, &cs->stats, cs->nready, l->crew.latency, fw_deadline_us());
+    fw_board_count(l->board, &cs->stats, cs->nready, l->latency, fw_deadline_us());
 }
 
 static int patience(const fw_loop *l, bool again)
 {
-    if (again || l->conns.called || (l->conns.ready_head != NULL && l->crew.lead != FW_LEAD_STANDBY))
+    if (again || l->conns.called || (l->conns.ready_head != NULL && l->serves))
         return 0;
     int t = fw_deadline_wait(&l->conns.deadlines, l->conns.now);
     if (l->patience >= 0 && (t < 0 || t > l->patience))
         t = l->patience;
-    if (l->crew.lead == FW_LEAD_STANDBY && l->conns.stats.connections != 0 && (t < 0 || t > NAP_MS))
-        t = NAP_MS; /* threads set deadlines meanwhile: few of them are so near that the leader must be kicked */
-    if (l->retry_at != 0 && !fw_loop_full(l))
+    if (!l->serves && l->conns.stats.connections != 0 && (t < 0 || t > NAP_MS))
+        t = NAP_MS; /* threads set deadlines meanwhile: few of them are so near that the poll must be cut short */
+    if (l->retry_at != 0 && !is_full(l))
         t = sooner(t, l->retry_at, l->conns.now);
     if (fw_unlikely(l->orphan_end != 0))
         t = sooner(t, l->orphan_end, l->conns.now);
@@ -409,7 +422,7 @@ static int safe_point(fw_loop *l)
                 count(l);
             return FW_LOOP_DONE;
         }
-    } else if (!l->accepting && !fw_loop_full(l) && l->conns.now >= l->retry_at) {
+    } else if (!l->accepting && !is_full(l) && l->conns.now >= l->retry_at) {
         int rc = resume_accepting(l);
         if (rc != FW_OK)
             return rc;
@@ -418,7 +431,7 @@ static int safe_point(fw_loop *l)
 }
 
 /* Lines of the access log, or bodies, are lost when the disk is full, say: the error log hears of it. */
-static bool tell_of_loss(fw_loop *l)
+static bool notice_losses(fw_loop *l)
 {
     const fw_access_log *a = l->conns.cfg.access;
     if (fw_unlikely(l->conns.storage_error != 0)) {
@@ -431,33 +444,42 @@ static bool tell_of_loss(fw_loop *l)
     return l->woken;
 }
 
-static int wait_for_events(fw_loop *l, int ms)
+bool fw_loop_due(const fw_loop *l)
 {
-    if (fw_unlikely(tell_of_loss(l)))
-        ms = 0;
-    if (ms == 0)
-        return fw_poller_wait(&l->conns.poller, l->events, 0);
-    l->wakes_at = ms < 0 ? UINT64_MAX : l->conns.now + (uint64_t)ms;
-    l->polling = true;
-    fw_loop_release(l);
-    fw_access_log_flush(l->conns.cfg.access);
-    int rc = fw_poller_wait(&l->conns.poller, l->events, ms);
-    fw_loop_lock(l);
-    l->polling = false;
-    return rc;
+    const fw_conns *cs = &l->conns;
+    if (cs->again != NULL || (l->stopped != FW_STOP_NONE && cs->stats.connections == 0))
+        return true;
+    if (cs->ready_head != NULL && l->serves)
+        return true;
+    if (!l->accepting && l->stopped == FW_STOP_NONE && l->retry_at == 0 && !is_full(l))
+        return true;
+    int t = fw_deadline_wait(&cs->deadlines, cs->now);
+    return t >= 0 && cs->now + (uint64_t)t < l->wakes_at;
 }
 
-static int poll_once(fw_loop *l)
+static int begin_poll(fw_loop *l)
 {
     const uint32_t waiting = atomic_load_explicit(&l->conns.nready, memory_order_relaxed);
-    int rc = safe_point(l);
+    const int rc = safe_point(l);
     if (rc != FW_LOOP_ON)
         return rc;
     const bool again = l->conns.again != NULL && fw_conns_again(&l->conns);
     if (l->conns.called || atomic_load_explicit(&l->conns.nready, memory_order_relaxed) != waiting)
         return FW_LOOP_ON; /* somebody is to be told before the wait */
     l->at = l->nevents = 0;
-    rc = wait_for_events(l, patience(l, again));
+    const int ms = fw_unlikely(notice_losses(l)) ? 0 : patience(l, again);
+    l->wait_ms = ms;
+    l->wakes_at = ms < 0 ? UINT64_MAX : l->conns.now + (uint64_t)ms;
+    return FW_LOOP_POLL;
+}
+
+int fw_loop_poll(fw_loop *l)
+{
+    return fw_poller_wait(&l->conns.poller, l->events, l->wait_ms);
+}
+
+int fw_loop_polled(fw_loop *l, int rc)
+{
     l->conns.now = l->polled_at = fw_deadline_clock();
     if (rc == FW_RETRY)
         return FW_LOOP_WAKE;
@@ -479,7 +501,7 @@ int fw_loop_step(fw_loop *l)
     } else if (l->at < l->nevents) {
         dispatch(l, &l->events[l->at++]);
     } else {
-        return poll_once(l);
+        return begin_poll(l);
     }
     if (fw_unlikely(l->woken)) {
         l->woken = false;

@@ -1,8 +1,8 @@
 /* store.c - the threads that do jobs on files of request bodies. The rules are in store.h. */
 #include "io/store.h"
-#include "io/conn.h"
-#include "threads/crew.h"
 
+#include <errno.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,14 +15,15 @@
 #define LEFT_BEHIND_S 1 /* how long the end waits for jobs under way */
 
 struct fw_store {
-    fw_loop *loop; /* not to be used once `gone` */
+    fw_store_done *done; /* not to be called once `gone` */
+    void *arg;
     pthread_mutex_t lock;
     pthread_cond_t work, ended;
     fw_job *head, *tail;
     unsigned queued, waiting, threads;
-    unsigned inside; /* threads that take the loop's lock, or have it */
+    unsigned inside; /* threads that are in `done` */
     bool quit;       /* no further job is begun */
-    bool gone;       /* the loop may be freed */
+    bool gone;       /* what `done` works on may be freed */
     char dir[];      /* of temporary files: a thread that is left behind may still want it */
 };
 
@@ -34,22 +35,6 @@ static void destroy(fw_store *s)
     pthread_cond_destroy(&s->ended);
     pthread_mutex_destroy(&s->lock);
     free(s);
-}
-
-/* The connection goes on; who is to know of it is told. */
-static void finish(fw_loop *l, fw_job *j)
-{
-    fw_loop_lock(l);
-    if (j->owner != NULL) {
-        fw_conn_stored(&l->conns, j->owner);
-        fw_lead_call(l);
-        if (l->conns.ready_head != NULL || l->conns.storage_error != 0)
-            fw_loop_kick(l);
-        j = NULL;
-    }
-    fw_loop_unlock(l);
-    if (j != NULL)
-        fw_job_close(j);
 }
 
 /* Does a job; the store's lock is given up meanwhile. */
@@ -67,7 +52,7 @@ static void handle(fw_store *s, fw_job *j)
     }
     s->inside++;
     pthread_mutex_unlock(&s->lock);
-    finish(s->loop, j);
+    s->done(s->arg, j);
     pthread_mutex_lock(&s->lock);
     s->inside--;
 }
@@ -87,7 +72,7 @@ static fw_job *take(fw_store *s)
     return j;
 }
 
-static void *live(void *arg)
+static void *run(void *arg)
 {
     fw_store *s = arg;
     pthread_mutex_lock(&s->lock);
@@ -112,7 +97,7 @@ static bool start_thread(fw_store *s)
     sigfillset(&all);
     pthread_attr_setdetachstate(&how, PTHREAD_CREATE_DETACHED);
     pthread_sigmask(SIG_SETMASK, &all, &before); /* signals are the application's threads' */
-    const bool started = pthread_create(&id, &how, live, s) == 0;
+    const bool started = pthread_create(&id, &how, run, s) == 0;
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     pthread_attr_destroy(&how);
     s->threads += started;
@@ -154,38 +139,23 @@ void fw_store_release(fw_store *s, int fd)
         fw_job_close(j);
 }
 
-void fw_store_open(fw_loop *l)
+fw_store *fw_store_open(const char *dir, fw_store_done *done, void *arg)
 {
-    const size_t n = strlen(l->conns.cfg.temp_dir) + 1;
+    const size_t n = strlen(dir) + 1;
     fw_store *s = calloc(1, sizeof *s + n);
     if (s == NULL)
-        return;
-    memcpy(s->dir, l->conns.cfg.temp_dir, n);
-    s->loop = l;
+        return NULL;
+    memcpy(s->dir, dir, n);
+    s->done = done;
+    s->arg = arg;
     pthread_mutex_init(&s->lock, NULL);
     pthread_cond_init(&s->work, NULL);
     pthread_cond_init(&s->ended, NULL);
-    l->conns.store = s;
+    return s;
 }
 
-/* Connections whose jobs will not come back to them; the jobs have no owners then. */
-static void close_waiting(fw_loop *l)
+void fw_store_stop(fw_store *s)
 {
-    fw_loop_lock(l);
-    fw_conn *end = &l->conns.all;
-    for (fw_conn *c = end->next, *next; c != end; c = next) {
-        next = c->next;
-        if (c->state == FW_STATE_STORE)
-            fw_conn_close(&l->conns, c);
-    }
-    fw_loop_unlock(l);
-}
-
-void fw_store_close(fw_loop *l)
-{
-    fw_store *s = l->conns.store;
-    if (s == NULL)
-        return;
     struct timespec until;
     clock_gettime(CLOCK_REALTIME, &until);
     until.tv_sec += LEFT_BEHIND_S;
@@ -195,7 +165,10 @@ void fw_store_close(fw_loop *l)
     while (s->threads != 0 && pthread_cond_timedwait(&s->ended, &s->lock, &until) == 0)
         ;
     pthread_mutex_unlock(&s->lock);
-    close_waiting(l);
+}
+
+void fw_store_close(fw_store *s)
+{
     pthread_mutex_lock(&s->lock);
     while (s->inside != 0)
         pthread_cond_wait(&s->ended, &s->lock);
@@ -208,7 +181,6 @@ void fw_store_close(fw_loop *l)
         jobs = j->next;
         fw_job_close(j);
     }
-    l->conns.store = NULL;
     if (last)
         destroy(s);
 }

@@ -5,7 +5,7 @@
  * waits for anybody: each part has a number that is odd while the part is written (a seqlock).
  *
  * It costs the hot path next to nothing. The counters are copied by whoever leads, between two polls, a few times a second. A
- * call is shown when the standby has noticed that it lasts, or in the pool regime; what was never shown took less than a
+ * call is shown when the standby has noticed that it lasts, or in queued mode; what was never shown took less than a
  * few milliseconds, and that is the first bucket of the histogram.
  *
  * scoreboard.py reads the same bytes: sizes are fixed, nothing points anywhere, times are of CLOCK_MONOTONIC.

@@ -310,14 +310,21 @@ cdef extern from "io/loop.h" nogil:
         fw_board *board
         int wake_write
         int storage_error
-    int fw_loop_open(fw_loop **, const fw_llhttp_api *, const fw_config *)
-    void fw_loop_close(fw_loop *)
     int fw_loop_listen(fw_loop *, int fd, bint tcp)
     int fw_loop_lifeline(fw_loop *, int fd)
     void fw_loop_stop(fw_loop *, fw_stop)
-    void fw_loop_reopen(fw_loop *)
-    unsigned fw_loop_notices(fw_loop *)
-    fw_stats fw_loop_stats(fw_loop *)
+
+
+cdef extern from "threads/leader.h" nogil:
+    struct fw_leader:
+        fw_loop loop
+    int fw_leader_open(fw_leader **, const fw_llhttp_api *, const fw_config *)
+    void fw_leader_close(fw_leader *)
+    void fw_leader_reopen(fw_leader *)
+    int fw_standby_start(fw_leader *)
+    void fw_standby_stop(fw_leader *)
+    unsigned fw_leader_notices(fw_leader *)
+    fw_stats fw_leader_stats(fw_leader *)
 
 
 cdef extern from "threads/thread.h" nogil:
@@ -326,13 +333,13 @@ cdef extern from "threads/thread.h" nogil:
         FW_NEXT_WAKE
         FW_NEXT_DONE
     struct fw_thread:
-        fw_loop *loop
+        fw_leader *leader
         fw_chunk_cache cache
         fw_date date
         bint more
         bint at_door
-    fw_thread *fw_thread_open(fw_loop *)
-    void fw_thread_close_all(fw_loop *)
+    fw_thread *fw_thread_open(fw_leader *)
+    void fw_thread_close_all(fw_leader *)
     void fw_thread_attach(fw_thread *)
     int fw_thread_next(fw_thread *, fw_conn *, bint keep, bint cut, bint hasty, fw_conn **)
     void fw_thread_finish(fw_thread *, fw_conn *, bint keep, bint cut)
@@ -350,8 +357,3 @@ cdef extern from "threads/thread.h" nogil:
     int fw_thread_wait(fw_thread *, fw_conn *)
     bint fw_thread_call(fw_thread *, fw_board_call *)
     void *fw_thread_to_release(fw_thread *)
-
-
-cdef extern from "threads/standby.h" nogil:
-    int fw_standby_start(fw_loop *)
-    void fw_standby_stop(fw_loop *)

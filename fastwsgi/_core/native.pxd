@@ -7,8 +7,9 @@
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from fastwsgi._core.csrc cimport (
-    fw_access_log, fw_board, fw_board_call, fw_body, fw_config, fw_conn, fw_entry, fw_field_fault, fw_llhttp_api,
-    fw_log_piece, fw_loop, fw_name, fw_outq_mark, fw_own, fw_process, fw_stats, fw_stop, fw_text, fw_thread,
+    fw_access, fw_board, fw_board_call, fw_body, fw_config, fw_conn, fw_entry, fw_field_fault, fw_leader,
+    fw_llhttp_api, fw_log_piece, fw_loop, fw_name, fw_outq_mark, fw_own, fw_process, fw_stats, fw_stop, fw_text,
+    fw_thread,
 )
 
 cdef const fw_llhttp_api *llhttp_api() noexcept
@@ -44,12 +45,12 @@ cdef void rollback(fw_thread *t, fw_conn *c, fw_outq_mark mark) noexcept
 
 # the access log
 cdef int access_open(
-    fw_access_log **out, int fd, const fw_log_piece *pieces, unsigned n, bint json, fw_text script_name
+    fw_access **out, int fd, const fw_log_piece *pieces, unsigned n, bint json, fw_text script_name
 ) noexcept
-cdef void access_free(fw_access_log *a) noexcept
-cdef void access_put(fw_access_log *a, const fw_entry *e) noexcept
-cdef void access_flush(fw_access_log *a) noexcept        # drops the lock
-cdef unsigned long long access_lost(fw_access_log *a, int *error) noexcept
+cdef void access_free(fw_access *a) noexcept
+cdef void access_put(fw_access *a, const fw_entry *e) noexcept
+cdef void access_flush(fw_access *a) noexcept        # drops the lock
+cdef unsigned long long access_lost(fw_access *a, int *error) noexcept
 cdef uint64_t clock_us() noexcept
 
 # the process
@@ -72,19 +73,19 @@ cdef int next_turn(fw_thread *t, fw_conn *done, bint keep, bint cut, unsigned *s
 cdef void finish(fw_thread *t, fw_conn *done, bint keep, bint cut) noexcept  # drops the lock
 cdef void *spent(fw_thread *t) noexcept
 cdef void config_defaults(fw_config *cfg) noexcept
-cdef int loop_open(fw_loop **out, const fw_config *cfg) noexcept
+cdef int leader_open(fw_leader **out, const fw_config *cfg) noexcept
 cdef int loop_listen(fw_loop *loop, int fd, bint tcp) noexcept
 cdef int loop_lifeline(fw_loop *loop, int fd) noexcept
 cdef size_t board_size(unsigned threads) noexcept
 cdef void board_open(fw_board *board, uint32_t pid, unsigned threads) noexcept
 cdef bint thread_call(fw_thread *t, fw_board_call *to) noexcept
-cdef fw_thread *thread_open(fw_loop *loop) noexcept
+cdef fw_thread *thread_open(fw_leader *leader) noexcept
 cdef void thread_attach(fw_thread *t) noexcept
-cdef int standby_start(fw_loop *loop) noexcept
-cdef void standby_stop(fw_loop *loop) noexcept       # drops the lock
+cdef int standby_start(fw_leader *leader) noexcept
+cdef void standby_stop(fw_leader *leader) noexcept       # drops the lock
 cdef void loop_stop(fw_loop *loop, fw_stop how) noexcept
-cdef void loop_reopen(fw_loop *loop) noexcept
-cdef unsigned loop_notices(fw_loop *loop) noexcept
-cdef fw_stats loop_stats(fw_loop *loop) noexcept
+cdef void leader_reopen(fw_leader *leader) noexcept
+cdef unsigned leader_notices(fw_leader *leader) noexcept
+cdef fw_stats leader_stats(fw_leader *leader) noexcept
 cdef void clear_up(fw_thread *t) noexcept            # these two: when no thread is inside any more
-cdef void loop_free(fw_loop *loop) noexcept
+cdef void leader_close(fw_leader *leader) noexcept

@@ -9,9 +9,9 @@ from posix.unistd cimport close
 
 from fastwsgi._core cimport csrc
 from fastwsgi._core.csrc cimport (
-    FW_OK, FW_RETRY, fw_access_log, fw_board, fw_board_call, fw_body, fw_config, fw_conn, fw_entry, fw_field_fault,
-    fw_llhttp_api, fw_log_piece, fw_loop, fw_name, fw_outq_mark, fw_own, fw_process, fw_stats, fw_stop, fw_text,
-    fw_thread,
+    FW_OK, FW_RETRY, fw_access, fw_board, fw_board_call, fw_body, fw_config, fw_conn, fw_entry, fw_field_fault,
+    fw_leader, fw_llhttp_api, fw_log_piece, fw_loop, fw_name, fw_outq_mark, fw_own, fw_process, fw_stats, fw_stop,
+    fw_text, fw_thread,
 )
 
 import httptools.parser.parser as _parser
@@ -134,7 +134,7 @@ cdef void close_file(int fd) noexcept:
 
 
 cdef char *reserve(fw_thread *t, fw_conn *c, size_t n) noexcept:
-    return csrc.fw_outq_reserve(&c.out, &t.cache, n)
+    return csrc.fw_outq_reserve(&c.out, &t.pool, n)
 
 
 cdef void commit(fw_conn *c, size_t n) noexcept:
@@ -142,15 +142,15 @@ cdef void commit(fw_conn *c, size_t n) noexcept:
 
 
 cdef int copy(fw_thread *t, fw_conn *c, const void *data, size_t n) noexcept:
-    return csrc.fw_outq_copy(&c.out, &t.cache, data, n)
+    return csrc.fw_outq_copy(&c.out, &t.pool, data, n)
 
 
 cdef int ref(fw_thread *t, fw_conn *c, const void *data, size_t n, void *owner) noexcept:
-    return csrc.fw_outq_ref(&c.out, &t.cache, data, n, owner)
+    return csrc.fw_outq_ref(&c.out, &t.pool, data, n, owner)
 
 
 cdef int file(fw_thread *t, fw_conn *c, int fd, int64_t offset, size_t n, void *owner) noexcept:
-    return csrc.fw_outq_file(&c.out, &t.cache, fd, offset, n, owner)
+    return csrc.fw_outq_file(&c.out, &t.pool, fd, offset, n, owner)
 
 
 cdef fw_outq_mark here(fw_conn *c) noexcept:
@@ -158,7 +158,7 @@ cdef fw_outq_mark here(fw_conn *c) noexcept:
 
 
 cdef void rollback(fw_thread *t, fw_conn *c, fw_outq_mark mark) noexcept:
-    csrc.fw_outq_rollback(&c.out, &t.cache, mark)
+    csrc.fw_outq_rollback(&c.out, &t.pool, mark)
 
 
 cdef size_t unsent_inside(const fw_conn *c) noexcept:
@@ -231,30 +231,30 @@ cdef void finish(fw_thread *t, fw_conn *done, bint keep, bint cut) noexcept:
 
 
 cdef void *spent(fw_thread *t) noexcept:
-    return csrc.fw_thread_to_release(t)
+    return csrc.fw_thread_spent(t)
 
 
 cdef int access_open(
-    fw_access_log **out, int fd, const fw_log_piece *pieces, unsigned n, bint json, fw_text script_name
+    fw_access **out, int fd, const fw_log_piece *pieces, unsigned n, bint json, fw_text script_name
 ) noexcept:
-    return csrc.fw_access_log_open(out, fd, pieces, n, json, script_name)
+    return csrc.fw_access_open(out, fd, pieces, n, json, script_name)
 
 
-cdef void access_free(fw_access_log *a) noexcept:
-    csrc.fw_access_log_close(a)
+cdef void access_free(fw_access *a) noexcept:
+    csrc.fw_access_free(a)
 
 
-cdef void access_put(fw_access_log *a, const fw_entry *e) noexcept:
-    csrc.fw_access_log_put(a, e)
+cdef void access_put(fw_access *a, const fw_entry *e) noexcept:
+    csrc.fw_access_put(a, e)
 
 
-cdef void access_flush(fw_access_log *a) noexcept:
+cdef void access_flush(fw_access *a) noexcept:
     with nogil:
-        csrc.fw_access_log_flush(a)
+        csrc.fw_access_flush(a)
 
 
-cdef unsigned long long access_lost(fw_access_log *a, int *error) noexcept:
-    return csrc.fw_access_log_lost(a, error)
+cdef unsigned long long access_lost(fw_access *a, int *error) noexcept:
+    return csrc.fw_access_lost(a, error)
 
 
 cdef uint64_t clock_us() noexcept:
@@ -277,8 +277,8 @@ cdef void config_defaults(fw_config *cfg) noexcept:
     csrc.fw_config_defaults(cfg)
 
 
-cdef int loop_open(fw_loop **out, const fw_config *cfg) noexcept:
-    return csrc.fw_loop_open(out, &_api, cfg)
+cdef int leader_open(fw_leader **out, const fw_config *cfg) noexcept:
+    return csrc.fw_leader_open(out, &_api, cfg)
 
 
 cdef int loop_listen(fw_loop *loop, int fd, bint tcp) noexcept:
@@ -294,50 +294,50 @@ cdef size_t board_size(unsigned threads) noexcept:
 
 
 cdef void board_open(fw_board *board, uint32_t pid, unsigned threads) noexcept:
-    csrc.fw_board_init(board, pid, threads)
+    csrc.fw_board_open(board, pid, threads)
 
 
 cdef bint thread_call(fw_thread *t, fw_board_call *to) noexcept:
     return csrc.fw_thread_call(t, to)
 
 
-cdef fw_thread *thread_open(fw_loop *loop) noexcept:
-    return csrc.fw_thread_open(loop)
+cdef fw_thread *thread_open(fw_leader *leader) noexcept:
+    return csrc.fw_thread_open(leader)
 
 
 cdef void thread_attach(fw_thread *t) noexcept:
     csrc.fw_thread_attach(t)
 
 
-cdef int standby_start(fw_loop *loop) noexcept:
-    return csrc.fw_standby_start(loop)
+cdef int standby_start(fw_leader *leader) noexcept:
+    return csrc.fw_standby_start(leader)
 
 
-cdef void standby_stop(fw_loop *loop) noexcept:
+cdef void standby_stop(fw_leader *leader) noexcept:
     with nogil:
-        csrc.fw_standby_stop(loop)
+        csrc.fw_standby_stop(leader)
 
 
 cdef void loop_stop(fw_loop *loop, fw_stop how) noexcept:
     csrc.fw_loop_stop(loop, how)
 
 
-cdef void loop_reopen(fw_loop *loop) noexcept:
-    csrc.fw_loop_reopen(loop)
+cdef void leader_reopen(fw_leader *leader) noexcept:
+    csrc.fw_leader_reopen(leader)
 
 
-cdef unsigned loop_notices(fw_loop *loop) noexcept:
-    return csrc.fw_loop_notices(loop)
+cdef unsigned leader_notices(fw_leader *leader) noexcept:
+    return csrc.fw_leader_notices(leader)
 
 
-cdef fw_stats loop_stats(fw_loop *loop) noexcept:
-    return csrc.fw_loop_stats(loop)
+cdef fw_stats leader_stats(fw_leader *leader) noexcept:
+    return csrc.fw_leader_stats(leader)
 
 
 cdef void clear_up(fw_thread *t) noexcept:
     csrc.fw_thread_clear_up(t)
 
 
-cdef void loop_free(fw_loop *loop) noexcept:
-    csrc.fw_thread_close_all(loop)
-    csrc.fw_loop_close(loop)
+cdef void leader_close(fw_leader *leader) noexcept:
+    csrc.fw_thread_close_all(leader)
+    csrc.fw_leader_close(leader)

@@ -58,7 +58,7 @@ cdef class Puller:
             return self.pull()
         except BaseException as error:
             end_if_child(self.shared, error)
-            native.loop_stop(self.shared.thread.loop, FW_STOP_QUICK)
+            native.loop_stop(&self.shared.thread.leader.loop, FW_STOP_QUICK)
             self.wind_up()
             raise
         finally:
@@ -258,7 +258,7 @@ cdef class Puller:
         return 0
 
     cdef int pass_on_notices(self) except -1:
-        cdef unsigned notices = native.loop_notices(self.shared.thread.loop)
+        cdef unsigned notices = native.leader_notices(self.shared.thread.leader)
         if notices & FW_NOTICE_DESCRIPTORS:
             self.shared.report(logging.ERROR, "Out of file descriptors or socket memory: accepting is paused until"
                                " connections close; raise the limit (ulimit -n) or lower worker_connections", None)
@@ -275,8 +275,8 @@ cdef class Puller:
         """Why bodies cannot be stored, and what to do."""
         cdef bytes folder = self.shared.conns.cfg.temp_dir
         return (f"A request body larger than body_memory was refused: no temporary file can be written in"
-                f" {os.fsdecode(folder)} ({os.strerror(self.shared.thread.loop.storage_error)}); TMPDIR names the"
-                " directory")
+                f" {os.fsdecode(folder)} ({os.strerror(self.shared.thread.leader.loop.storage_error)}); TMPDIR names"
+                " the directory")
 
     cdef int wind_up(self) except -1:
         """Lets the loop come to its end without running any application: iterables are closed, connections cut."""

@@ -15,7 +15,7 @@ from fastwsgi._core cimport native
 from fastwsgi._core.access cimport AccessLog
 from fastwsgi._core.csrc cimport (
     FW_CLASS_BODY, FW_CLASS_HEADER, FW_CLASS_KEEPALIVE, FW_CLASS_WRITE, FW_MAP_DANGEROUS, FW_MAP_DROP, FW_MAP_REFUSE,
-    FW_PHASE_APPLICATION, FW_STOP_GRACEFUL, FW_STOP_QUICK, fw_board, fw_board_call, fw_config, fw_loop,
+    FW_PHASE_APPLICATION, FW_STOP_GRACEFUL, FW_STOP_QUICK, fw_board, fw_board_call, fw_config, fw_leader, fw_loop,
     fw_process,
 )
 from fastwsgi._core.environ cimport EnvironBuilder
@@ -125,7 +125,8 @@ cdef class Worker:
     *timeout_error* is the exception that :meth:`interrupt` raises in the application.
     """
 
-    cdef fw_loop *loop
+    cdef fw_leader *leader
+    cdef fw_loop *loop  # the leader's
     cdef object settings
     cdef bytes temp_dir
     cdef bytes health
@@ -158,9 +159,10 @@ cdef class Worker:
         rc = native.process_open(&self.process)
         if rc < 0:
             raise OSError(-rc, os.strerror(-rc))
-        rc = native.loop_open(&self.loop, &cfg)
+        rc = native.leader_open(&self.leader, &cfg)
         if rc < 0:
             raise OSError(-rc, os.strerror(-rc))
+        self.loop = &self.leader.loop
         self.open_board(board)
         if settings.get("lifeline") is not None:
             rc = native.loop_lifeline(self.loop, settings["lifeline"])
@@ -179,12 +181,12 @@ cdef class Worker:
         ]
 
     def __dealloc__(self):
-        if self.loop != NULL:
+        if self.leader != NULL:
             if not native.process_is_own(self.process):
                 return  # a forked child has neither the standby nor a share in the poller
-            native.standby_stop(self.loop)
+            native.standby_stop(self.leader)
             self.clear_up()
-            native.loop_free(self.loop)
+            native.leader_close(self.leader)
         if self.board.buf != NULL:
             PyBuffer_Release(&self.board)
         PyMem_Free(self.own_board)
@@ -212,7 +214,7 @@ cdef class Worker:
         self, object application, list bases, object log, object errors, set warned, bint memo, object timeout_error
     ):
         cdef Shared shared = Shared.__new__(Shared)
-        shared.thread = native.thread_open(self.loop)
+        shared.thread = native.thread_open(self.leader)
         if shared.thread == NULL:
             raise MemoryError("no memory for a thread")
         shared.conns = &self.loop.conns
@@ -279,7 +281,7 @@ cdef class Worker:
 
     def stats(self):
         """Counters since the start: connections, requests, refusals, errors, bytes."""
-        cdef dict counters = native.loop_stats(self.loop)
+        cdef dict counters = native.leader_stats(self.leader)
         cdef Puller puller
         counters["app_errors"] = 0
         for puller in self.pullers:
@@ -345,7 +347,7 @@ cdef class Worker:
         cdef int rc
         if self.running:
             raise RuntimeError("this worker is running already")
-        rc = native.standby_start(self.loop)
+        rc = native.standby_start(self.leader)
         if rc < 0:
             raise OSError(-rc, os.strerror(-rc))
         self.running = True
@@ -364,7 +366,7 @@ cdef class Worker:
             self.leave(threads)
             failure, self.failure = self.failure, None
             if (interrupted or failure is not None) and not self.running:
-                native.loop_reopen(self.loop)  # now, so that a stop() before the next run is not taken back
+                native.leader_reopen(self.leader)  # now, so that a stop() before the next run is not taken back
         if failure is not None:
             raise failure
 
@@ -387,7 +389,7 @@ cdef class Worker:
             self.access.flush()
         if any(thread.is_alive() for thread in threads):
             return 0
-        native.standby_stop(self.loop)
+        native.standby_stop(self.leader)
         self.running = False
         return self.clear_up()
 

@@ -14,9 +14,9 @@ int company_client(company *m)
 
 int company_narrow(company *m)
 {
-    fw_loop_lock(m->loop);
+    fw_leader_lock(m->leader);
     const int client = stage_pair(&m->stage, true, NULL);
-    fw_loop_unlock(m->loop);
+    fw_leader_unlock(m->leader);
     return client;
 }
 

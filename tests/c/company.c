@@ -83,9 +83,9 @@ void company_await_at(const char *file, int line, company *m, bool (*holds)(cons
 {
     const struct timespec until = guard();
     for (;;) {
-        fw_loop_lock(m->loop);
+        fw_leader_lock(m->leader);
         const bool is = holds(m);
-        fw_loop_unlock(m->loop);
+        fw_leader_unlock(m->leader);
         if (is)
             return;
         struct timespec now;
@@ -101,10 +101,10 @@ void company_pass(company *m, unsigned ms)
     clock_advance(ms);
     const uint64_t now = fw_deadline_clock();
     for (bool seen = false; !seen; sched_yield()) {
-        fw_loop_lock(m->loop);
-        fw_loop_kick(m->loop);
-        seen = m->loop->polled_at >= now || m->loop->over;
-        fw_loop_unlock(m->loop);
+        fw_leader_lock(m->leader);
+        fw_lead_wake_poller(m->leader);
+        seen = m->loop->polled_at >= now || m->leader->over;
+        fw_leader_unlock(m->leader);
     }
 }
 
@@ -363,9 +363,9 @@ static void *play(void *arg)
 static bool one_leads_the_others_wait(const company *m)
 {
     unsigned idle = 0;
-    for (const fw_thread *t = m->loop->crew.idle; t != NULL; t = t->below)
+    for (const fw_thread *t = m->leader->idle; t != NULL; t = t->below)
         idle++;
-    return idle + 1 == m->n && m->loop->crew.lead == FW_LEAD_THREAD && m->loop->crew.attended;
+    return idle + 1 == m->n && m->leader->lead == FW_LEAD_THREAD && m->leader->attended;
 }
 
 void company_open(company *m, const fw_config *cfg, unsigned n)
@@ -374,6 +374,7 @@ void company_open(company *m, const fw_config *cfg, unsigned n)
     stage_open(&m->stage, cfg);
     poll_sleeps(true);
     pattern(app_bytes, sizeof app_bytes);
+    m->leader = m->stage.leader;
     m->loop = m->stage.loop;
     m->n = n;
     m->suspended_by = m->resumed_by = -1;
@@ -384,10 +385,10 @@ void company_open(company *m, const fw_config *cfg, unsigned n)
         m->marks[i].by = -1;
     for (unsigned i = 0; i < n; i++) {
         player *p = &m->players[i];
-        *p = (player){.company = m, .number = i, .thread = i == 0 ? m->stage.thread : fw_thread_open(m->loop)};
+        *p = (player){.company = m, .number = i, .thread = i == 0 ? m->stage.thread : fw_thread_open(m->leader)};
         CHECK(p->thread != NULL);
     }
-    CHECK_INT(fw_standby_start(m->loop), FW_OK);
+    CHECK_INT(fw_standby_start(m->leader), FW_OK);
     for (unsigned i = 0; i < n; i++) {
         m->players[i].started = pthread_create(&m->players[i].id, NULL, play, &m->players[i]) == 0;
         CHECK(m->players[i].started);
@@ -413,7 +414,7 @@ void company_close(company *m)
         company_open_mark(m, i);
     fw_loop_stop(m->loop, FW_STOP_QUICK);
     company_over(m);
-    fw_standby_stop(m->loop);
+    fw_standby_stop(m->leader);
     for (unsigned i = 0; i < m->n; i++)
         release(&m->players[i]);
     stage_close(&m->stage);

@@ -29,7 +29,8 @@ typedef struct player {
 
 struct company {
     stage stage;
-    fw_loop *loop;
+    fw_leader *leader;
+    fw_loop *loop; /* the leader's */
     player players[PLAYERS];
     unsigned n;
     /* under the mutex */

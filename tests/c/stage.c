@@ -26,11 +26,12 @@ int stage_try_open(stage *s, const fw_config *cfg)
     *s = (stage){.cfg = *cfg, .app = stage_answer, .listener = -1};
     s->local.handle.kind = FW_HANDLE_LISTENER;
     s->local.fd = -1;
-    int rc = fw_loop_open(&s->loop, parser(), &s->cfg);
+    int rc = fw_leader_open(&s->leader, parser(), &s->cfg);
     if (rc != FW_OK)
         return rc;
-    if ((s->thread = fw_thread_open(s->loop)) == NULL) {
-        fw_loop_close(s->loop);
+    s->loop = &s->leader->loop;
+    if ((s->thread = fw_thread_open(s->leader)) == NULL) {
+        fw_leader_close(s->leader);
         return -ENOMEM;
     }
     listen_here(s);
@@ -46,7 +47,7 @@ void stage_open(stage *s, const fw_config *cfg)
 void stage_standby(stage *s)
 {
     fw_thread_attach(s->thread);
-    CHECK_INT(fw_standby_start(s->loop), FW_OK);
+    CHECK_INT(fw_standby_start(s->leader), FW_OK);
 }
 
 unsigned stage_release(stage *s)
@@ -103,7 +104,7 @@ void stage_abandon(stage *s)
 void stage_close(stage *s)
 {
     fw_conns *cs = &s->loop->conns;
-    fw_standby_stop(s->loop);
+    fw_standby_stop(s->leader);
     stage_abandon(s);
     CHECK_INT(cs->stats.connections, 0);
     stage_release(s);
@@ -111,8 +112,8 @@ void stage_close(stage *s)
     stage_release(s);
     CHECK_INT(s->memos, 0);
     CHECK_INT(s->peers, 0);
-    fw_thread_close_all(s->loop);
-    fw_loop_close(s->loop);
+    fw_thread_close_all(s->leader);
+    fw_leader_close(s->leader);
     close(s->listener);
 }
 

@@ -6,7 +6,7 @@
 #ifndef STAGE_H
 #define STAGE_H
 
-#include "threads/standby.h"
+#include "threads/thread.h"
 
 #include <netinet/in.h>
 
@@ -16,7 +16,8 @@ typedef struct stage stage;
 typedef void (*stage_app)(stage *s, fw_conn *c);
 
 struct stage {
-    fw_loop *loop;
+    fw_leader *leader;
+    fw_loop *loop;     /* the leader's */
     fw_thread *thread; /* the test's own */
     fw_config cfg;
     int listener;
@@ -32,7 +33,7 @@ struct stage {
     bool reset; /* the connection that stage_hear heard last ended with an error */
 };
 
-/* FW_OK, or what fw_loop_open said; then the stage is not open. */
+/* FW_OK, or what fw_leader_open said; then the stage is not open. */
 int stage_try_open(stage *s, const fw_config *cfg);
 void stage_open(stage *s, const fw_config *cfg);
 

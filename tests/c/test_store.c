@@ -49,7 +49,7 @@ static void a_body_that_no_file_can_take_is_refused_before_it_comes(void)
         reply(&s, client, POST "Content-Length: 1001\r\nExpect: 100-continue\r\n\r\n", &end);
         CHECK(strncmp(got, "HTTP/1.1 507 ", 13) == 0 && strstr(got, "\r\nConnection: close\r\n") != NULL);
         stage_run(&s);
-        const unsigned some = fw_loop_notices(s.loop);
+        const unsigned some = fw_leader_notices(s.leader);
         CHECK(some == 0 || some == FW_NOTICE_STORAGE);
         notices += some != 0;
         close(client);

@@ -1,7 +1,7 @@
 /* test_thread.c - what a thread does with a connection that is its own: parking, waiting, gathering. */
 #include "apps.h"
 #include "company.h"
-#include "threads/crew.h"
+#include "threads/leader.h"
 #include "faults.h"
 #include "harness.h"
 
@@ -108,9 +108,9 @@ static void a_parked_response_goes_on_in_its_own_thread(void)
         const ssize_t n = hear(reader, first + have, sizeof first - have);
         CHECK(n > 0 || n == -EAGAIN);
         have += n > 0 ? (size_t)n : 0;
-        fw_loop_lock(m.loop);
+        fw_leader_lock(m.leader);
         const bool can = the_parked_one_can_go_on(&m);
-        fw_loop_unlock(m.loop);
+        fw_leader_unlock(m.leader);
         if (can)
             break;
     }
@@ -299,7 +299,7 @@ static void a_wait_that_is_over_before_the_loop_is_no_failure(void)
     const int reader = company_narrow(&m);
     ask(reader, "/write");
     AWAIT(&m, one_waits);
-    fw_loop_lock(m.loop);
+    fw_leader_lock(m.leader);
     fw_conn *c = waiting_one(&m);
     CHECK(c != NULL);
     while (c->waiter) {
@@ -308,9 +308,9 @@ static void a_wait_that_is_over_before_the_loop_is_no_failure(void)
         fw_conn_event(&m.loop->conns, c, FW_EVENT_OUT);
     }
     CHECK_INT(c->state, FW_STATE_BUSY);
-    fw_lead_call(m.loop);
-    fw_lead_end(m.loop, -EBADF);
-    fw_loop_unlock(m.loop);
+    fw_lead_wake_threads(m.leader);
+    fw_lead_end(m.leader, -EBADF);
+    fw_leader_unlock(m.leader);
     company_over(&m);
     close(reader);
     company_close(&m);

@@ -15,12 +15,12 @@ static fw_config config(void)
 
 static bool standby_leads(const company *m)
 {
-    return m->loop->crew.lead == FW_LEAD_STANDBY;
+    return m->leader->lead == FW_LEAD_STANDBY;
 }
 
 static bool the_loop_is_over(const company *m)
 {
-    return m->loop->over;
+    return m->leader->over;
 }
 
 static bool stopping(const company *m)

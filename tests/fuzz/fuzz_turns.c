@@ -13,7 +13,7 @@
  */
 #include "asker.h"
 #include "io/conn.h"
-#include "threads/crew.h"
+#include "threads/leader.h"
 #include "events.h"
 #include "faults.h"
 #include "worker.h"
@@ -135,26 +135,26 @@ static void run(world *s, unsigned turns)
 /* What the standby does at a tick, with the worker away. */
 static void stand_by(world *s, unsigned how)
 {
-    fw_loop *l = s->w.loop;
+    fw_leader *l = s->w.leader;
     fw_thread *t = s->w.thread;
     const unsigned most = how & 31;
-    fw_loop_lock(l);
+    fw_leader_lock(l);
     if (how & 32)
-        fw_conns_flush_ready(&l->conns);
-    atomic_store(&l->conns.held_most, most < FW_HELD ? most : FW_HELD);
-    if (l->conns.nheld > most || (how & 64) != 0)
-        fw_conns_release(&l->conns, &l->conns.cache, &l->conns.stats.bytes_out);
+        fw_conns_flush_ready(&l->loop.conns);
+    atomic_store(&l->loop.conns.held_most, most < FW_HELD ? most : FW_HELD);
+    if (l->loop.conns.nheld > most || (how & 64) != 0)
+        fw_conns_release(&l->loop.conns, &l->loop.conns.cache, &l->loop.conns.stats.bytes_out);
     if (how & 64)
-        MUST(l->conns.nheld == 0);
-    fw_loop_unlock(l);
+        MUST(l->loop.conns.nheld == 0);
+    fw_leader_unlock(l);
     if (!atomic_load(&t->pending))
         return;
     fw_thread_pend(t, false);
     fw_conn *c = atomic_load(&t->gathering);
     if (c != NULL && fw_conn_send(c, &t->cache, &t->bytes_out) == FW_RETRY) {
-        fw_loop_lock(l);
-        fw_conn_arm(&l->conns, c);
-        fw_loop_unlock(l);
+        fw_leader_lock(l);
+        fw_conn_arm(&l->loop.conns, c);
+        fw_leader_unlock(l);
     }
 }
 

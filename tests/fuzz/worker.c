@@ -1,7 +1,7 @@
 /* worker.c - the stub worker. */
 #include "worker.h"
 #include "client.h"
-#include "threads/crew.h"
+#include "threads/leader.h"
 
 #include <signal.h>
 #include <sys/mman.h>
@@ -59,7 +59,7 @@ static token *take_back(worker *w, void *p, enum token_kind kind)
     return t;
 }
 
-static unsigned release_owned(worker *w)
+static unsigned release_spent(worker *w)
 {
     unsigned n = 0;
     for (token *t; (t = fw_thread_to_release(w->thread)) != NULL; n++) {
@@ -243,23 +243,23 @@ static void end_gathering(fw_thread *t)
 /* As fw_thread_wait, with nobody else there: the loop is led from here until it would sleep. */
 static int wait_for_client(worker *w, fw_conn *c)
 {
-    fw_loop *l = w->loop;
+    fw_leader *l = w->leader;
     int rc = FW_LOOP_ON;
     end_gathering(w->thread);
-    fw_loop_lock(l);
+    fw_leader_lock(l);
     if (!c->broken) {
         fw_lead_give_up(l, w->thread);
-        fw_conn_wait(&l->conns, c);
+        fw_conn_wait(&l->loop.conns, c);
     }
     while (c->state == FW_STATE_SUSPENDED && rc == FW_LOOP_ON) {
-        rc = fw_loop_step(l);
-        fw_lead_call(l);
+        rc = fw_lead_step(l);
+        fw_lead_wake_threads(l);
     }
     const bool waits = c->state == FW_STATE_SUSPENDED;
     if (waits)
-        fw_conn_take_back(&l->conns, c);
+        fw_conn_take_back(&l->loop.conns, c);
     MUST(c->state == FW_STATE_BUSY);
-    fw_loop_unlock(l);
+    fw_leader_unlock(l);
     if (c->broken || rc < 0) /* the loop has failed for good */
         return -EPIPE;
     return waits ? FW_RETRY : FW_OK;
@@ -360,8 +360,9 @@ void worker_open(worker *w, tape *script, const fw_config *cfg)
     w->used = w->out = w->depth = w->cuts = 0;
     w->strict = w->calm = false;
     w->held = NULL;
-    MUST(fw_loop_open(&w->loop, parser(), cfg) == FW_OK);
-    MUST((w->thread = fw_thread_open(w->loop)) != NULL);
+    MUST(fw_leader_open(&w->leader, parser(), cfg) == FW_OK);
+    w->loop = &w->leader->loop;
+    MUST((w->thread = fw_thread_open(w->leader)) != NULL);
 }
 
 int worker_next(worker *w, fw_conn **c)
@@ -370,7 +371,7 @@ int worker_next(worker *w, fw_conn **c)
     const bool hasty = held != NULL && (tape_byte(w->script) & 1) != 0;
     w->held = NULL;
     int rc = fw_thread_next(w->thread, held, w->keep, w->cut, hasty, c);
-    while (release_owned(w) > 0 && rc == FW_NEXT_WAKE) /* it may have returned for that */
+    while (release_spent(w) > 0 && rc == FW_NEXT_WAKE) /* it may have returned for that */
         rc = fw_thread_next(w->thread, NULL, false, false, false, c);
     if (rc == FW_RETRY)
         rc = fw_thread_next(w->thread, NULL, false, false, false, c);
@@ -393,13 +394,13 @@ void worker_close(worker *w)
         fw_conn_finish(cs, c, false, true, false);
     }
     MUST(cs->stats.connections == 0);
-    release_owned(w);
+    release_spent(w);
     fw_thread_clear_up(w->thread);
-    release_owned(w);
+    release_spent(w);
     for (unsigned i = 0; i < w->used; i++)
         if (w->tokens[i].out)
             fprintf(stderr, "token %u, of kind %d, is still out\n", i, w->tokens[i].kind);
     MUST(w->out == 0);
-    fw_thread_close_all(w->loop);
-    fw_loop_close(w->loop);
+    fw_thread_close_all(w->leader);
+    fw_leader_close(w->leader);
 }
