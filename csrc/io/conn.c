@@ -130,8 +130,8 @@ static FW_NOINLINE void refuse_move(fw_conns *cs, fw_conn *c)
 }
 
 /* The only way into another state. False: the table has no such move, and whoever calls is to leave the connection alone.
- * Every build looks: `what` is a constant wherever this is called, so it costs 3 instructions. A request makes three moves;
- * callgrind counts 0 to 7 instructions more for it, which is within its noise. */
+ * Every build checks: `what` is a constant wherever this is called, so that costs 3 instructions. A request makes three
+ * moves; callgrind finds at most 7 instructions more for a request, which is within its noise. */
 static inline bool move(fw_conns *cs, fw_conn *c, enum event what)
 {
     if (fw_unlikely((MOVES[what].from >> c->state & 1) == 0)) {

@@ -10,7 +10,7 @@
 
 #define PACE_MS 1000     /* between two checks of how fast a client takes its response, at most */
 #define PACE_LEAST_MS 50 /* ... at least */
-#define CHECKS 8          /* ... in a write timeout: it may end so much later than on the dot */
+#define CHECKS 8         /* ... in a write timeout: it may end so much later than on the dot */
 
 void fw_config_defaults(fw_config *cfg)
 {
