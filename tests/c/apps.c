@@ -7,12 +7,12 @@
 char app_bytes[APP_LARGE];
 
 /* As a worker without memory: nothing of the response is sent, or it breaks off. */
-static void break_off(stage *s, fw_conn *c)
+static void break_off(loop_fixture *s, fw_conn *c)
 {
-    stage_finish(s, c, false, true);
+    loop_fixture_finish(s, c, false, true);
 }
 
-static bool queue(stage *s, fw_conn *c, const char *from, size_t n)
+static bool queue(loop_fixture *s, fw_conn *c, const char *from, size_t n)
 {
     app_state *a = s->data;
     if (fw_outq_ref(&c->out, &s->thread->cache, from, n, &a->owned) != FW_OK)
@@ -21,32 +21,32 @@ static bool queue(stage *s, fw_conn *c, const char *from, size_t n)
     return true;
 }
 
-void app_large(stage *s, fw_conn *c)
+void app_large(loop_fixture *s, fw_conn *c)
 {
-    if (stage_head(s, c, APP_LARGE) && queue(s, c, app_bytes, APP_LARGE))
-        stage_finish(s, c, c->req->keep_alive, false);
+    if (loop_fixture_head(s, c, APP_LARGE) && queue(s, c, app_bytes, APP_LARGE))
+        loop_fixture_finish(s, c, c->req->keep_alive, false);
     else
         break_off(s, c);
 }
 
-void app_file(stage *s, fw_conn *c)
+void app_file(loop_fixture *s, fw_conn *c)
 {
     app_state *a = s->data;
-    if (stage_head(s, c, APP_LARGE) &&
+    if (loop_fixture_head(s, c, APP_LARGE) &&
         fw_outq_file(&c->out, &s->thread->cache, a->file, 0, APP_LARGE, &a->owned) == FW_OK) {
         a->owned++;
-        stage_finish(s, c, c->req->keep_alive, false);
+        loop_fixture_finish(s, c, c->req->keep_alive, false);
     } else {
         break_off(s, c);
     }
 }
 
-void app_stream(stage *s, fw_conn *c)
+void app_stream(loop_fixture *s, fw_conn *c)
 {
     app_state *a = s->data;
     if (c->turn == FW_TURN_REQUEST) {
         a->blocks = 0;
-        if (!stage_head(s, c, APP_LARGE)) {
+        if (!loop_fixture_head(s, c, APP_LARGE)) {
             break_off(s, c);
             return;
         }
@@ -70,14 +70,14 @@ void app_stream(stage *s, fw_conn *c)
             return;
         }
     }
-    stage_finish(s, c, true, false);
+    loop_fixture_finish(s, c, true, false);
 }
 
-void app_write(stage *s, fw_conn *c)
+void app_write(loop_fixture *s, fw_conn *c)
 {
     app_state *a = s->data;
     char sink[APP_BLOCK];
-    if (!stage_head(s, c, APP_LARGE) || !queue(s, c, app_bytes, APP_LARGE)) {
+    if (!loop_fixture_head(s, c, APP_LARGE) || !queue(s, c, app_bytes, APP_LARGE)) {
         break_off(s, c);
         return;
     }
@@ -94,5 +94,5 @@ void app_write(stage *s, fw_conn *c)
         while (a->client >= 0 && hear(a->client, sink, sizeof sink) > 0)
             ;
     }
-    stage_finish(s, c, a->rc == FW_OK, a->rc != FW_OK);
+    loop_fixture_finish(s, c, a->rc == FW_OK, a->rc != FW_OK);
 }

@@ -1,8 +1,8 @@
-/* apps.h - stub applications whose responses are too large for one send; their state is stage.data. */
+/* apps.h - stub applications whose responses are too large for one send; their state is loop_fixture.data. */
 #ifndef APPS_H
 #define APPS_H
 
-#include "stage.h"
+#include "loop_fixture.h"
 
 #define APP_BLOCK 16384
 #define APP_BLOCKS 16
@@ -23,9 +23,9 @@ typedef struct app_state {
 
 extern char app_bytes[APP_LARGE]; /* what they all send */
 
-void app_large(stage *s, fw_conn *c);  /* queues everything and finishes */
-void app_file(stage *s, fw_conn *c);   /* the same, from a file */
-void app_stream(stage *s, fw_conn *c); /* block by block, suspended while the client is slow */
-void app_write(stage *s, fw_conn *c);  /* waits inside the application while the client is slow */
+void app_large(loop_fixture *s, fw_conn *c);  /* queues everything and finishes */
+void app_file(loop_fixture *s, fw_conn *c);   /* the same, from a file */
+void app_stream(loop_fixture *s, fw_conn *c); /* block by block, suspended while the client is slow */
+void app_write(loop_fixture *s, fw_conn *c);  /* waits inside the application while the client is slow */
 
 #endif

@@ -1,5 +1,5 @@
-/* clients.c - the clients of a company: they ask, and wait for what is to come. */
-#include "company.h"
+/* clients.c - the clients of a threads_fixture: they ask, and wait for what is to come. */
+#include "threads_fixture.h"
 #include "faults.h"
 #include "harness.h"
 
@@ -7,15 +7,15 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-int company_client(company *m)
+int threads_fixture_client(threads_fixture *m)
 {
-    return stage_client(&m->stage);
+    return loop_fixture_client(&m->loop_fixture);
 }
 
-int company_narrow(company *m)
+int threads_fixture_narrow(threads_fixture *m)
 {
     fw_leader_lock(m->leader);
-    const int client = stage_pair(&m->stage, true, NULL);
+    const int client = loop_fixture_pair(&m->loop_fixture, true, NULL);
     fw_leader_unlock(m->leader);
     return client;
 }

@@ -6,7 +6,7 @@
  */
 #include "observe/access_log.h"
 #include "apps.h"
-#include "company.h"
+#include "threads_fixture.h"
 #include "faults.h"
 #include "harness.h"
 
@@ -20,7 +20,7 @@
 #define ROUNDS 120
 
 typedef struct visitor {
-    company *company;
+    threads_fixture *threads_fixture;
     pthread_t id;
     uint32_t dice;
     unsigned whole; /* responses that were read to their end */
@@ -81,7 +81,7 @@ static void *visit(void *arg)
     int fd = -1;
     for (int i = 0; i < ROUNDS; i++) {
         if (fd < 0)
-            fd = dice(&v->dice) % 2 ? company_client(v->company) : company_narrow(v->company);
+            fd = dice(&v->dice) % 2 ? threads_fixture_client(v->threads_fixture) : threads_fixture_narrow(v->threads_fixture);
         if (round_of(v, fd))
             continue;
         close(fd);
@@ -117,13 +117,13 @@ static uint32_t seeded(uint32_t seed)
 
 static void everything_at_once(unsigned threads, uint32_t seed, fw_config *cfg)
 {
-    company m;
+    threads_fixture m;
     seed = seeded(seed);
     visitor visitors[CLIENTS];
     cfg->access = open_log();
-    company_open(&m, cfg, threads);
+    threads_fixture_open(&m, cfg, threads);
     for (unsigned i = 0; i < CLIENTS; i++) {
-        visitors[i] = (visitor){.company = &m, .dice = seed + i};
+        visitors[i] = (visitor){.threads_fixture = &m, .dice = seed + i};
         CHECK(pthread_create(&visitors[i].id, NULL, visit, &visitors[i]) == 0);
     }
     for (unsigned i = 0; i < CLIENTS; i++) {
@@ -132,13 +132,13 @@ static void everything_at_once(unsigned threads, uint32_t seed, fw_config *cfg)
     }
     int last[CLIENTS];
     for (unsigned i = 0; i < CLIENTS; i++) { /* all is well still */
-        last[i] = company_client(&m);
+        last[i] = threads_fixture_client(&m);
         ask(last[i], "/quick");
         CHECK_INT(answered(last[i], NULL, 0), 200);
         ask(last[i], i % 2 ? "/write" : "/nap");
     }
     fw_loop_stop(m.loop, seed % 2 ? FW_STOP_GRACEFUL : FW_STOP_QUICK);
-    company_close(&m);
+    threads_fixture_close(&m);
     close(cfg->access->batch.fd);
     fw_access_log_close(cfg->access);
     for (unsigned i = 0; i < CLIENTS; i++)
@@ -169,7 +169,7 @@ static void several_threads_and_a_short_queue(void)
     cfg.max_ready = 1;
     cfg.timeouts[FW_CLASS_KEEPALIVE] = 500;
     cfg.timeouts[FW_CLASS_WRITE] = 500;
-    everything_at_once(PLAYERS, 33, &cfg);
+    everything_at_once(WORKERS, 33, &cfg);
 }
 
 int main(int argc, char **argv)

@@ -1,7 +1,7 @@
 /* test_conn.c - one connection from its first byte to its last: requests, refusals, ends. */
 #include "faults.h"
 #include "harness.h"
-#include "stage.h"
+#include "loop_fixture.h"
 
 #include <sys/socket.h>
 #include <unistd.h>
@@ -12,26 +12,26 @@
 static char got[4 << 20];
 
 /* A client whose connection has answered one request and is idle. */
-static int idle_client(stage *s, fw_conn **c)
+static int idle_client(loop_fixture *s, fw_conn **c)
 {
-    const int client = stage_pair(s, false, c);
+    const int client = loop_fixture_pair(s, false, c);
     SAY(client, GET);
-    CHECK(stage_hear(s, client, got, sizeof got, 1, NULL) > 0);
+    CHECK(loop_fixture_hear(s, client, got, sizeof got, 1, NULL) > 0);
     CHECK_INT((*c)->state, FW_STATE_IDLE);
     return client;
 }
 
-static void check_answer(stage *s, int client, const char *expected)
+static void check_answer(loop_fixture *s, int client, const char *expected)
 {
-    const size_t n = stage_hear(s, client, got, sizeof got, 1, NULL);
+    const size_t n = loop_fixture_hear(s, client, got, sizeof got, 1, NULL);
     if (responses_in(got, n) != 1 || strstr(got, expected) == NULL)
         FAIL("not %s but: %s", expected, got);
 }
 
-static void check_end(stage *s, int client, const char *expected)
+static void check_end(loop_fixture *s, int client, const char *expected)
 {
     bool end;
-    const size_t n = stage_hear(s, client, got, sizeof got, 99, &end);
+    const size_t n = loop_fixture_hear(s, client, got, sizeof got, 99, &end);
     CHECK(end);
     if (expected == NULL)
         CHECK_INT(n, 0);
@@ -40,11 +40,11 @@ static void check_end(stage *s, int client, const char *expected)
 }
 
 /* Lets time pass and the loop notice it. */
-static void wait_ms(stage *s, unsigned ms)
+static void wait_ms(loop_fixture *s, unsigned ms)
 {
     clock_advance(ms);
-    stage_run(s);
-    stage_run(s);
+    loop_fixture_run(s);
+    loop_fixture_run(s);
 }
 
 /* ---- requests -------------------------------------------------------------------------------------------------- */
@@ -52,14 +52,14 @@ static void wait_ms(stage *s, unsigned ms)
 static void an_idle_connection_holds_no_buffer(void)
 {
     const fw_config cfg = defaults();
-    stage s;
+    loop_fixture s;
     fw_conn *c;
-    stage_open(&s, &cfg);
+    loop_fixture_open(&s, &cfg);
     const int client = idle_client(&s, &c);
     CHECK(c->in == NULL && c->req == NULL && c->out.head == NULL);
     SAY(client, "GET / HT");
     faults_clear();
-    stage_run(&s);
+    loop_fixture_run(&s);
     CHECK_INT(fault_calls(FAULT_RECV), 1);
     CHECK_INT(c->state, FW_STATE_HEAD);
     CHECK(c->in != NULL && c->in->cap < 4096); /* a piece of a head keeps a small one */
@@ -67,39 +67,39 @@ static void an_idle_connection_holds_no_buffer(void)
     check_answer(&s, client, "GET / 0");
     CHECK(c->in == NULL && c->req == NULL);
     close(client);
-    stage_close(&s);
+    loop_fixture_close(&s);
 }
 
 static void requests_arrive_byte_by_byte(void)
 {
     static const char REQUEST[] = POST("5") "hello";
     const fw_config cfg = defaults();
-    stage s;
+    loop_fixture s;
     fw_conn *c;
-    stage_open(&s, &cfg);
-    const int client = stage_pair(&s, false, &c);
+    loop_fixture_open(&s, &cfg);
+    const int client = loop_fixture_pair(&s, false, &c);
     for (int round = 0; round < 3; round++) {
         for (size_t i = 0; i < sizeof REQUEST - 1; i++) {
             CHECK_INT(s.requests, round);
             say(client, REQUEST + i, 1);
-            stage_run(&s);
+            loop_fixture_run(&s);
         }
         check_answer(&s, client, "POST /p 5 ");
     }
     close(client);
-    stage_close(&s);
+    loop_fixture_close(&s);
 }
 
 static void pipelined_requests_are_answered_in_order_and_share_a_send(void)
 {
     const fw_config cfg = defaults();
-    stage s;
+    loop_fixture s;
     fw_conn *c;
     char requests[8192];
     size_t n = 0;
-    stage_open(&s, &cfg);
+    loop_fixture_open(&s, &cfg);
     s.loop->conns.shares = true; /* as with a standby, which would send what waits for too long */
-    const int client = stage_pair(&s, false, &c);
+    const int client = loop_fixture_pair(&s, false, &c);
     for (int i = 0; i < 20; i++)
         n += (size_t)snprintf(requests + n, sizeof requests - n,
                               i % 3 == 0 ? "POST /%d HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc"
@@ -109,7 +109,7 @@ static void pipelined_requests_are_answered_in_order_and_share_a_send(void)
                               i);
     faults_clear();
     say(client, requests, n);
-    const size_t have = stage_hear(&s, client, got, sizeof got, 20, NULL);
+    const size_t have = loop_fixture_hear(&s, client, got, sizeof got, 20, NULL);
     CHECK_INT(responses_in(got, have), 20);
     const char *at = got;
     for (int i = 0; i < 20; i++) {
@@ -121,7 +121,7 @@ static void pipelined_requests_are_answered_in_order_and_share_a_send(void)
     CHECK(fault_calls(FAULT_SEND) <= 2);
     CHECK_INT(fault_calls(FAULT_RECV), 1);
     close(client);
-    stage_close(&s);
+    loop_fixture_close(&s);
 }
 
 /* A lone CRLF, a half of it, a piece of a head, of a body: each waits behind a good request for its rest. */
@@ -137,11 +137,11 @@ static void the_beginning_of_a_request_waits_behind_another(void)
         {"POST /2 HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n1\r", "\nx\r\n0\r\n\r\n"},
     };
     const fw_config cfg = defaults();
-    stage s;
+    loop_fixture s;
     fw_conn *c;
-    stage_open(&s, &cfg);
+    loop_fixture_open(&s, &cfg);
     for (size_t i = 0; i < COUNT(PIECES); i++) {
-        const int client = stage_pair(&s, false, &c);
+        const int client = loop_fixture_pair(&s, false, &c);
         trying("%s", PIECES[i][0]);
         char first[256];
         snprintf(first, sizeof first, GET "%s", PIECES[i][0]);
@@ -152,9 +152,9 @@ static void the_beginning_of_a_request_waits_behind_another(void)
         check_answer(&s, client, " /2 ");
         CHECK_INT(c->state, FW_STATE_IDLE);
         close(client);
-        stage_run(&s);
+        loop_fixture_run(&s);
     }
-    stage_close(&s);
+    loop_fixture_close(&s);
 }
 
 static void bodies_of_every_size_and_framing_arrive_whole(void)
@@ -165,9 +165,9 @@ static void bodies_of_every_size_and_framing_arrive_whole(void)
     static const size_t SIZES[] = {1, 100, 4096, 8192, 32000, 32768, 65536, 99999, 100000, 100001, 131072, 300000};
     fw_config cfg = defaults();
     cfg.body_memory = 100000;
-    stage s;
+    loop_fixture s;
     fw_conn *c;
-    stage_open(&s, &cfg);
+    loop_fixture_open(&s, &cfg);
     for (size_t i = 0; i < COUNT(SIZES); i++) {
         uint32_t sum = 0;
         for (size_t k = 0; k < SIZES[i]; k++)
@@ -194,50 +194,50 @@ static void bodies_of_every_size_and_framing_arrive_whole(void)
             memcpy(request + n, GET, sizeof GET - 1); /* and a request right behind */
             n += sizeof GET - 1;
             trying("%zu bytes, style %d", SIZES[i], style);
-            const int client = stage_pair(&s, false, &c);
+            const int client = loop_fixture_pair(&s, false, &c);
             const size_t bite = style < 2 ? n : 1500;
             for (size_t at = 0; at < n; at += bite) {
                 for (size_t from = at, to = at + bite < n ? at + bite : n; from < to;) {
                     ssize_t sent = sendto(client, request + from, to - from, MSG_NOSIGNAL, NULL, 0);
                     CHECK(sent > 0 || errno == EAGAIN);
                     from += sent > 0 ? (size_t)sent : 0;
-                    stage_run(&s);
+                    loop_fixture_run(&s);
                 }
             }
-            const size_t have = stage_hear(&s, client, got, sizeof got, 2, NULL);
+            const size_t have = loop_fixture_hear(&s, client, got, sizeof got, 2, NULL);
             char expected[64];
             snprintf(expected, sizeof expected, "POST /p %zu %08x ", SIZES[i], sum);
             CHECK_INT(responses_in(got, have), 2);
             CHECK(strstr(got, expected) != NULL && strstr(got, "GET /x 0 ") != NULL);
             close(client);
-            stage_run(&s);
+            loop_fixture_run(&s);
         }
     }
-    stage_close(&s);
+    loop_fixture_close(&s);
 }
 
 static void leave_to_send_a_body_is_given_once_and_only_if_needed(void)
 {
     static const char HEAD[] = "POST /p HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n";
     const fw_config cfg = defaults();
-    stage s;
+    loop_fixture s;
     fw_conn *c;
-    stage_open(&s, &cfg);
-    const int client = stage_pair(&s, false, &c);
+    loop_fixture_open(&s, &cfg);
+    const int client = loop_fixture_pair(&s, false, &c);
     SAY(client, HEAD);
     check_answer(&s, client, "HTTP/1.1 100 Continue\r\n\r\n");
     SAY(client, "a");
-    CHECK_INT(stage_hear(&s, client, got, sizeof got, 0, NULL), 0);
+    CHECK_INT(loop_fixture_hear(&s, client, got, sizeof got, 0, NULL), 0);
     SAY(client, "b");
     check_answer(&s, client, "POST /p 2 ");
     SAY(client, HEAD);
     SAY(client, "a"); /* it has not waited */
-    CHECK_INT(stage_hear(&s, client, got, sizeof got, 0, NULL), 0);
+    CHECK_INT(loop_fixture_hear(&s, client, got, sizeof got, 0, NULL), 0);
     SAY(client, "b");
     check_answer(&s, client, "POST /p 2 ");
     fault_fail(FAULT_SEND, 0, 1, EAGAIN); /* the interim response waits for the next event */
     SAY(client, HEAD);
-    CHECK_INT(stage_hear(&s, client, got, sizeof got, 0, NULL), 0);
+    CHECK_INT(loop_fixture_hear(&s, client, got, sizeof got, 0, NULL), 0);
     SAY(client, "a");
     check_answer(&s, client, "HTTP/1.1 100 Continue\r\n\r\n");
     SAY(client, "b");
@@ -246,7 +246,7 @@ static void leave_to_send_a_body_is_given_once_and_only_if_needed(void)
     SAY(client, HEAD);
     check_end(&s, client, NULL);
     close(client);
-    stage_close(&s);
+    loop_fixture_close(&s);
 }
 
 /* ---- refusals and ends ----------------------------------------------------------------------------------------- */
@@ -254,22 +254,22 @@ static void leave_to_send_a_body_is_given_once_and_only_if_needed(void)
 static void nothing_is_read_as_a_request_after_a_refusal(void)
 {
     const fw_config cfg = defaults();
-    stage s;
+    loop_fixture s;
     fw_conn *c;
-    stage_open(&s, &cfg);
-    const int client = stage_pair(&s, false, &c);
+    loop_fixture_open(&s, &cfg);
+    const int client = loop_fixture_pair(&s, false, &c);
     SAY(client, GET "BAD\r\n\r\n" GET);
     check_end(&s, client, "HTTP/1.1 400 ");
     CHECK(strstr(got, " /x ") != NULL && responses_in(got, strlen(got)) == 2);
     CHECK_INT(s.requests, 1);
     CHECK_INT(c->state, FW_STATE_LINGER);
     SAY(client, GET GET);
-    stage_run(&s);
+    loop_fixture_run(&s);
     CHECK_INT(s.requests, 1);
     wait_ms(&s, cfg.timeouts[FW_CLASS_LINGER]);
     CHECK_INT(s.loop->conns.stats.connections, 0);
     close(client);
-    stage_close(&s);
+    loop_fixture_close(&s);
 }
 
 /* Over TCP, closing with unread bytes resets the connection, and a reset overtakes the response. */
@@ -278,10 +278,10 @@ static void a_client_that_is_still_talking_reads_its_refusal(void)
     static char body[500000];
     fw_config cfg = defaults();
     cfg.limit_body = 1000;
-    stage s;
-    stage_open(&s, &cfg);
+    loop_fixture s;
+    loop_fixture_open(&s, &cfg);
     for (int shut = 0; shut < 2; shut++) {
-        const int client = stage_client(&s);
+        const int client = loop_fixture_client(&s);
         SAY(client, GET);
         check_answer(&s, client, " /x ");
         SAY(client, POST("100000"));
@@ -291,15 +291,15 @@ static void a_client_that_is_still_talking_reads_its_refusal(void)
         check_end(&s, client, "HTTP/1.1 413 ");
         CHECK(!s.reset);
         close(client);
-        stage_run(&s);
+        loop_fixture_run(&s);
     }
-    stage_close(&s);
+    loop_fixture_close(&s);
 }
 
-static void answer_and_leave(stage *s, fw_conn *c)
+static void answer_and_leave(loop_fixture *s, fw_conn *c)
 {
     const bool cut = s->data != NULL;
-    CHECK(stage_head(s, c, 0));
+    CHECK(loop_fixture_head(s, c, 0));
     fw_conn_finish(&s->loop->conns, c, false, cut, false);
 }
 
@@ -317,34 +317,34 @@ static void a_connection_lingers_when_the_client_may_still_talk(void)
         {"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\nmore", false, true},
     };
     const fw_config cfg = defaults();
-    stage s;
+    loop_fixture s;
     fw_conn *c;
     int token;
-    stage_open(&s, &cfg);
+    loop_fixture_open(&s, &cfg);
     s.app = answer_and_leave;
     for (size_t i = 0; i < COUNT(CASES); i++) {
         trying("case %zu", i);
         s.data = CASES[i].cut ? &token : NULL;
-        const int client = stage_pair(&s, false, &c);
+        const int client = loop_fixture_pair(&s, false, &c);
         SAY(client, CASES[i].request);
         check_end(&s, client, "HTTP/1.1 200 OK");
         CHECK_INT(s.loop->conns.stats.connections, CASES[i].lingers);
         close(client);
-        stage_run(&s);
+        loop_fixture_run(&s);
     }
-    stage_close(&s);
+    loop_fixture_close(&s);
 }
 
 static void a_client_that_has_shut_its_side_gets_its_response(void)
 {
     const fw_config cfg = defaults();
-    stage s;
+    loop_fixture s;
     fw_conn *c;
-    stage_open(&s, &cfg);
+    loop_fixture_open(&s, &cfg);
     for (int late = 0; late < 2; late++) {
-        const int client = stage_pair(&s, false, &c);
+        const int client = loop_fixture_pair(&s, false, &c);
         if (late)
-            stage_run(&s);
+            loop_fixture_run(&s);
         SAY(client, GET GET);
         CHECK(shutdown(client, SHUT_WR) == 0);
         check_end(&s, client, " /x ");
@@ -352,18 +352,18 @@ static void a_client_that_has_shut_its_side_gets_its_response(void)
         close(client);
     }
     CHECK_INT(s.loop->conns.stats.truncated, 0);
-    stage_close(&s);
+    loop_fixture_close(&s);
 }
 
 static void an_end_in_the_middle_is_counted_and_not_answered(void)
 {
     static const char *const BEGINNINGS[] = {"G", "GET / HTTP/1.1\r\nHost", POST("5"), POST("5") "abcd"};
     const fw_config cfg = defaults();
-    stage s;
+    loop_fixture s;
     fw_conn *c;
-    stage_open(&s, &cfg);
+    loop_fixture_open(&s, &cfg);
     for (size_t i = 0; i < COUNT(BEGINNINGS); i++) {
-        const int client = stage_pair(&s, false, &c);
+        const int client = loop_fixture_pair(&s, false, &c);
         SAY(client, BEGINNINGS[i]);
         CHECK(shutdown(client, SHUT_WR) == 0);
         check_end(&s, client, NULL);
@@ -371,63 +371,63 @@ static void an_end_in_the_middle_is_counted_and_not_answered(void)
         close(client);
     }
     CHECK_INT(s.requests, 0);
-    stage_close(&s);
+    loop_fixture_close(&s);
 }
 
 static void a_connection_that_breaks_while_reading_is_counted(void)
 {
     static const int ERRORS[] = {ECONNRESET, ETIMEDOUT, ENOTCONN, ENOMEM};
     const fw_config cfg = defaults();
-    stage s;
+    loop_fixture s;
     fw_conn *c;
-    stage_open(&s, &cfg);
+    loop_fixture_open(&s, &cfg);
     for (size_t i = 0; i < COUNT(ERRORS); i++) {
-        const int client = stage_pair(&s, false, &c);
+        const int client = loop_fixture_pair(&s, false, &c);
         SAY(client, "GET / H");
-        stage_run(&s);
+        loop_fixture_run(&s);
         fault_fail(FAULT_RECV, 0, 1, ERRORS[i]);
         SAY(client, "TTP/1.1\r\nHost: h\r\n\r\n");
         check_end(&s, client, NULL);
         CHECK_INT(s.loop->conns.stats.broken, i + 1);
         close(client);
     }
-    stage_close(&s);
+    loop_fixture_close(&s);
 }
 
 static void interrupted_and_tiny_reads_change_nothing(void)
 {
     const fw_config cfg = defaults();
-    stage s;
+    loop_fixture s;
     fw_conn *c;
-    stage_open(&s, &cfg);
-    const int client = stage_pair(&s, false, &c);
+    loop_fixture_open(&s, &cfg);
+    const int client = loop_fixture_pair(&s, false, &c);
     fault_fail(FAULT_RECV, 0, 5, EINTR);
     SAY(client, GET);
     check_answer(&s, client, " /x ");
     fault_fail(FAULT_RECV, 0, 1, EAGAIN); /* an event in vain; the bytes come with the next */
     SAY(client, "GET /2 HTTP/1.1\r\n");
-    stage_run(&s);
+    loop_fixture_run(&s);
     SAY(client, "Host: h\r\n\r\n");
     check_answer(&s, client, " /2 ");
     close(client);
-    stage_close(&s);
+    loop_fixture_close(&s);
 }
 
 static void a_poller_that_refuses_costs_the_connection_alone(void)
 {
     const fw_config cfg = defaults();
-    stage s;
+    loop_fixture s;
     fw_conn *c, *d;
-    stage_open(&s, &cfg);
+    loop_fixture_open(&s, &cfg);
     const int other = idle_client(&s, &d);
     fault_fail(FAULT_EPOLL_CTL, 0, 1, ENOSPC);
-    const int client = stage_pair(&s, false, &c);
+    const int client = loop_fixture_pair(&s, false, &c);
     check_end(&s, client, NULL);
     SAY(other, GET);
     check_answer(&s, other, " /x ");
     close(client);
     close(other);
-    stage_close(&s);
+    loop_fixture_close(&s);
 }
 
 int main(int argc, char **argv)

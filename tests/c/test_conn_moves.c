@@ -7,7 +7,7 @@
 
 #include "faults.h"
 #include "harness.h"
-#include "stage.h"
+#include "loop_fixture.h"
 
 /* ---- the table -------------------------------------------------------------------------------------------------- */
 
@@ -47,10 +47,10 @@ static bool ended(int client)
 static void an_illegal_move_closes_an_idle_connection(void)
 {
     const fw_config cfg = defaults();
-    stage s;
+    loop_fixture s;
     fw_conn *c;
-    stage_open(&s, &cfg);
-    const int client = stage_pair(&s, false, &c);
+    loop_fixture_open(&s, &cfg);
+    const int client = loop_fixture_pair(&s, false, &c);
     fw_conns *cs = &s.loop->conns;
     CHECK(!move(cs, c, EV_DRAINED));
     CHECK_INT(c->state, FW_STATE_CLOSED);
@@ -59,19 +59,19 @@ static void an_illegal_move_closes_an_idle_connection(void)
     CHECK(ended(client));
     CHECK(!move(cs, c, EV_HEAD)); /* closed already: nothing more comes of it */
     CHECK_INT(cs->illegal_moves, 2);
-    stage_run(&s);
+    loop_fixture_run(&s);
     close(client);
-    stage_close(&s);
+    loop_fixture_close(&s);
 }
 
 static void an_illegal_move_of_a_waiting_request_or_a_lent_connection_ends_it_when_it_comes_back(void)
 {
     const fw_config cfg = defaults();
     for (int lent = 0; lent < 2; lent++) {
-        stage s;
+        loop_fixture s;
         fw_conn *c;
-        stage_open(&s, &cfg);
-        const int client = stage_pair(&s, false, &c);
+        loop_fixture_open(&s, &cfg);
+        const int client = loop_fixture_pair(&s, false, &c);
         fw_conns *cs = &s.loop->conns;
         SAY(client, "GET / HTTP/1.1\r\nHost: h\r\n\r\n");
         fw_conn_event(cs, c, FW_EVENT_IN);
@@ -88,17 +88,17 @@ static void an_illegal_move_of_a_waiting_request_or_a_lent_connection_ends_it_wh
         CHECK_INT(cs->stats.connections, 0);
         CHECK(ended(client));
         close(client);
-        stage_close(&s);
+        loop_fixture_close(&s);
     }
 }
 
 static void an_illegal_move_of_a_held_response_leaves_it_in_its_list(void)
 {
     const fw_config cfg = defaults();
-    stage s;
+    loop_fixture s;
     fw_conn *c;
-    stage_open(&s, &cfg);
-    const int client = stage_pair(&s, false, &c);
+    loop_fixture_open(&s, &cfg);
+    const int client = loop_fixture_pair(&s, false, &c);
     fw_conns *cs = &s.loop->conns;
     atomic_store(&cs->held_most, FW_HELD);
     SAY(client, "GET / HTTP/1.1\r\nHost: h\r\n\r\n");
@@ -113,16 +113,16 @@ static void an_illegal_move_of_a_held_response_leaves_it_in_its_list(void)
     CHECK_INT(cs->stats.connections, 0);
     CHECK(ended(client));
     close(client);
-    stage_close(&s);
+    loop_fixture_close(&s);
 }
 
 static void a_request_that_becomes_ready_is_in_no_other_list(void)
 {
     const fw_config cfg = defaults();
-    stage s;
+    loop_fixture s;
     fw_conn *c;
-    stage_open(&s, &cfg);
-    const int client = stage_pair(&s, false, &c);
+    loop_fixture_open(&s, &cfg);
+    const int client = loop_fixture_pair(&s, false, &c);
     fw_conns *cs = &s.loop->conns;
     postpone(cs, c);
     ready(cs, c);
@@ -132,7 +132,7 @@ static void a_request_that_becomes_ready_is_in_no_other_list(void)
     fw_conns_again(cs);
     fw_conns_reap(cs);
     close(client);
-    stage_close(&s);
+    loop_fixture_close(&s);
 }
 
 int main(int argc, char **argv)

@@ -1,7 +1,7 @@
 /* test_conn_time.c - what the clock does to a connection, and that nobody takes more than a fair turn. */
 #include "faults.h"
 #include "harness.h"
-#include "stage.h"
+#include "loop_fixture.h"
 
 #include <sys/socket.h>
 #include <unistd.h>
@@ -12,26 +12,26 @@
 static char got[65536];
 
 /* A client whose connection has answered one request and is idle. */
-static int idle_client(stage *s, fw_conn **c)
+static int idle_client(loop_fixture *s, fw_conn **c)
 {
-    const int client = stage_pair(s, false, c);
+    const int client = loop_fixture_pair(s, false, c);
     SAY(client, GET);
-    CHECK(stage_hear(s, client, got, sizeof got, 1, NULL) > 0);
+    CHECK(loop_fixture_hear(s, client, got, sizeof got, 1, NULL) > 0);
     CHECK_INT((*c)->state, FW_STATE_IDLE);
     return client;
 }
 
-static void check_answer(stage *s, int client, const char *expected)
+static void check_answer(loop_fixture *s, int client, const char *expected)
 {
-    const size_t n = stage_hear(s, client, got, sizeof got, 1, NULL);
+    const size_t n = loop_fixture_hear(s, client, got, sizeof got, 1, NULL);
     if (responses_in(got, n) != 1 || strstr(got, expected) == NULL)
         FAIL("not %s but: %s", expected, got);
 }
 
-static void check_end(stage *s, int client, const char *expected)
+static void check_end(loop_fixture *s, int client, const char *expected)
 {
     bool end;
-    const size_t n = stage_hear(s, client, got, sizeof got, 99, &end);
+    const size_t n = loop_fixture_hear(s, client, got, sizeof got, 99, &end);
     CHECK(end);
     if (expected == NULL)
         CHECK_INT(n, 0);
@@ -40,11 +40,11 @@ static void check_end(stage *s, int client, const char *expected)
 }
 
 /* Lets time pass and the loop notice it. */
-static void wait_ms(stage *s, unsigned ms)
+static void wait_ms(loop_fixture *s, unsigned ms)
 {
     clock_advance(ms);
-    stage_run(s);
-    stage_run(s);
+    loop_fixture_run(s);
+    loop_fixture_run(s);
 }
 
 /* ---- time ------------------------------------------------------------------------------------------------------ */
@@ -55,34 +55,34 @@ static void each_phase_has_its_time(void)
     cfg.timeouts[FW_CLASS_HEADER] = 1000;
     cfg.timeouts[FW_CLASS_BODY] = 2000;
     cfg.timeouts[FW_CLASS_KEEPALIVE] = 5000;
-    stage s;
+    loop_fixture s;
     fw_conn *c;
-    stage_open(&s, &cfg);
-    int client = stage_pair(&s, false, &c);
+    loop_fixture_open(&s, &cfg);
+    int client = loop_fixture_pair(&s, false, &c);
     wait_ms(&s, 999);
     CHECK_INT(c->state, FW_STATE_OPEN);
     wait_ms(&s, 1);
     check_end(&s, client, NULL); /* not a byte: silently */
     close(client);
-    client = stage_pair(&s, false, &c);
+    client = loop_fixture_pair(&s, false, &c);
     SAY(client, "GET ");
-    stage_run(&s);
+    loop_fixture_run(&s);
     for (int i = 0; i < 4; i++) { /* one byte now and then does not help */
         wait_ms(&s, 249);
         SAY(client, "x");
-        stage_run(&s);
+        loop_fixture_run(&s);
     }
     CHECK_INT(c->state, FW_STATE_HEAD);
     wait_ms(&s, 4);
     check_end(&s, client, "HTTP/1.1 408 ");
     close(client);
-    client = stage_pair(&s, false, &c);
+    client = loop_fixture_pair(&s, false, &c);
     SAY(client, POST("9"));
-    stage_run(&s);
+    loop_fixture_run(&s);
     for (int i = 0; i < 5; i++) { /* for a body each read starts the time anew */
         wait_ms(&s, 1999);
         SAY(client, "x");
-        stage_run(&s);
+        loop_fixture_run(&s);
     }
     CHECK_INT(c->state, FW_STATE_BODY);
     wait_ms(&s, 2000);
@@ -95,7 +95,7 @@ static void each_phase_has_its_time(void)
     check_end(&s, client, NULL);
     close(client);
     CHECK_INT(s.loop->conns.stats.timeouts, 2);
-    stage_close(&s);
+    loop_fixture_close(&s);
 }
 
 /* More events than one poll reports: those it has not reported yet must not be taken for late. */
@@ -103,40 +103,40 @@ static void nobody_is_late_whose_bytes_wait_in_the_kernel(void)
 {
     enum { EVENTS = 256 }; /* of loop.c */
     const fw_config cfg = defaults();
-    stage s;
+    loop_fixture s;
     static int clients[EVENTS + 10];
     static fw_conn *conns[EVENTS + 10];
-    stage_open(&s, &cfg);
+    loop_fixture_open(&s, &cfg);
     for (size_t i = 0; i < COUNT(clients); i++) {
-        clients[i] = stage_pair(&s, false, &conns[i]);
+        clients[i] = loop_fixture_pair(&s, false, &conns[i]);
         SAY(clients[i], "GET /x HTTP/1.1\r\n");
     }
-    stage_run(&s);
+    loop_fixture_run(&s);
     for (size_t i = 0; i < COUNT(clients); i++)
         SAY(clients[i], "Host: h\r\n\r\n");
     clock_advance(cfg.timeouts[FW_CLASS_HEADER]);
-    stage_run(&s);
+    loop_fixture_run(&s);
     CHECK_INT(s.requests, COUNT(clients));
     CHECK_INT(s.loop->conns.stats.timeouts, 0);
     for (size_t i = 0; i < COUNT(clients); i++)
         close(clients[i]);
-    stage_close(&s);
+    loop_fixture_close(&s);
 }
 
 static void no_time_limit_means_none(void)
 {
     fw_config cfg = defaults();
     memset(cfg.timeouts, 0, sizeof cfg.timeouts);
-    stage s;
+    loop_fixture s;
     fw_conn *c;
-    stage_open(&s, &cfg);
-    const int client = stage_pair(&s, false, &c);
+    loop_fixture_open(&s, &cfg);
+    const int client = loop_fixture_pair(&s, false, &c);
     SAY(client, "GET / HTTP/1.1\r\n");
     wait_ms(&s, 1u << 31);
     SAY(client, "Host: h\r\n\r\n");
     check_answer(&s, client, "GET / 0 ");
     close(client);
-    stage_close(&s);
+    loop_fixture_close(&s);
 }
 
 /* ---- fairness -------------------------------------------------------------------------------------------------- */
@@ -150,11 +150,11 @@ static void talk(void *data)
         ;
 }
 
-static void begin_talking(stage *s, int *client, fw_conn **c)
+static void begin_talking(loop_fixture *s, int *client, fw_conn **c)
 {
-    *client = stage_pair(s, false, c);
+    *client = loop_fixture_pair(s, false, c);
     SAY(*client, "POST /p HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n35a4e900\r\n");
-    stage_run(s);
+    loop_fixture_run(s);
     CHECK_INT((*c)->state, FW_STATE_BODY);
     talk(client);
     fault_before(FAULT_RECV, talk, client);
@@ -163,36 +163,36 @@ static void begin_talking(stage *s, int *client, fw_conn **c)
 static void one_that_talks_without_pause_does_not_keep_others_waiting(void)
 {
     const fw_config cfg = defaults();
-    stage s;
+    loop_fixture s;
     fw_conn *c, *d, *pulled;
     int client;
-    stage_open(&s, &cfg);
+    loop_fixture_open(&s, &cfg);
     const int other = idle_client(&s, &d);
     begin_talking(&s, &client, &c);
     for (int i = 0; i < 5; i++) {
         SAY(other, GET);
-        CHECK_INT(stage_next(&s, &pulled), FW_NEXT_TURN);
+        CHECK_INT(loop_fixture_next(&s, &pulled), FW_NEXT_TURN);
         CHECK(pulled == d && c->again);
         CHECK(c->req->body.len < (uint64_t)(i + 2) * 600000); /* two turns at most for the talker */
-        stage_answer(&s, pulled);
+        loop_fixture_answer(&s, pulled);
     }
     fault_before(FAULT_RECV, NULL, NULL);
     close(client);
-    stage_run(&s);
+    loop_fixture_run(&s);
     CHECK_INT(s.loop->conns.stats.connections, 1);
     CHECK_INT(s.loop->conns.stats.truncated, 1);
     close(other);
-    stage_close(&s);
+    loop_fixture_close(&s);
 }
 
 static void a_postponed_connection_may_be_closed_meanwhile(void)
 {
     const fw_config cfg = defaults();
-    stage s;
+    loop_fixture s;
     fw_conn *c;
     int client;
     for (int way = 0; way < 3; way++) {
-        stage_open(&s, &cfg);
+        loop_fixture_open(&s, &cfg);
         begin_talking(&s, &client, &c);
         fw_conn_event(&s.loop->conns, c, FW_EVENT_IN);
         CHECK(c->again);
@@ -205,25 +205,25 @@ static void a_postponed_connection_may_be_closed_meanwhile(void)
             fw_conn_close(&s.loop->conns, c);
         fw_conns_reap(&s.loop->conns);
         faults_clear();
-        stage_run(&s);
+        loop_fixture_run(&s);
         CHECK_INT(s.loop->conns.stats.connections, way == 1);
         close(client);
-        stage_close(&s);
+        loop_fixture_close(&s);
     }
 }
 
 static void a_postponed_connection_is_freed_with_the_loop(void)
 {
     const fw_config cfg = defaults();
-    stage s;
+    loop_fixture s;
     fw_conn *c;
     int client;
-    stage_open(&s, &cfg);
+    loop_fixture_open(&s, &cfg);
     begin_talking(&s, &client, &c);
     fw_conn_event(&s.loop->conns, c, FW_EVENT_IN);
     CHECK(c->again);
     faults_clear();
-    stage_close(&s);
+    loop_fixture_close(&s);
     close(client);
 }
 
@@ -232,28 +232,28 @@ static void one_that_sends_too_slowly_on_average_is_refused(void)
 {
     fw_config cfg = defaults();
     cfg.min_rate = 1000;
-    stage s;
+    loop_fixture s;
     fw_conn *c;
     bool end;
-    stage_open(&s, &cfg);
-    const int client = stage_pair(&s, false, &c);
+    loop_fixture_open(&s, &cfg);
+    const int client = loop_fixture_pair(&s, false, &c);
     SAY(client, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 100000\r\n\r\n");
-    stage_run(&s);
+    loop_fixture_run(&s);
     for (int i = 0; i < 2; i++) {
         clock_advance(cfg.min_rate_grace_ms / 2);
-        stage_run(&s);
+        loop_fixture_run(&s);
         SAY(client, "x");
-        stage_run(&s);
+        loop_fixture_run(&s);
         CHECK_INT(c->state, FW_STATE_BODY);
     }
     clock_advance(1);
-    stage_run(&s);
+    loop_fixture_run(&s);
     SAY(client, "x");
-    stage_hear(&s, client, got, sizeof got, 0, &end);
+    loop_fixture_hear(&s, client, got, sizeof got, 0, &end);
     CHECK(memcmp(got, "HTTP/1.1 408 ", 13) == 0);
     CHECK_INT(s.loop->conns.stats.timeouts, 1);
     close(client);
-    stage_close(&s);
+    loop_fixture_close(&s);
 }
 
 int main(int argc, char **argv)

@@ -2,7 +2,7 @@
 #include "apps.h"
 #include "faults.h"
 #include "harness.h"
-#include "stage.h"
+#include "loop_fixture.h"
 
 #include <fcntl.h>
 #include <sys/socket.h>
@@ -20,17 +20,17 @@ static fw_config config(void)
     return cfg;
 }
 
-static void wait_ms(stage *s, unsigned ms)
+static void wait_ms(loop_fixture *s, unsigned ms)
 {
     clock_advance(ms);
-    stage_run(s);
-    stage_run(s);
+    loop_fixture_run(s);
+    loop_fixture_run(s);
 }
 
 /* ---- time ------------------------------------------------------------------------------------------------------ */
 
 /* Takes so many bytes each second; returns the seconds until the server has ended the connection, or SECONDS. */
-static unsigned seconds_for(stage *s, int client, size_t each)
+static unsigned seconds_for(loop_fixture *s, int client, size_t each)
 {
     for (unsigned i = 0; i < SECONDS; i++) {
         if (s->loop->conns.stats.connections == 0)
@@ -53,16 +53,16 @@ static void a_client_that_takes_too_little_is_given_up(void)
             fw_config cfg = config();
             cfg.min_rate = 1000;
             cfg.timeouts[FW_CLASS_WRITE] = SECONDS * 2000;
-            stage s;
+            loop_fixture s;
             fw_conn *c;
             app_state a = {0};
             trying("%zu bytes a second, streamed %d", each, streamed);
-            stage_open(&s, &cfg);
+            loop_fixture_open(&s, &cfg);
             s.app = streamed ? app_stream : app_large;
             s.data = &a;
-            const int client = stage_pair(&s, true, &c);
+            const int client = loop_fixture_pair(&s, true, &c);
             SAY(client, GET);
-            stage_run(&s);
+            loop_fixture_run(&s);
             CHECK_INT(c->state, streamed ? FW_STATE_SUSPENDED : FW_STATE_FLUSH);
             const unsigned seconds = seconds_for(&s, client, each);
             CHECK(seconds > cfg.min_rate_grace_ms / 1000 && seconds < SECONDS);
@@ -70,7 +70,7 @@ static void a_client_that_takes_too_little_is_given_up(void)
             CHECK_INT(s.gone, streamed);
             CHECK_INT(a.owned, 0);
             close(client);
-            stage_close(&s);
+            loop_fixture_close(&s);
         }
     }
 }
@@ -79,74 +79,74 @@ static void a_client_that_takes_enough_is_served(void)
 {
     fw_config cfg = config();
     cfg.min_rate = 1000;
-    stage s;
+    loop_fixture s;
     fw_conn *c;
     app_state a = {0};
-    stage_open(&s, &cfg);
+    loop_fixture_open(&s, &cfg);
     s.app = app_stream;
     s.data = &a;
-    const int client = stage_pair(&s, true, &c);
+    const int client = loop_fixture_pair(&s, true, &c);
     SAY(client, GET);
-    stage_run(&s);
+    loop_fixture_run(&s);
     CHECK_INT(seconds_for(&s, client, APP_LARGE / 40), SECONDS);
     CHECK_INT(a.blocks, APP_BLOCKS);
     CHECK_INT(c->state, FW_STATE_IDLE);
     CHECK_INT(s.loop->conns.stats.timeouts, 0);
     close(client);
-    stage_close(&s);
+    loop_fixture_close(&s);
 }
 
 static void without_a_rate_a_byte_now_and_then_is_enough(void)
 {
     const fw_config cfg = config();
-    stage s;
+    loop_fixture s;
     fw_conn *c;
     app_state a = {0};
-    stage_open(&s, &cfg);
+    loop_fixture_open(&s, &cfg);
     s.app = app_large;
     s.data = &a;
-    const int client = stage_pair(&s, true, &c);
+    const int client = loop_fixture_pair(&s, true, &c);
     SAY(client, GET);
-    stage_run(&s);
+    loop_fixture_run(&s);
     for (int i = 0; i < 4; i++) { /* it takes what is there, just in time */
         wait_ms(&s, cfg.timeouts[FW_CLASS_WRITE] - 1);
         CHECK_INT(c->state, FW_STATE_FLUSH);
         CHECK(hear(client, got, 8192) > 0);
         while (hear(client, got, 1024) > 0 && c->out.bytes > APP_LARGE / 8)
             ;
-        stage_run(&s);
+        loop_fixture_run(&s);
         if (c->state != FW_STATE_FLUSH)
             break;
     }
     CHECK_INT(s.loop->conns.stats.timeouts, 0);
     close(client);
-    stage_run(&s);
-    stage_close(&s);
+    loop_fixture_run(&s);
+    loop_fixture_close(&s);
 }
 
 /* A response that fills the largest buffers that a socket may have, which the poller tells of when much is free only. */
-static void app_huge(stage *s, fw_conn *c)
+static void app_huge(loop_fixture *s, fw_conn *c)
 {
     static const char bytes[16 << 20];
     app_state *a = s->data;
-    CHECK(stage_head(s, c, sizeof bytes));
+    CHECK(loop_fixture_head(s, c, sizeof bytes));
     CHECK_INT(fw_outq_ref(&c->out, &s->thread->cache, bytes, sizeof bytes, &a->owned), FW_OK);
     a->owned++;
-    stage_finish(s, c, true, false);
+    loop_fixture_finish(s, c, true, false);
 }
 
 /* A client by TCP, with the buffers that the system gives, which has asked. */
-static int begin_tcp(stage *s)
+static int begin_tcp(loop_fixture *s)
 {
-    const int client = stage_client(s);
+    const int client = loop_fixture_client(s);
     CHECK(fcntl(client, F_SETFL, O_NONBLOCK) == 0);
     SAY(client, GET);
-    stage_run(s);
+    loop_fixture_run(s);
     CHECK_INT(s->loop->conns.all.next->state, FW_STATE_FLUSH);
     return client;
 }
 
-static void takes(stage *s, int client, size_t bytes, unsigned ms)
+static void takes(loop_fixture *s, int client, size_t bytes, unsigned ms)
 {
     for (size_t n = 0; n < bytes;) {
         const ssize_t r = hear(client, got, bytes - n);
@@ -161,9 +161,9 @@ static void a_client_that_takes_a_little_all_the_time_is_not_late(void)
 {
     const fw_config cfg = config();
     const unsigned most = cfg.timeouts[FW_CLASS_WRITE];
-    stage s;
+    loop_fixture s;
     app_state a = {0};
-    stage_open(&s, &cfg);
+    loop_fixture_open(&s, &cfg);
     s.app = app_huge;
     s.data = &a;
     const int client = begin_tcp(&s);
@@ -178,7 +178,7 @@ static void a_client_that_takes_a_little_all_the_time_is_not_late(void)
     CHECK_INT(s.loop->conns.stats.connections, 0);
     CHECK_INT(s.loop->conns.stats.timeouts, 1);
     close(client);
-    stage_close(&s);
+    loop_fixture_close(&s);
 }
 
 /* Its system says so in steps of some segments. */
@@ -189,10 +189,10 @@ static void a_client_that_takes_half_as_much_again_is_served(void)
         fw_config cfg = config();
         cfg.min_rate = RATES[i];
         cfg.min_rate_grace_ms = 1000;
-        stage s;
+        loop_fixture s;
             app_state a = {0};
         trying("%u bytes a second", RATES[i]);
-        stage_open(&s, &cfg);
+        loop_fixture_open(&s, &cfg);
         s.app = app_huge;
         s.data = &a;
         const int client = begin_tcp(&s);
@@ -202,8 +202,8 @@ static void a_client_that_takes_half_as_much_again_is_served(void)
         }
         CHECK_INT(s.loop->conns.stats.timeouts, 0);
         close(client);
-        stage_run(&s);
-        stage_close(&s);
+        loop_fixture_run(&s);
+        loop_fixture_close(&s);
     }
 }
 
@@ -213,36 +213,36 @@ enum end { READ, LEFT, TIMED_OUT, ABANDONED, QUICK_STOP, ENDS };
 
 static void what_waits_is_counted_until_it_has_ended(void)
 {
-    static const stage_app APPS[] = {app_large, app_stream};
+    static const loop_fixture_app APPS[] = {app_large, app_stream};
     for (size_t app = 0; app < COUNT(APPS); app++) {
         for (int end = 0; end < ENDS; end++) {
             const fw_config cfg = config();
-            stage s;
+            loop_fixture s;
             fw_conn *c;
             app_state a = {0};
             trying("application %zu, end %d", app, end);
-            stage_open(&s, &cfg);
+            loop_fixture_open(&s, &cfg);
             const fw_conns *cs = &s.loop->conns;
             s.app = APPS[app];
             s.data = &a;
-            const int client = stage_pair(&s, true, &c);
+            const int client = loop_fixture_pair(&s, true, &c);
             SAY(client, GET);
-            stage_run(&s);
+            loop_fixture_run(&s);
             CHECK(cs->queued >= c->out.bytes && c->out.bytes > 0);
             switch (end) {
-            case READ: stage_hear(&s, client, got, sizeof got, 1, NULL); break;
+            case READ: loop_fixture_hear(&s, client, got, sizeof got, 1, NULL); break;
             case LEFT: close(client); break;
             case TIMED_OUT: clock_advance(cfg.timeouts[FW_CLASS_WRITE]); break;
-            case ABANDONED: stage_abandon(&s); break;
+            case ABANDONED: loop_fixture_abandon(&s); break;
             default: fw_loop_stop(s.loop, FW_STOP_QUICK);
             }
-            stage_run(&s);
-            stage_run(&s);
+            loop_fixture_run(&s);
+            loop_fixture_run(&s);
             CHECK_INT(cs->queued, 0);
             CHECK_INT(cs->mark, cfg.high_water);
             if (end != LEFT)
                 close(client);
-            stage_close(&s);
+            loop_fixture_close(&s);
         }
     }
 }
@@ -252,26 +252,26 @@ static void a_response_is_held_back_earlier_when_others_have_queued_much(void)
 {
     fw_config cfg = config();
     cfg.response_memory = APP_LARGE;
-    stage s;
+    loop_fixture s;
     fw_conn *first, *second;
     app_state large = {0}, stream = {0};
-    stage_open(&s, &cfg);
+    loop_fixture_open(&s, &cfg);
     s.app = app_large;
     s.data = &large;
-    const int hog = stage_pair(&s, true, &first);
+    const int hog = loop_fixture_pair(&s, true, &first);
     SAY(hog, GET);
-    stage_run(&s);
+    loop_fixture_run(&s);
     CHECK_INT(first->state, FW_STATE_FLUSH);
     CHECK_INT(s.loop->conns.mark, 0);
 
     s.app = app_stream;
     s.data = &stream;
-    const int reader = stage_pair(&s, true, &second);
+    const int reader = loop_fixture_pair(&s, true, &second);
     SAY(reader, GET);
-    stage_run(&s);
+    loop_fixture_run(&s);
     CHECK_INT(second->state, FW_STATE_SUSPENDED);
     CHECK(stream.blocks <= 2 && second->out.bytes <= APP_BLOCK);
-    const size_t n = stage_hear(&s, reader, got, sizeof got, 1, NULL); /* it reads, and is served to the end */
+    const size_t n = loop_fixture_hear(&s, reader, got, sizeof got, 1, NULL); /* it reads, and is served to the end */
     CHECK_INT(responses_in(got, n), 1);
     CHECK_INT(stream.blocks, APP_BLOCKS);
     CHECK_INT(second->state, FW_STATE_IDLE);
@@ -279,33 +279,33 @@ static void a_response_is_held_back_earlier_when_others_have_queued_much(void)
 
     s.data = &large;
     close(hog);
-    stage_run(&s);
-    stage_run(&s);
+    loop_fixture_run(&s);
+    loop_fixture_run(&s);
     CHECK_INT(s.loop->conns.queued, 0);
     CHECK_INT(s.loop->conns.mark, cfg.high_water);
     close(reader);
-    stage_close(&s);
+    loop_fixture_close(&s);
 }
 
 static void without_a_limit_nobody_is_held_back_for_others(void)
 {
     fw_config cfg = config();
     cfg.response_memory = 0;
-    stage s;
+    loop_fixture s;
     fw_conn *c;
     app_state a = {0};
-    stage_open(&s, &cfg);
+    loop_fixture_open(&s, &cfg);
     s.app = app_large;
     s.data = &a;
-    const int client = stage_pair(&s, true, &c);
+    const int client = loop_fixture_pair(&s, true, &c);
     SAY(client, GET);
-    stage_run(&s);
+    loop_fixture_run(&s);
     CHECK(s.loop->conns.queued > 0);
     CHECK_INT(s.loop->conns.mark, cfg.high_water);
     close(client);
-    stage_run(&s);
-    stage_run(&s);
-    stage_close(&s);
+    loop_fixture_run(&s);
+    loop_fixture_run(&s);
+    loop_fixture_close(&s);
 }
 
 int main(int argc, char **argv)

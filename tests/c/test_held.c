@@ -1,6 +1,6 @@
 /* test_held.c - complete responses that are held while the next request is run, and sent together. */
 #include "harness.h"
-#include "stage.h"
+#include "loop_fixture.h"
 
 #include <poll.h>
 #include <sys/socket.h>
@@ -11,7 +11,7 @@
 #define PATIENCE 4000 /* looks, a millisecond apart */
 
 typedef struct crowd {
-    stage s;
+    loop_fixture s;
     int clients[CLIENTS];
     fw_conn *conns[CLIENTS];
     char got[4096];
@@ -21,12 +21,12 @@ typedef struct crowd {
 static void open_crowd(crowd *m, unsigned most, bool standby)
 {
     const fw_config cfg = defaults();
-    stage_open(&m->s, &cfg);
+    loop_fixture_open(&m->s, &cfg);
     for (int i = 0; i < CLIENTS; i++)
-        m->clients[i] = stage_pair(&m->s, false, &m->conns[i]);
-    stage_run(&m->s);
+        m->clients[i] = loop_fixture_pair(&m->s, false, &m->conns[i]);
+    loop_fixture_run(&m->s);
     if (standby)
-        stage_standby(&m->s);
+        loop_fixture_standby(&m->s);
     for (int i = 0; i < CLIENTS; i++)
         SAY(m->clients[i], GET);
     atomic_store(&m->s.loop->conns.held_most, most);
@@ -36,7 +36,7 @@ static void close_crowd(crowd *m)
 {
     for (int i = 0; i < CLIENTS; i++)
         close(m->clients[i]);
-    stage_close(&m->s);
+    loop_fixture_close(&m->s);
 }
 
 /* Hands `done` back and takes the next turn, as a worker does that keeps the interpreter lock (`hasty`), or does not. */
@@ -53,7 +53,7 @@ static int take(crowd *m, fw_conn *done, bool keep, bool hasty, fw_conn **next)
 
 static int answer_and_take(crowd *m, fw_conn *done, fw_conn **next)
 {
-    CHECK(stage_head(&m->s, done, 0));
+    CHECK(loop_fixture_head(&m->s, done, 0));
     return take(m, done, true, true, next);
 }
 
@@ -108,7 +108,7 @@ static void a_large_response_is_not_held(void)
     fw_conn *c;
     open_crowd(&m, FW_HELD, false);
     CHECK_INT(take(&m, NULL, false, false, &c), FW_NEXT_TURN);
-    CHECK(stage_head(&m.s, c, sizeof body));
+    CHECK(loop_fixture_head(&m.s, c, sizeof body));
     CHECK_INT(fw_outq_copy(&c->out, &m.s.thread->cache, body, sizeof body), FW_OK);
     CHECK_INT(take(&m, c, true, true, &c), FW_NEXT_TURN);
     CHECK_INT(answered(&m), 1);
@@ -122,11 +122,11 @@ static void a_held_response_is_sent_before_its_connection_closes(void)
     fw_conn *c;
     open_crowd(&m, FW_HELD, false);
     CHECK_INT(take(&m, NULL, false, false, &c), FW_NEXT_TURN);
-    CHECK(stage_head(&m.s, c, 0));
+    CHECK(loop_fixture_head(&m.s, c, 0));
     CHECK_INT(take(&m, c, false, true, &c), FW_NEXT_TURN);
     CHECK_INT(answered(&m), 0);
-    stage_finish(&m.s, c, false, true);
-    stage_run(&m.s);
+    loop_fixture_finish(&m.s, c, false, true);
+    loop_fixture_run(&m.s);
     CHECK_INT(answered(&m), CLIENTS - 1); /* that of the second one was cut */
     close_crowd(&m);
 }
@@ -148,8 +148,8 @@ static void the_client_of_a_held_response_may_leave(void)
         }
     fw_conn_event(&m.s.loop->conns, first, FW_EVENT_IN | FW_EVENT_ERR | FW_EVENT_EOF); /* the leader hears of it */
     CHECK_INT(first->state, FW_STATE_FLUSH);
-    stage_finish(&m.s, c, true, false);
-    stage_run(&m.s);
+    loop_fixture_finish(&m.s, c, true, false);
+    loop_fixture_run(&m.s);
     CHECK_INT(m.s.loop->conns.stats.connections, CLIENTS - 1);
     close_crowd(&m);
 }
@@ -161,9 +161,9 @@ static void a_stop_sends_what_is_held(void)
     open_crowd(&m, FW_HELD, false);
     CHECK_INT(take(&m, NULL, false, false, &c), FW_NEXT_TURN);
     CHECK_INT(answer_and_take(&m, c, &next), FW_NEXT_TURN);
-    stage_abandon(&m.s);
+    loop_fixture_abandon(&m.s);
     CHECK_INT(answered(&m), 1);
-    stage_finish(&m.s, next, false, true);
+    loop_fixture_finish(&m.s, next, false, true);
     close_crowd(&m);
 }
 
@@ -174,7 +174,7 @@ static fw_conn *second_with_first_held(crowd *m)
     open_crowd(m, FW_HELD, true);
     CHECK_INT(take(m, NULL, false, false, &c), FW_NEXT_TURN);
     atomic_store(&m->s.loop->conns.held_most, FW_HELD);
-    CHECK(stage_head(&m->s, c, 0));
+    CHECK(loop_fixture_head(&m->s, c, 0));
     CHECK_INT(take(m, c, true, false, &c), FW_NEXT_TURN);
     return c;
 }

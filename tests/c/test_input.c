@@ -3,7 +3,7 @@
 #include "harness.h"
 #include "io/input.h"
 #include "spill.h"
-#include "stage.h"
+#include "loop_fixture.h"
 
 #include <sys/socket.h>
 #include <unistd.h>
@@ -11,7 +11,7 @@
 #define GET "GET /x HTTP/1.1\r\nHost: cs\r\n\r\n"
 
 typedef struct fixture {
-    stage s;
+    loop_fixture s;
     fw_conns *cs;
     fw_conn *c;
     int client;
@@ -23,7 +23,7 @@ static void begin(fixture *f, size_t body_memory)
     fw_config cfg = defaults();
     cfg.body_memory = body_memory;
     int ends[2];
-    stage_open(&f->s, &cfg);
+    loop_fixture_open(&f->s, &cfg);
     f->cs = &f->s.loop->conns;
     pair_open(ends, false);
     f->c = fw_conn_open(f->cs, ends[0], &f->s.local, NULL, 0);
@@ -34,7 +34,7 @@ static void begin(fixture *f, size_t body_memory)
 static void end(fixture *f)
 {
     close(f->client);
-    stage_close(&f->s);
+    loop_fixture_close(&f->s);
 }
 
 static enum fw_input take_in(fixture *f, const char *bytes)

@@ -1,29 +1,29 @@
 /* test_loop.c - accepting and handing out; a system that runs short, and too many clients. */
 #include "faults.h"
 #include "harness.h"
-#include "stage.h"
+#include "loop_fixture.h"
 
 #include <unistd.h>
 
 #define GET "GET /x HTTP/1.1\r\nHost: h\r\n\r\n"
 
 /* One request and its answer. */
-static void check_served(stage *s, int client)
+static void check_served(loop_fixture *s, int client)
 {
     char got[4096];
     bool end;
     SAY(client, GET);
-    const size_t n = stage_hear(s, client, got, sizeof got, 1, &end);
+    const size_t n = loop_fixture_hear(s, client, got, sizeof got, 1, &end);
     CHECK(!end);
     CHECK_INT(responses_in(got, n), 1);
     CHECK(strstr(got, "GET /x 0 ") != NULL);
 }
 
-static void check_ended(stage *s, int client, const char *expected)
+static void check_ended(loop_fixture *s, int client, const char *expected)
 {
     char got[4096];
     bool end;
-    const size_t n = stage_hear(s, client, got, sizeof got, 99, &end);
+    const size_t n = loop_fixture_hear(s, client, got, sizeof got, 99, &end);
     CHECK(end);
     if (expected == NULL)
         CHECK_INT(n, 0);
@@ -36,11 +36,11 @@ static void check_ended(stage *s, int client, const char *expected)
 static void clients_are_accepted_and_served(void)
 {
     const fw_config cfg = defaults();
-    stage s;
+    loop_fixture s;
     int clients[20];
-    stage_open(&s, &cfg);
+    loop_fixture_open(&s, &cfg);
     for (int i = 0; i < 20; i++)
-        clients[i] = stage_client(&s);
+        clients[i] = loop_fixture_client(&s);
     for (int round = 0; round < 3; round++)
         for (int i = 0; i < 20; i++)
             check_served(&s, clients[i]);
@@ -49,18 +49,18 @@ static void clients_are_accepted_and_served(void)
     CHECK_INT(s.loop->conns.stats.connections, 20);
     for (int i = 0; i < 20; i++)
         close(clients[i]);
-    stage_run(&s);
-    stage_run(&s);
+    loop_fixture_run(&s);
+    loop_fixture_run(&s);
     CHECK_INT(s.loop->conns.stats.connections, 0);
-    stage_close(&s);
+    loop_fixture_close(&s);
 }
 
 static void the_steady_state_is_one_recv_one_send_and_no_epoll_ctl(void)
 {
     const fw_config cfg = defaults();
-    stage s;
-    stage_open(&s, &cfg);
-    const int client = stage_client(&s);
+    loop_fixture s;
+    loop_fixture_open(&s, &cfg);
+    const int client = loop_fixture_client(&s);
     for (int i = 0; i < 3; i++)
         check_served(&s, client);
     faults_clear();
@@ -73,38 +73,38 @@ static void the_steady_state_is_one_recv_one_send_and_no_epoll_ctl(void)
     CHECK_INT(fault_calls(FAULT_EPOLL_CTL), 0);
     CHECK_INT(fault_calls(FAULT_MEMORY), 0);
     close(client);
-    stage_close(&s);
+    loop_fixture_close(&s);
 }
 
 static void waking_makes_the_loop_return(void)
 {
     const fw_config cfg = defaults();
-    stage s;
+    loop_fixture s;
     fw_conn *c;
-    stage_open(&s, &cfg);
-    CHECK_INT(stage_run(&s), FW_NEXT_WAKE); /* it would sleep */
+    loop_fixture_open(&s, &cfg);
+    CHECK_INT(loop_fixture_run(&s), FW_NEXT_WAKE); /* it would sleep */
     CHECK_INT(poll_patience(), -1);
     for (int i = 0; i < 100000; i++)
         fw_loop_wake(s.loop); /* a full pipe does no harm */
     do {
         faults_clear();
-        CHECK_INT(stage_next(&s, &c), FW_NEXT_WAKE);
+        CHECK_INT(loop_fixture_next(&s, &c), FW_NEXT_WAKE);
         CHECK(c == NULL);
     } while (fault_calls(FAULT_READ) > 0);
     CHECK_INT(poll_patience(), -1); /* all is swallowed: it would sleep again */
-    stage_close(&s);
+    loop_fixture_close(&s);
 }
 
 static void a_listener_too_many_is_refused(void)
 {
     const fw_config cfg = defaults();
-    stage s;
-    stage_open(&s, &cfg);
+    loop_fixture s;
+    loop_fixture_open(&s, &cfg);
     for (int i = 1; i < FW_LISTENERS; i++)
         CHECK_INT(fw_loop_listen(s.loop, s.listener, true), i);
     CHECK_INT(fw_loop_listen(s.loop, s.listener, true), -EMFILE);
     s.loop->nlisteners = 1;
-    stage_close(&s);
+    loop_fixture_close(&s);
 }
 
 /* ---- running short --------------------------------------------------------------------------------------------- */
@@ -114,12 +114,12 @@ static void out_of_descriptors_pauses_accepting_and_spares_the_others(void)
     static const int ERRORS[] = {EMFILE, ENFILE, ENOBUFS, ENOMEM};
     for (size_t i = 0; i < COUNT(ERRORS); i++) {
         const fw_config cfg = defaults();
-        stage s;
+        loop_fixture s;
         trying("%s", strerror(ERRORS[i]));
-        stage_open(&s, &cfg);
-        const int first = stage_client(&s);
+        loop_fixture_open(&s, &cfg);
+        const int first = loop_fixture_client(&s);
         check_served(&s, first);
-        const int second = stage_client(&s);
+        const int second = loop_fixture_client(&s);
         fault_fail(FAULT_ACCEPT, 0, FOR_EVER, ERRORS[i]);
         check_served(&s, first);
         const unsigned tries = fault_calls(FAULT_ACCEPT);
@@ -128,10 +128,10 @@ static void out_of_descriptors_pauses_accepting_and_spares_the_others(void)
         for (int k = 0; k < 5; k++)
             check_served(&s, first);
         CHECK_INT(fault_calls(FAULT_ACCEPT), tries); /* paused: not asked again */
-        stage_run(&s);
+        loop_fixture_run(&s);
         CHECK(poll_patience() > 0 && poll_patience() <= 100);
         clock_advance(100);
-        stage_run(&s);
+        loop_fixture_run(&s);
         CHECK_INT(fw_leader_notices(s.leader), 0); /* said once */
         faults_clear();
         clock_advance(100);
@@ -139,89 +139,89 @@ static void out_of_descriptors_pauses_accepting_and_spares_the_others(void)
         check_served(&s, first);
         close(first);
         close(second);
-        stage_close(&s);
+        loop_fixture_close(&s);
     }
 }
 
 static void the_worker_learns_at_once_that_accepting_is_paused(void)
 {
     const fw_config cfg = defaults();
-    stage s;
+    loop_fixture s;
     fw_conn *c;
-    stage_open(&s, &cfg);
-    stage_run(&s);
-    const int client = stage_client(&s);
+    loop_fixture_open(&s, &cfg);
+    loop_fixture_run(&s);
+    const int client = loop_fixture_client(&s);
     faults_clear();
     fault_fail(FAULT_ACCEPT, 0, 1, EMFILE);
-    CHECK_INT(stage_next(&s, &c), FW_NEXT_WAKE);
+    CHECK_INT(loop_fixture_next(&s, &c), FW_NEXT_WAKE);
     CHECK_INT(fault_calls(FAULT_EPOLL_WAIT), 1); /* it has not waited for something else to happen */
     CHECK_INT(fw_leader_notices(s.leader), FW_NOTICE_DESCRIPTORS);
     close(client);
-    stage_close(&s);
+    loop_fixture_close(&s);
 }
 
 static void a_stop_while_accepting_is_paused_does_not_spin(void)
 {
     const fw_config cfg = defaults();
-    stage s;
-    stage_open(&s, &cfg);
-    const int slow = stage_client(&s);
+    loop_fixture s;
+    loop_fixture_open(&s, &cfg);
+    const int slow = loop_fixture_client(&s);
     SAY(slow, "GET / HTT");
-    stage_run(&s);
+    loop_fixture_run(&s);
     fault_fail(FAULT_ACCEPT, 0, 1, EMFILE);
-    const int client = stage_client(&s);
-    stage_run(&s);
+    const int client = loop_fixture_client(&s);
+    loop_fixture_run(&s);
     fw_loop_stop(s.loop, FW_STOP_GRACEFUL);
-    stage_run(&s);
+    loop_fixture_run(&s);
     clock_advance(1000);
-    stage_run(&s);
-    stage_run(&s);
+    loop_fixture_run(&s);
+    loop_fixture_run(&s);
     CHECK(poll_patience() > 0);
     close(slow);
     close(client);
-    stage_close(&s);
+    loop_fixture_close(&s);
 }
 
 static void a_client_that_changed_its_mind_is_passed_over(void)
 {
     static const int ERRORS[] = {EINTR, ECONNABORTED, EPERM, EPROTO};
     const fw_config cfg = defaults();
-    stage s;
-    stage_open(&s, &cfg);
-    const int first = stage_client(&s);
+    loop_fixture s;
+    loop_fixture_open(&s, &cfg);
+    const int first = loop_fixture_client(&s);
     check_served(&s, first);
     for (size_t i = 0; i < COUNT(ERRORS); i++) {
         faults_clear();
         fault_fail(FAULT_ACCEPT, 0, 1000, ERRORS[i]);
-        const int client = stage_client(&s);
+        const int client = loop_fixture_client(&s);
         check_served(&s, first);
         CHECK(fault_calls(FAULT_EPOLL_WAIT) > 10); /* however often, the others get their turn */
         check_served(&s, client);
         close(client);
     }
     close(first);
-    stage_close(&s);
+    loop_fixture_close(&s);
 }
 
 static void a_connection_without_memory_is_closed(void)
 {
     const fw_config cfg = defaults();
-    stage s;
-    stage_open(&s, &cfg);
-    const int first = stage_client(&s);
+    loop_fixture s;
+    loop_fixture_open(&s, &cfg);
+    const int first = loop_fixture_client(&s);
     check_served(&s, first);
-    const int second = stage_client(&s);
+    const int second = loop_fixture_client(&s);
     fault_fail(FAULT_MEMORY, 0, 1, ENOMEM);
     check_ended(&s, second, NULL);
     CHECK_INT(fw_leader_notices(s.leader), FW_NOTICE_DESCRIPTORS);
     check_served(&s, first);
     clock_advance(100);
-    const int third = stage_client(&s);
+    const int third = loop_fixture_client(&s);
     check_served(&s, third);
     close(first);
     close(second);
     close(third);
-    stage_close(&s);
+    loop_fixture_close(&s);
 }
 
 static void listeners_that_cannot_be_registered_are_tried_again(void)
@@ -229,26 +229,26 @@ static void listeners_that_cannot_be_registered_are_tried_again(void)
     static const int ERRORS[] = {ENOMEM, ENOSPC};
     for (size_t i = 0; i < COUNT(ERRORS); i++) {
         const fw_config cfg = defaults();
-        stage s;
+        loop_fixture s;
         faults_clear();
-        stage_open(&s, &cfg);
-        const int first = stage_client(&s);
+        loop_fixture_open(&s, &cfg);
+        const int first = loop_fixture_client(&s);
         check_served(&s, first);
         fault_fail(FAULT_ACCEPT, 0, 1, EMFILE);
-        const int second = stage_client(&s);
-        stage_run(&s);
+        const int second = loop_fixture_client(&s);
+        loop_fixture_run(&s);
         CHECK(!s.loop->accepting);
         clock_advance(100);
         fault_fail(FAULT_EPOLL_CTL, 0, 1, ERRORS[i]);
         for (int k = 0; k < 3; k++) /* time passes in the poll */
-            CHECK_INT(stage_run(&s), FW_NEXT_WAKE);
+            CHECK_INT(loop_fixture_run(&s), FW_NEXT_WAKE);
         CHECK_INT(fault_hits(FAULT_EPOLL_CTL), 1);
         check_served(&s, first);
         clock_advance(100);
         check_served(&s, second);
         close(first);
         close(second);
-        stage_close(&s);
+        loop_fixture_close(&s);
     }
 }
 
@@ -282,12 +282,12 @@ static void a_loop_that_cannot_be_opened_leaves_nothing_behind(void)
 static void a_poller_that_breaks_is_reported(void)
 {
     const fw_config cfg = defaults();
-    stage s;
-    stage_open(&s, &cfg);
+    loop_fixture s;
+    loop_fixture_open(&s, &cfg);
     fault_fail(FAULT_EPOLL_WAIT, 0, 1, EBADF);
-    CHECK_INT(stage_run(&s), -EBADF);
-    CHECK_INT(stage_run(&s), -EBADF); /* for good */
-    stage_close(&s);
+    CHECK_INT(loop_fixture_run(&s), -EBADF);
+    CHECK_INT(loop_fixture_run(&s), -EBADF); /* for good */
+    loop_fixture_close(&s);
 }
 
 /* ---- too many -------------------------------------------------------------------------------------------------- */
@@ -296,23 +296,23 @@ static void past_the_limit_clients_wait_in_the_backlog(void)
 {
     fw_config cfg = defaults();
     cfg.max_connections = 2;
-    stage s;
-    stage_open(&s, &cfg);
-    const int a = stage_client(&s), b = stage_client(&s), c = stage_client(&s);
+    loop_fixture s;
+    loop_fixture_open(&s, &cfg);
+    const int a = loop_fixture_client(&s), b = loop_fixture_client(&s), c = loop_fixture_client(&s);
     check_served(&s, a);
     check_served(&s, b);
     SAY(c, GET);
-    stage_run(&s);
+    loop_fixture_run(&s);
     CHECK_INT(s.loop->conns.stats.connections, 2);
     CHECK_INT(fw_leader_notices(s.leader), FW_NOTICE_CONNECTIONS);
     check_served(&s, a);
     close(b);
     char got[4096];
-    CHECK(stage_hear(&s, c, got, sizeof got, 1, NULL) > 0);
+    CHECK(loop_fixture_hear(&s, c, got, sizeof got, 1, NULL) > 0);
     CHECK_INT(s.loop->conns.stats.connections, 2);
     close(a);
     close(c);
-    stage_close(&s);
+    loop_fixture_close(&s);
 }
 
 static void past_the_limit_clients_are_told_503(void)
@@ -320,20 +320,20 @@ static void past_the_limit_clients_are_told_503(void)
     fw_config cfg = defaults();
     cfg.max_connections = 1;
     cfg.overload_refuse = true;
-    stage s;
-    stage_open(&s, &cfg);
-    const int a = stage_client(&s);
+    loop_fixture s;
+    loop_fixture_open(&s, &cfg);
+    const int a = loop_fixture_client(&s);
     check_served(&s, a);
     for (int i = 0; i < 5; i++) {
-        const int b = stage_client(&s);
+        const int b = loop_fixture_client(&s);
         check_ended(&s, b, "HTTP/1.1 503 ");
         close(b);
-        stage_run(&s);
+        loop_fixture_run(&s);
     }
     check_served(&s, a);
     CHECK_INT(s.loop->conns.stats.refused, 5);
     close(a);
-    stage_close(&s);
+    loop_fixture_close(&s);
 }
 
 static void running_short_at_the_limit_does_not_spin(void)
@@ -342,21 +342,21 @@ static void running_short_at_the_limit_does_not_spin(void)
     cfg.max_connections = 1;
     cfg.overload_refuse = true;
     cfg.timeouts[FW_CLASS_KEEPALIVE] = 0;
-    stage s;
-    stage_open(&s, &cfg);
-    const int a = stage_client(&s);
+    loop_fixture s;
+    loop_fixture_open(&s, &cfg);
+    const int a = loop_fixture_client(&s);
     check_served(&s, a);
     fault_fail(FAULT_ACCEPT, 0, 1, EMFILE);
-    const int b = stage_client(&s);
-    stage_run(&s);
+    const int b = loop_fixture_client(&s);
+    loop_fixture_run(&s);
     CHECK(!s.loop->accepting);
     clock_advance(1000);
-    stage_run(&s);
+    loop_fixture_run(&s);
     CHECK(poll_patience() != 0);
     check_ended(&s, b, "HTTP/1.1 503 ");
     close(a);
     close(b);
-    stage_close(&s);
+    loop_fixture_close(&s);
 }
 
 static void a_crowd_of_the_refused_is_bounded(void)
@@ -364,24 +364,24 @@ static void a_crowd_of_the_refused_is_bounded(void)
     fw_config cfg = defaults();
     cfg.max_connections = 1;
     cfg.overload_refuse = true;
-    stage s;
+    loop_fixture s;
     int clients[100];
-    stage_open(&s, &cfg);
+    loop_fixture_open(&s, &cfg);
     for (int i = 0; i < 100; i++) {
-        clients[i] = stage_client(&s); /* they do not hang up: the refused linger */
-        stage_run(&s);
+        clients[i] = loop_fixture_client(&s); /* they do not hang up: the refused linger */
+        loop_fixture_run(&s);
     }
     CHECK(s.loop->conns.stats.connections <= 1 + 64);
-    stage_run(&s);
+    loop_fixture_run(&s);
     CHECK(poll_patience() != 0);
     for (int i = 0; i < 100; i++)
         close(clients[i]);
     for (int i = 0; i < 10; i++)
-        stage_run(&s);
-    const int late = stage_client(&s);
+        loop_fixture_run(&s);
+    const int late = loop_fixture_client(&s);
     check_served(&s, late);
     close(late);
-    stage_close(&s);
+    loop_fixture_close(&s);
 }
 
 int main(int argc, char **argv)

@@ -1,7 +1,7 @@
 /* test_loop_stop.c - stopping, leaving and coming back, and children that keep descriptors. */
 #include "faults.h"
 #include "harness.h"
-#include "stage.h"
+#include "loop_fixture.h"
 
 #include <fcntl.h>
 #include <sys/wait.h>
@@ -10,22 +10,22 @@
 #define GET "GET /x HTTP/1.1\r\nHost: h\r\n\r\n"
 
 /* One request and its answer. */
-static void check_served(stage *s, int client)
+static void check_served(loop_fixture *s, int client)
 {
     char got[4096];
     bool end;
     SAY(client, GET);
-    const size_t n = stage_hear(s, client, got, sizeof got, 1, &end);
+    const size_t n = loop_fixture_hear(s, client, got, sizeof got, 1, &end);
     CHECK(!end);
     CHECK_INT(responses_in(got, n), 1);
     CHECK(strstr(got, "GET /x 0 ") != NULL);
 }
 
-static void check_ended(stage *s, int client)
+static void check_ended(loop_fixture *s, int client)
 {
     char got[4096];
     bool end;
-    const size_t n = stage_hear(s, client, got, sizeof got, 99, &end);
+    const size_t n = loop_fixture_hear(s, client, got, sizeof got, 99, &end);
     CHECK(end);
     CHECK_INT(n, 0);
 }
@@ -35,45 +35,45 @@ static void check_ended(stage *s, int client)
 static void a_graceful_stop_answers_what_is_here(void)
 {
     const fw_config cfg = defaults();
-    stage s;
+    loop_fixture s;
     char got[4096];
     bool end;
-    stage_open(&s, &cfg);
-    const int idle = stage_client(&s), busy = stage_client(&s);
+    loop_fixture_open(&s, &cfg);
+    const int idle = loop_fixture_client(&s), busy = loop_fixture_client(&s);
     check_served(&s, idle);
     check_served(&s, busy);
     SAY(busy, GET);
     fw_loop_stop(s.loop, FW_STOP_GRACEFUL);
-    const size_t n = stage_hear(&s, busy, got, sizeof got, 99, &end);
+    const size_t n = loop_fixture_hear(&s, busy, got, sizeof got, 99, &end);
     CHECK(end && responses_in(got, n) == 1);
     close(busy);
     clock_advance(1000);
-    stage_run(&s);
+    loop_fixture_run(&s);
     check_ended(&s, idle);
-    CHECK_INT(stage_run(&s), FW_NEXT_DONE);
+    CHECK_INT(loop_fixture_run(&s), FW_NEXT_DONE);
     close(idle);
-    stage_close(&s);
+    loop_fixture_close(&s);
 }
 
 static void a_graceful_stop_answers_clients_that_wait_to_be_accepted(void)
 {
     const fw_config cfg = defaults();
-    stage s;
+    loop_fixture s;
     char got[4096];
     bool end;
-    stage_open(&s, &cfg);
-    const int first = stage_client(&s);
+    loop_fixture_open(&s, &cfg);
+    const int first = loop_fixture_client(&s);
     check_served(&s, first);
-    const int waiting = stage_client(&s); /* connected: the kernel has done that */
+    const int waiting = loop_fixture_client(&s); /* connected: the kernel has done that */
     SAY(waiting, GET);
     fw_loop_stop(s.loop, FW_STOP_GRACEFUL);
-    const size_t n = stage_hear(&s, waiting, got, sizeof got, 99, &end);
+    const size_t n = loop_fixture_hear(&s, waiting, got, sizeof got, 99, &end);
     CHECK(end && responses_in(got, n) == 1);
     close(waiting);
     close(first);
     clock_advance(1000);
-    CHECK_INT(stage_run(&s), FW_NEXT_DONE);
-    stage_close(&s);
+    CHECK_INT(loop_fixture_run(&s), FW_NEXT_DONE);
+    loop_fixture_close(&s);
 }
 
 /* ---- stopping while some have been postponed -------------------------------------------------------------------- */
@@ -96,7 +96,7 @@ static void talk(void *data)
 }
 
 /* The connection is read until it is the others' turn. */
-static void postpone(stage *s, int client, fw_conn *c)
+static void postpone(loop_fixture *s, int client, fw_conn *c)
 {
     talker t = {client, 8};
     fault_before(FAULT_RECV, talk, &t);
@@ -131,16 +131,16 @@ static void a_stop_reads_on_where_reading_was_cut_short(void)
     cfg.limit_field_size = FW_RECEIVE;
     cfg.body_memory = 1000;
     for (unsigned order = 0; order < 2; order++) {
-        stage s;
+        loop_fixture s;
         fw_conn *idle, *body, *other;
         char got[8192];
         bool end;
         trying("order %u", order);
-        stage_open(&s, &cfg);
-        const int first = stage_pair(&s, false, &idle), second = stage_pair(&s, false, &body);
-        const int third = stage_pair(&s, false, &other);
+        loop_fixture_open(&s, &cfg);
+        const int first = loop_fixture_pair(&s, false, &idle), second = loop_fixture_pair(&s, false, &body);
+        const int third = loop_fixture_pair(&s, false, &other);
         SAY(second, "POST /body HTTP/1.1\r\nHost: h\r\nContent-Length: 294912\r\n\r\n"); /* 9 blocks */
-        stage_run(&s);
+        loop_fixture_run(&s);
         for (unsigned i = 0; i < 2; i++) {
             fill_block_with_a_request();
             if (i == order)
@@ -156,36 +156,36 @@ static void a_stop_reads_on_where_reading_was_cut_short(void)
         SAY(third, GET);
         say(second, block, sizeof block);
         fw_loop_stop(s.loop, FW_STOP_GRACEFUL);
-        CHECK_INT(responses_in(got, stage_hear(&s, first, got, sizeof got, 99, &end)), 1);
+        CHECK_INT(responses_in(got, loop_fixture_hear(&s, first, got, sizeof got, 99, &end)), 1);
         CHECK(end);
-        CHECK_INT(responses_in(got, stage_hear(&s, second, got, sizeof got, 99, &end)), 1);
+        CHECK_INT(responses_in(got, loop_fixture_hear(&s, second, got, sizeof got, 99, &end)), 1);
         CHECK(end);
-        CHECK_INT(responses_in(got, stage_hear(&s, third, got, sizeof got, 99, &end)), 1);
+        CHECK_INT(responses_in(got, loop_fixture_hear(&s, third, got, sizeof got, 99, &end)), 1);
         CHECK(end);
         close(first);
         close(second);
         close(third);
-        CHECK_INT(stage_run(&s), FW_NEXT_DONE);
-        stage_close(&s);
+        CHECK_INT(loop_fixture_run(&s), FW_NEXT_DONE);
+        loop_fixture_close(&s);
     }
 }
 
-static void hold(stage *s, fw_conn *c)
+static void hold(loop_fixture *s, fw_conn *c)
 {
     s->data = c;
 }
 
 /* A client whose response has begun, and keeps the connection, when a stop begins. */
-static int stopped_within(stage *s, const fw_config *cfg)
+static int stopped_within(loop_fixture *s, const fw_config *cfg)
 {
-    stage_open(s, cfg);
+    loop_fixture_open(s, cfg);
     s->app = hold;
-    const int client = stage_client(s);
+    const int client = loop_fixture_client(s);
     SAY(client, GET);
-    stage_run(s);
-    CHECK(stage_head(s, s->data, 0));
+    loop_fixture_run(s);
+    CHECK(loop_fixture_head(s, s->data, 0));
     fw_loop_stop(s->loop, FW_STOP_GRACEFUL);
-    stage_run(s);
+    loop_fixture_run(s);
     CHECK(s->loop->conns.stopping);
     return client;
 }
@@ -194,113 +194,113 @@ static int stopped_within(stage *s, const fw_config *cfg)
 static void a_stop_within_a_response_that_keeps_its_connection_answers_the_next_request(void)
 {
     const fw_config cfg = defaults();
-    stage s;
+    loop_fixture s;
     char got[4096];
     bool end;
     const int client = stopped_within(&s, &cfg);
-    stage_finish(&s, s.data, true, false);
-    s.app = stage_answer;
-    CHECK_INT(responses_in(got, stage_hear(&s, client, got, sizeof got, 1, &end)), 1);
+    loop_fixture_finish(&s, s.data, true, false);
+    s.app = loop_fixture_answer;
+    CHECK_INT(responses_in(got, loop_fixture_hear(&s, client, got, sizeof got, 1, &end)), 1);
     CHECK(!end);
     SAY(client, GET);
-    CHECK_INT(responses_in(got, stage_hear(&s, client, got, sizeof got, 99, &end)), 1);
+    CHECK_INT(responses_in(got, loop_fixture_hear(&s, client, got, sizeof got, 99, &end)), 1);
     CHECK(end);
     close(client);
-    CHECK_INT(stage_run(&s), FW_NEXT_DONE);
-    stage_close(&s);
+    CHECK_INT(loop_fixture_run(&s), FW_NEXT_DONE);
+    loop_fixture_close(&s);
 }
 
 static void a_stop_does_not_wait_long_for_a_next_request(void)
 {
     const fw_config cfg = defaults();
-    stage s;
+    loop_fixture s;
     char got[4096];
     bool end;
     const int client = stopped_within(&s, &cfg);
-    stage_finish(&s, s.data, true, false);
-    CHECK_INT(responses_in(got, stage_hear(&s, client, got, sizeof got, 1, &end)), 1);
+    loop_fixture_finish(&s, s.data, true, false);
+    CHECK_INT(responses_in(got, loop_fixture_hear(&s, client, got, sizeof got, 1, &end)), 1);
     clock_advance(cfg.timeouts[FW_CLASS_RETIRE]);
-    stage_run(&s);
+    loop_fixture_run(&s);
     check_ended(&s, client);
-    CHECK_INT(stage_run(&s), FW_NEXT_DONE);
+    CHECK_INT(loop_fixture_run(&s), FW_NEXT_DONE);
     close(client);
-    stage_close(&s);
+    loop_fixture_close(&s);
 }
 
 static void a_graceful_stop_ends_in_time(void)
 {
     const fw_config cfg = defaults();
-    stage s;
-    stage_open(&s, &cfg);
-    const int slow = stage_client(&s);
+    loop_fixture s;
+    loop_fixture_open(&s, &cfg);
+    const int slow = loop_fixture_client(&s);
     SAY(slow, "GET / HTT");
-    stage_run(&s);
+    loop_fixture_run(&s);
     fw_loop_stop(s.loop, FW_STOP_GRACEFUL);
-    CHECK_INT(stage_run(&s), FW_NEXT_WAKE);
-    stage_run(&s);
+    CHECK_INT(loop_fixture_run(&s), FW_NEXT_WAKE);
+    loop_fixture_run(&s);
     CHECK(poll_patience() > 0 && poll_patience() <= 30000);
     clock_advance(30000);
-    stage_run(&s); /* time passes in the poll */
-    CHECK_INT(stage_run(&s), FW_NEXT_DONE);
+    loop_fixture_run(&s); /* time passes in the poll */
+    CHECK_INT(loop_fixture_run(&s), FW_NEXT_DONE);
     close(slow);
-    stage_close(&s);
+    loop_fixture_close(&s);
 }
 
 static void a_quick_stop_closes_at_once(void)
 {
     const fw_config cfg = defaults();
-    stage s;
-    stage_open(&s, &cfg);
-    const int a = stage_client(&s), b = stage_client(&s);
+    loop_fixture s;
+    loop_fixture_open(&s, &cfg);
+    const int a = loop_fixture_client(&s), b = loop_fixture_client(&s);
     check_served(&s, a);
     SAY(b, "GET / HTT");
-    stage_run(&s);
+    loop_fixture_run(&s);
     fw_loop_stop(s.loop, FW_STOP_GRACEFUL);
     fw_loop_stop(s.loop, FW_STOP_QUICK);
     fw_loop_stop(s.loop, FW_STOP_GRACEFUL); /* too late to ask for less */
     for (int i = 0; i < 4 && s.rc != FW_NEXT_DONE; i++)
-        stage_run(&s);
+        loop_fixture_run(&s);
     CHECK_INT(s.rc, FW_NEXT_DONE);
     check_ended(&s, a);
     close(a);
     close(b);
-    stage_close(&s);
+    loop_fixture_close(&s);
 }
 
 /* A worker leaves its loop between two events of one poll, and comes back. */
 static void events_of_the_closed_are_forgotten(void)
 {
     const fw_config cfg = defaults();
-    stage s;
+    loop_fixture s;
     int clients[8];
     fw_conn *c;
-    stage_open(&s, &cfg);
+    loop_fixture_open(&s, &cfg);
     for (int i = 0; i < 8; i++) {
-        clients[i] = stage_client(&s);
+        clients[i] = loop_fixture_client(&s);
         check_served(&s, clients[i]);
     }
     for (int i = 0; i < 8; i++)
         SAY(clients[i], GET);
-    CHECK_INT(stage_next(&s, &c), FW_NEXT_TURN); /* seven events are left */
+    CHECK_INT(loop_fixture_next(&s, &c), FW_NEXT_TURN); /* seven events are left */
     CHECK(s.loop->at < s.loop->nevents);
-    stage_abandon(&s);
-    stage_finish(&s, c, false, true);
+    loop_fixture_abandon(&s);
+    loop_fixture_finish(&s, c, false, true);
     fw_conns_reap(&s.loop->conns);
-    const int late = stage_client(&s);
+    const int late = loop_fixture_client(&s);
     check_served(&s, late);
     for (int i = 0; i < 8; i++)
         close(clients[i]);
     close(late);
-    stage_close(&s);
+    loop_fixture_close(&s);
 }
 
 /* A child that the application forked keeps a connection's descriptor: the poller goes on reporting it. */
 static void a_descriptor_kept_by_a_child_does_no_harm(void)
 {
     const fw_config cfg = defaults();
-    stage s;
-    stage_open(&s, &cfg);
-    const int client = stage_client(&s), other = stage_client(&s);
+    loop_fixture s;
+    loop_fixture_open(&s, &cfg);
+    const int client = loop_fixture_client(&s), other = loop_fixture_client(&s);
     check_served(&s, client);
     check_served(&s, other);
     int gate[2];
@@ -314,14 +314,14 @@ static void a_descriptor_kept_by_a_child_does_no_harm(void)
     }
     close(gate[0]);
     clock_advance(cfg.timeouts[FW_CLASS_KEEPALIVE]);
-    stage_run(&s); /* both are closed here, and live on in the child */
-    stage_run(&s);
+    loop_fixture_run(&s); /* both are closed here, and live on in the child */
+    loop_fixture_run(&s);
     CHECK_INT(s.loop->conns.stats.connections, 0);
-    const int third = stage_client(&s);
+    const int third = loop_fixture_client(&s);
     check_served(&s, third); /* the memory is used again */
     SAY(client, GET);
     SAY(other, GET);
-    stage_run(&s);
+    loop_fixture_run(&s);
     check_served(&s, third);
     close(gate[1]);
     int status;
@@ -329,7 +329,7 @@ static void a_descriptor_kept_by_a_child_does_no_harm(void)
     close(client);
     close(other);
     close(third);
-    stage_close(&s);
+    loop_fixture_close(&s);
 }
 
 int main(int argc, char **argv)

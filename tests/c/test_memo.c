@@ -1,7 +1,7 @@
 /* test_memo.c - remembered heads: with them and without them, a server answers the same. */
 #include "faults.h"
 #include "harness.h"
-#include "stage.h"
+#include "loop_fixture.h"
 
 #include <unistd.h>
 
@@ -22,13 +22,13 @@ static fw_config without_memo(void)
 static void a_head_that_comes_again_is_recalled(void)
 {
     const fw_config cfg = defaults();
-    stage s;
+    loop_fixture s;
     fw_conn *c;
-    stage_open(&s, &cfg);
-    const int client = stage_pair(&s, false, &c);
+    loop_fixture_open(&s, &cfg);
+    const int client = loop_fixture_pair(&s, false, &c);
     for (int i = 0; i < 10; i++) {
         SAY(client, "GET /same?q HTTP/1.1\r\n" BROWSER "\r\n");
-        CHECK(stage_hear(&s, client, got, sizeof got, 1, NULL) > 0);
+        CHECK(loop_fixture_hear(&s, client, got, sizeof got, 1, NULL) > 0);
         CHECK(strstr(got, "GET /same?q 0 00000000 5+1 ") != NULL);
     }
     CHECK_INT(s.memos, 1);
@@ -37,32 +37,32 @@ static void a_head_that_comes_again_is_recalled(void)
         char request[256], expected[64];
         snprintf(request, sizeof request, "HEAD /other/%d HTTP/1.1\r\n" BROWSER "\r\n", i);
         SAY(client, request);
-        CHECK(stage_hear(&s, client, got, sizeof got, 1, NULL) > 0);
+        CHECK(loop_fixture_hear(&s, client, got, sizeof got, 1, NULL) > 0);
         snprintf(expected, sizeof expected, "HEAD /other/%d 0 00000000 8+0 ", i);
         CHECK(strstr(got, expected) != NULL);
     }
     CHECK_INT(s.recalled, 17);
     close(client);
-    stage_close(&s);
+    loop_fixture_close(&s);
 }
 
 static void a_single_request_is_not_remembered(void)
 {
     const fw_config cfg = defaults();
-    stage s;
+    loop_fixture s;
     fw_conn *c;
-    stage_open(&s, &cfg);
+    loop_fixture_open(&s, &cfg);
     for (int i = 0; i < 5; i++) {
-        const int client = stage_pair(&s, false, &c);
+        const int client = loop_fixture_pair(&s, false, &c);
         SAY(client, "GET /same HTTP/1.1\r\n" BROWSER "\r\n");
-        CHECK(stage_hear(&s, client, got, sizeof got, 1, NULL) > 0);
+        CHECK(loop_fixture_hear(&s, client, got, sizeof got, 1, NULL) > 0);
         close(client);
-        stage_run(&s);
+        loop_fixture_run(&s);
     }
     CHECK_INT(s.memos, 0);
     for (unsigned i = 0; i < FW_MEMOS; i++)
         CHECK(s.loop->conns.memos.slots[i].bytes == NULL);
-    stage_close(&s);
+    loop_fixture_close(&s);
 }
 
 static void heads_that_differ_only_where_it_matters_are_told_apart(void)
@@ -85,27 +85,27 @@ static void heads_that_differ_only_where_it_matters_are_told_apart(void)
     static char answers[2][1 << 20];
     size_t length[2] = {0, 0};
     for (int k = 0; k < 2; k++) {
-        stage s;
+        loop_fixture s;
         fw_conn *c;
-        stage_open(&s, both[k]);
+        loop_fixture_open(&s, both[k]);
         uint32_t seed = 9;
         for (int round = 0; round < 40; round++) {
-            const int client = stage_pair(&s, false, &c);
+            const int client = loop_fixture_pair(&s, false, &c);
             const char *request = REQUESTS[0];
             for (int i = 0; i < 60; i++) {
                 bool end;
                 if (dice(&seed) % 3 == 0)
                     request = REQUESTS[dice(&seed) % COUNT(REQUESTS)];
                 SAY(client, request);
-                length[k] += stage_hear(&s, client, answers[k] + length[k], sizeof answers[k] - length[k], 0, &end);
+                length[k] += loop_fixture_hear(&s, client, answers[k] + length[k], sizeof answers[k] - length[k], 0, &end);
                 if (end)
                     break;
             }
             close(client);
-            stage_run(&s);
+            loop_fixture_run(&s);
         }
         CHECK_INT(s.recalled > 50, k == 0);
-        stage_close(&s);
+        loop_fixture_close(&s);
     }
     CHECK(length[0] > 10000);
     check_bytes(__FILE__, __LINE__, "answers", answers[0], length[0], answers[1], length[1]);
@@ -123,28 +123,28 @@ static void a_bad_line_before_a_known_block_is_refused(void)
         {"GET * HTTP/1.1", 400},   {"GET /a HTTP/1.1\r\n", 400},
     };
     const fw_config cfg = defaults();
-    stage s;
+    loop_fixture s;
     fw_conn *c;
-    stage_open(&s, &cfg);
+    loop_fixture_open(&s, &cfg);
     for (size_t i = 0; i < COUNT(LINES); i++) {
-        const int client = stage_pair(&s, false, &c);
+        const int client = loop_fixture_pair(&s, false, &c);
         for (int k = 0; k < 4; k++) {
             SAY(client, "GET /a HTTP/1.1\r\n" BROWSER "\r\n");
-            CHECK(stage_hear(&s, client, got, sizeof got, 1, NULL) > 0);
+            CHECK(loop_fixture_hear(&s, client, got, sizeof got, 1, NULL) > 0);
         }
         char request[512], expected[32];
         trying("%s", LINES[i].line);
         snprintf(request, sizeof request, "%s\r\n" BROWSER "\r\n", LINES[i].line);
         SAY(client, request);
-        CHECK(stage_hear(&s, client, got, sizeof got, 1, NULL) > 0);
+        CHECK(loop_fixture_hear(&s, client, got, sizeof got, 1, NULL) > 0);
         snprintf(expected, sizeof expected, "HTTP/1.1 %d ", LINES[i].status);
         if (strstr(got, expected) != got)
             FAIL("%s", got);
         close(client);
-        stage_run(&s);
+        loop_fixture_run(&s);
     }
     CHECK(s.recalled > 10);
-    stage_close(&s);
+    loop_fixture_close(&s);
 }
 
 /* ---- the table ------------------------------------------------------------------------------------------------- */

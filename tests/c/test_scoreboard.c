@@ -1,6 +1,6 @@
 /* test_scoreboard.c - what others can read of a worker: calls that last, their phases, counters, the histogram. */
 #include "apps.h"
-#include "company.h"
+#include "threads_fixture.h"
 #include "faults.h"
 #include "harness.h"
 
@@ -11,7 +11,7 @@
 
 /* A board, as its reader finds it: read under the loop's lock here, because this process writes it. */
 typedef struct watched {
-    company m;
+    threads_fixture m;
     fw_board *board;
 } watched;
 
@@ -22,7 +22,7 @@ static void open_watched(watched *w, unsigned threads)
     w->board = calloc(1, fw_board_size(threads));
     CHECK(w->board != NULL);
     fw_board_init(w->board, 7, threads);
-    company_open(&w->m, &cfg, threads);
+    threads_fixture_open(&w->m, &cfg, threads);
     fw_leader_lock(w->m.leader);
     w->m.loop->board = w->board;
     fw_leader_unlock(w->m.leader);
@@ -30,11 +30,11 @@ static void open_watched(watched *w, unsigned threads)
 
 static void close_watched(watched *w)
 {
-    company_close(&w->m);
+    threads_fixture_close(&w->m);
     free(w->board);
 }
 
-static bool phase_is(const company *m, enum fw_phase phase)
+static bool phase_is(const threads_fixture *m, enum fw_phase phase)
 {
     for (unsigned i = 0; i < m->n; i++)
         if (m->loop->board->calls[i].phase == phase)
@@ -42,34 +42,34 @@ static bool phase_is(const company *m, enum fw_phase phase)
     return false;
 }
 
-static bool one_is_in_the_application(const company *m)
+static bool one_is_in_the_application(const threads_fixture *m)
 {
     return phase_is(m, FW_PHASE_APPLICATION);
 }
 
-static bool one_waits_for_its_client(const company *m)
+static bool one_waits_for_its_client(const threads_fixture *m)
 {
     return phase_is(m, FW_PHASE_CLIENT);
 }
 
-static bool nobody_is_shown(const company *m)
+static bool nobody_is_shown(const threads_fixture *m)
 {
     return !one_is_in_the_application(m) && !one_waits_for_its_client(m);
 }
 
-static uint64_t counted(const company *m, size_t offset)
+static uint64_t counted(const threads_fixture *m, size_t offset)
 {
     return m->loop->board->counters[offset / sizeof(uint64_t)];
 }
 
 #define COUNTED(m, name) counted(m, offsetof(fw_stats, name))
 
-static bool a_refusal_is_counted(const company *m)
+static bool a_refusal_is_counted(const threads_fixture *m)
 {
     return COUNTED(m, refused) == 1;
 }
 
-static uint64_t shown_calls(const company *m)
+static uint64_t shown_calls(const threads_fixture *m)
 {
     uint64_t n = 0;
     for (unsigned i = 0; i < FW_BOARD_BUCKETS; i++)
@@ -81,30 +81,30 @@ static void a_call_that_lasts_is_shown_until_it_ends(void)
 {
     watched w;
     open_watched(&w, THREADS);
-    const int client = company_client(&w.m);
+    const int client = threads_fixture_client(&w.m);
     const uint64_t before = fw_deadline_us();
-    ask(client, "/mark/0?colour=red");
-    const int by = company_entered(&w.m, 0);
+    ask(client, "/checkpoint/0?colour=red");
+    const int by = threads_fixture_entered(&w.m, 0);
     AWAIT(&w.m, one_is_in_the_application);
     fw_board_call call;
-    CHECK(fw_thread_call(w.m.players[by].thread, &call));
-    CHECK(!fw_thread_call(w.m.players[1 - by].thread, &call));
-    CHECK(fw_thread_call(w.m.players[by].thread, &call));
+    CHECK(fw_thread_call(w.m.workers[by].thread, &call));
+    CHECK(!fw_thread_call(w.m.workers[1 - by].thread, &call));
+    CHECK(fw_thread_call(w.m.workers[by].thread, &call));
     CHECK_INT(strcmp(call.method, "GET"), 0);
-    CHECK_INT(strcmp(call.target, "/mark/0?colour=red"), 0);
+    CHECK_INT(strcmp(call.target, "/checkpoint/0?colour=red"), 0);
     CHECK_INT(strcmp(call.client, "127.0.0.1"), 0);
     CHECK(call.since + 1000 >= before && call.since <= fw_deadline_us());
     CHECK_INT(call.seq % 2, 0);
     const uint32_t number = call.number;
-    company_open_mark(&w.m, 0);
+    threads_fixture_open_checkpoint(&w.m, 0);
     CHECK_INT(answered(client, NULL, 0), 200);
     AWAIT(&w.m, nobody_is_shown);
-    ask(client, "/mark/1");
-    const int next = company_entered(&w.m, 1);
+    ask(client, "/checkpoint/1");
+    const int next = threads_fixture_entered(&w.m, 1);
     AWAIT(&w.m, one_is_in_the_application);
-    CHECK(fw_thread_call(w.m.players[next].thread, &call));
+    CHECK(fw_thread_call(w.m.workers[next].thread, &call));
     CHECK(next != by || call.number != number);
-    company_open_mark(&w.m, 1);
+    threads_fixture_open_checkpoint(&w.m, 1);
     CHECK_INT(answered(client, NULL, 0), 200);
     close(client);
     close_watched(&w);
@@ -114,12 +114,12 @@ static void a_call_that_has_ended_is_counted_by_its_time(void)
 {
     watched w;
     open_watched(&w, 1);
-    const int client = company_client(&w.m);
-    ask(client, "/mark/0");
-    company_entered(&w.m, 0);
+    const int client = threads_fixture_client(&w.m);
+    ask(client, "/checkpoint/0");
+    threads_fixture_entered(&w.m, 0);
     AWAIT(&w.m, one_is_in_the_application);
-    w.m.players[0].thread->entered -= 3000000; /* as if it had begun earlier */
-    company_open_mark(&w.m, 0);
+    w.m.workers[0].thread->entered -= 3000000; /* as if it had begun earlier */
+    threads_fixture_open_checkpoint(&w.m, 0);
     CHECK_INT(answered(client, NULL, 0), 200);
     AWAIT(&w.m, nobody_is_shown);
     fw_leader_lock(w.m.leader);
@@ -152,11 +152,11 @@ static void a_call_that_waits_for_its_client_is_told_apart(void)
 {
     watched w;
     open_watched(&w, 1);
-    const int client = company_narrow(&w.m);
+    const int client = threads_fixture_narrow(&w.m);
     ask(client, "/write");
     AWAIT(&w.m, one_waits_for_its_client);
     fw_board_call call;
-    CHECK(fw_thread_call(w.m.players[0].thread, &call));
+    CHECK(fw_thread_call(w.m.workers[0].thread, &call));
     CHECK_INT(strcmp(call.target, "/write"), 0);
     CHECK_INT(answered(client, NULL, 0), 200);
     AWAIT(&w.m, nobody_is_shown);
@@ -171,7 +171,7 @@ static void counters_are_copied_even_if_no_application_is_called(void)
 {
     watched w;
     open_watched(&w, 1);
-    const int client = company_client(&w.m);
+    const int client = threads_fixture_client(&w.m);
     SAY(client, "GET / HTTP/1.1\r\nHo st: h\r\n\r\n");
     CHECK_INT(answered(client, NULL, 0), 400);
     clock_advance(1000);
@@ -189,19 +189,19 @@ static void a_long_target_is_cut(void)
 {
     watched w;
     open_watched(&w, 1);
-    char target[1000] = "/mark/0?";
+    char target[1000] = "/checkpoint/0?";
     memset(target + strlen(target), 'x', sizeof target - 1 - strlen(target));
-    const int client = company_client(&w.m);
+    const int client = threads_fixture_client(&w.m);
     SAY(client, "GET ");
     SAY(client, target);
     SAY(client, " HTTP/1.1\r\nHost: h\r\n\r\n");
-    company_entered(&w.m, 0);
+    threads_fixture_entered(&w.m, 0);
     AWAIT(&w.m, one_is_in_the_application);
     fw_board_call call;
-    CHECK(fw_thread_call(w.m.players[0].thread, &call));
+    CHECK(fw_thread_call(w.m.workers[0].thread, &call));
     CHECK_INT(strlen(call.target), sizeof call.target - 1);
     CHECK_INT(memcmp(call.target, target, sizeof call.target - 1), 0);
-    company_open_mark(&w.m, 0);
+    threads_fixture_open_checkpoint(&w.m, 0);
     CHECK_INT(answered(client, NULL, 0), 200);
     close(client);
     close_watched(&w);
@@ -211,17 +211,17 @@ static void requests_that_nobody_has_taken_are_refused_at_the_end_of_a_stop(void
 {
     watched w;
     open_watched(&w, 1);
-    const int a = company_client(&w.m), b = company_client(&w.m);
-    ask(a, "/mark/0");
-    company_entered(&w.m, 0);
+    const int a = threads_fixture_client(&w.m), b = threads_fixture_client(&w.m);
+    ask(a, "/checkpoint/0");
+    threads_fixture_entered(&w.m, 0);
     AWAIT(&w.m, one_is_in_the_application);
     ask(b, "/quick");
     fw_loop_stop(w.m.loop, FW_STOP_GRACEFUL);
     fw_loop_stop(w.m.loop, FW_STOP_QUICK);
     CHECK_INT(answered(b, NULL, 0), 503);
     ended(b);
-    company_open_mark(&w.m, 0);
-    company_over(&w.m);
+    threads_fixture_open_checkpoint(&w.m, 0);
+    threads_fixture_over(&w.m);
     close(a);
     close(b);
     close_watched(&w);

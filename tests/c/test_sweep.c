@@ -77,13 +77,13 @@ static void check_responses(const char *at, const char *end)
 /* ---- scenes: what one client does ------------------------------------------------------------------------------ */
 
 /* Sends and lets the server work; a server that has hung up is no fault here. */
-static void tell(stage *s, int client, const char *bytes, size_t n)
+static void tell(loop_fixture *s, int client, const char *bytes, size_t n)
 {
     while (n > 0) {
         ssize_t sent = sendto(client, bytes, n, MSG_NOSIGNAL | MSG_DONTWAIT, NULL, 0);
         if (sent < 0 && errno != EAGAIN)
             return;
-        stage_run(s);
+        loop_fixture_run(s);
         if (sent < 0 && sendto(client, bytes, n, MSG_NOSIGNAL | MSG_DONTWAIT, NULL, 0) < 0)
             return; /* the server does not read: its next event was made to fail */
         bytes += sent > 0 ? sent : 0;
@@ -91,15 +91,15 @@ static void tell(stage *s, int client, const char *bytes, size_t n)
     }
 }
 
-static void tell_text(stage *s, int client, const char *text)
+static void tell_text(loop_fixture *s, int client, const char *text)
 {
     tell(s, client, text, strlen(text));
 }
 
-static void listen_to(stage *s, int client)
+static void listen_to(loop_fixture *s, int client)
 {
     for (int i = 0; i < 400; i++) {
-        const size_t more = stage_hear(s, client, got + heard, sizeof got - heard, 0, NULL);
+        const size_t more = loop_fixture_hear(s, client, got + heard, sizeof got - heard, 0, NULL);
         if (more == 0)
             break;
         heard += more;
@@ -108,7 +108,7 @@ static void listen_to(stage *s, int client)
 }
 
 /* A client on a pair of sockets; -1 if there was no memory for its connection. */
-static int visitor(stage *s, bool narrow)
+static int visitor(loop_fixture *s, bool narrow)
 {
     int ends[2];
     heard = 0;
@@ -123,7 +123,7 @@ static int visitor(stage *s, bool narrow)
     return ends[1];
 }
 
-static void say_and_listen(stage *s, bool narrow, const char *const *texts, size_t n)
+static void say_and_listen(loop_fixture *s, bool narrow, const char *const *texts, size_t n)
 {
     const int client = visitor(s, narrow);
     if (client < 0)
@@ -133,28 +133,28 @@ static void say_and_listen(stage *s, bool narrow, const char *const *texts, size
         listen_to(s, client);
     }
     close(client);
-    stage_run(s);
+    loop_fixture_run(s);
 }
 
-static void newcomers_over_tcp(stage *s)
+static void newcomers_over_tcp(loop_fixture *s)
 {
     for (int i = 0; i < 2; i++) {
-        const int client = stage_client(s);
+        const int client = loop_fixture_client(s);
         heard = 0;
         tell_text(s, client, GET);
         listen_to(s, client);
         close(client);
-        stage_run(s);
+        loop_fixture_run(s);
     }
 }
 
-static void one_request_after_another(stage *s)
+static void one_request_after_another(loop_fixture *s)
 {
     static const char *const TEXTS[] = {GET, GET, GET, "GET /y HTTP/1.1\r\n" HOST "\r\n"};
     say_and_listen(s, false, TEXTS, COUNT(TEXTS));
 }
 
-static void pipelined_requests(stage *s)
+static void pipelined_requests(loop_fixture *s)
 {
     static const char *const TEXTS[] = {
         GET "POST /1 HTTP/1.1\r\n" HOST "Content-Length: 3\r\n\r\nabc"
@@ -166,7 +166,7 @@ static void pipelined_requests(stage *s)
     say_and_listen(s, false, TEXTS, COUNT(TEXTS));
 }
 
-static void heads_in_pieces(stage *s)
+static void heads_in_pieces(loop_fixture *s)
 {
     char long_head[3000], fields[2000];
     size_t n = 0;
@@ -177,7 +177,7 @@ static void heads_in_pieces(stage *s)
     say_and_listen(s, false, texts, COUNT(texts));
 }
 
-static void bodies_that_go_to_a_file(stage *s)
+static void bodies_that_go_to_a_file(loop_fixture *s)
 {
     static char body[70000];
     const int client = visitor(s, false);
@@ -191,10 +191,10 @@ static void bodies_that_go_to_a_file(stage *s)
     tell_text(s, client, "\r\n0\r\n\r\n" GET);
     listen_to(s, client);
     close(client);
-    stage_run(s);
+    loop_fixture_run(s);
 }
 
-static void bodies_in_memory(stage *s)
+static void bodies_in_memory(loop_fixture *s)
 {
     static const char *const TEXTS[] = {
         "POST /e HTTP/1.1\r\n" HOST "Content-Length: 10\r\nExpect: 100-continue\r\n\r\n",
@@ -207,13 +207,13 @@ static void bodies_in_memory(stage *s)
     say_and_listen(s, false, TEXTS, COUNT(TEXTS));
 }
 
-static void refusals(stage *s)
+static void refusals(loop_fixture *s)
 {
     static const char *const TEXTS[] = {GET "GET / HTTP/1.1\r\n\r\n", GET};
     say_and_listen(s, false, TEXTS, COUNT(TEXTS));
 }
 
-static void slow_requests(stage *s)
+static void slow_requests(loop_fixture *s)
 {
     const int client = visitor(s, false);
     if (client < 0)
@@ -222,57 +222,57 @@ static void slow_requests(stage *s)
     clock_advance(s->cfg.timeouts[FW_CLASS_HEADER]);
     listen_to(s, client);
     clock_advance(s->cfg.timeouts[FW_CLASS_LINGER]);
-    stage_run(s);
+    loop_fixture_run(s);
     close(client);
-    stage_run(s);
+    loop_fixture_run(s);
 }
 
-static void large_response(stage *s, stage_app app)
+static void large_response(loop_fixture *s, loop_fixture_app app)
 {
     static const char *const TEXTS[] = {GET GET, GET};
     s->app = app;
     say_and_listen(s, true, TEXTS, COUNT(TEXTS));
-    s->app = stage_answer;
+    s->app = loop_fixture_answer;
 }
 
-static void large_responses(stage *s)
+static void large_responses(loop_fixture *s)
 {
     large_response(s, app_large);
 }
 
-static void files(stage *s)
+static void files(loop_fixture *s)
 {
     large_response(s, app_file);
 }
 
-static void streams(stage *s)
+static void streams(loop_fixture *s)
 {
     large_response(s, app_stream);
 }
 
-static void waiting_writes(stage *s)
+static void waiting_writes(loop_fixture *s)
 {
-    stage_standby(s);
+    loop_fixture_standby(s);
     s->app = app_write;
     const int client = visitor(s, true);
     if (client >= 0) {
         state.turns = 0;
         state.client = client; /* it reads, and forgets what it reads */
         tell_text(s, client, GET);
-        stage_run(s);
+        loop_fixture_run(s);
         state.client = -1;
         state.turns = 0;
         state.give_up = true;
         tell_text(s, client, GET);
-        stage_run(s);
+        loop_fixture_run(s);
         state.give_up = false;
         close(client);
-        stage_run(s);
+        loop_fixture_run(s);
     }
-    s->app = stage_answer;
+    s->app = loop_fixture_answer;
 }
 
-static void a_reader_that_leaves(stage *s)
+static void a_reader_that_leaves(loop_fixture *s)
 {
     for (int i = 0; i < 2; i++) {
         s->app = i == 0 ? app_large : app_stream;
@@ -280,14 +280,14 @@ static void a_reader_that_leaves(stage *s)
         if (client >= 0) {
             tell_text(s, client, GET);
             close(client);
-            stage_run(s);
+            loop_fixture_run(s);
         }
     }
-    s->app = stage_answer;
+    s->app = loop_fixture_answer;
 }
 
 /* Two ask at once; there is room for one. */
-static void a_full_queue(stage *s)
+static void a_full_queue(loop_fixture *s)
 {
     static const char POST[] = "POST /x HTTP/1.1\r\n" HOST "Content-Length: 3\r\n\r\nabc";
     int clients[2];
@@ -296,7 +296,7 @@ static void a_full_queue(stage *s)
     for (size_t i = 0; i < COUNT(clients); i++)
         if ((clients[i] = visitor(s, false)) >= 0)
             sendto(clients[i], POST, sizeof POST - 1, MSG_NOSIGNAL, NULL, 0);
-    stage_run(s);
+    loop_fixture_run(s);
     for (size_t i = 0; i < COUNT(clients); i++) {
         if (clients[i] < 0)
             continue;
@@ -304,11 +304,11 @@ static void a_full_queue(stage *s)
         listen_to(s, clients[i]);
         close(clients[i]);
     }
-    stage_run(s);
+    loop_fixture_run(s);
     s->loop->conns.cfg.max_ready = 0;
 }
 
-static void health_answers(stage *s)
+static void health_answers(loop_fixture *s)
 {
     static const char *const TEXTS[] = {
         "GET " HEALTH " HTTP/1.1\r\n" HOST "\r\n" GET "GET " HEALTH " HTTP/1.1\r\n" HOST "\r\n",
@@ -317,17 +317,17 @@ static void health_answers(stage *s)
     say_and_listen(s, false, TEXTS, COUNT(TEXTS));
 }
 
-static void log_and_answer(stage *s, fw_conn *c)
+static void log_and_answer(loop_fixture *s, fw_conn *c)
 {
     fw_access_log *a = s->loop->conns.cfg.access;
     if (a != NULL) {
         const fw_entry e = {.req = c->req, .client = fw_conn_address(c), .status = 200, .reason = {"OK", 2}};
         fw_access_log_put(a, &e);
     }
-    stage_answer(s, c);
+    loop_fixture_answer(s, c);
 }
 
-static void logged_requests(stage *s)
+static void logged_requests(loop_fixture *s)
 {
     static const fw_log_piece PIECES[] = {{.atom = FW_ATOM_LINE}, {.atom = FW_ATOM_FIELD, .len = 4, .text = "host"}};
     static const char *const TEXTS[] = {
@@ -339,7 +339,7 @@ static void logged_requests(stage *s)
         s->app = log_and_answer;
         say_and_listen(s, false, TEXTS, COUNT(TEXTS));
         fw_batch_flush(&a->batch);
-        s->app = stage_answer;
+        s->app = loop_fixture_answer;
         s->loop->conns.cfg.access = NULL;
         fw_access_log_close(a);
     }
@@ -347,7 +347,7 @@ static void logged_requests(stage *s)
 }
 
 /* Responses wait for each other while there is another request to run. */
-static void held_responses(stage *s)
+static void held_responses(loop_fixture *s)
 {
     int clients[4], rc;
     fw_conn *c, *done = NULL;
@@ -358,11 +358,11 @@ static void held_responses(stage *s)
     atomic_store(&s->loop->conns.held_most, FW_HELD);
     while ((rc = fw_thread_next(s->thread, done, !cut, cut, true, &c)) == FW_NEXT_TURN) {
         done = c;
-        cut = !stage_head(s, c, 0);
+        cut = !loop_fixture_head(s, c, 0);
     }
     if (rc == FW_RETRY)
         CHECK_INT(s->loop->conns.nheld, 0);
-    stage_run(s);
+    loop_fixture_run(s);
     atomic_store(&s->loop->conns.held_most, 0);
     for (size_t i = 0; i < COUNT(clients); i++) {
         if (clients[i] < 0)
@@ -371,7 +371,7 @@ static void held_responses(stage *s)
         listen_to(s, clients[i]);
         close(clients[i]);
     }
-    stage_run(s);
+    loop_fixture_run(s);
 }
 
 /* ---- the sweep ------------------------------------------------------------------------------------------------- */
@@ -394,17 +394,17 @@ static const struct {
 };
 
 /* The other one, and a newcomer, are served as if nothing had been. */
-static void check_others_live_on(stage *s, int other)
+static void check_others_live_on(loop_fixture *s, int other)
 {
     faults_clear();
     clock_advance(1000); /* a pause in accepting is over */
-    stage_run(s);
-    stage_run(s);
-    const int fresh = stage_client(s);
+    loop_fixture_run(s);
+    loop_fixture_run(s);
+    const int fresh = loop_fixture_client(s);
     const int both[] = {other, fresh};
     for (size_t i = 0; i < COUNT(both); i++) {
         SAY(both[i], GET);
-        const size_t n = stage_hear(s, both[i], got, sizeof got, 1, NULL);
+        const size_t n = loop_fixture_hear(s, both[i], got, sizeof got, 1, NULL);
         CHECK_INT(responses_in(got, n), 1);
         CHECK(strstr(got, "GET /x 0 ") != NULL);
     }
@@ -412,7 +412,7 @@ static void check_others_live_on(stage *s, int other)
 }
 
 /* One run of a scene; true if it had a call number `k` that could fail, and more may follow. */
-static bool once(void (*scene)(stage *), enum fault fault, unsigned k, unsigned times, int error)
+static bool once(void (*scene)(loop_fixture *), enum fault fault, unsigned k, unsigned times, int error)
 {
     fw_config cfg = defaults();
     cfg.body_memory = 1000;
@@ -420,12 +420,12 @@ static bool once(void (*scene)(stage *), enum fault fault, unsigned k, unsigned 
     cfg.high_water = 2 * APP_BLOCK;
     memset(cfg.timeouts, 0, sizeof cfg.timeouts);
     cfg.timeouts[FW_CLASS_HEADER] = cfg.timeouts[FW_CLASS_LINGER] = 60000;
-    stage s;
-    stage_open(&s, &cfg);
+    loop_fixture s;
+    loop_fixture_open(&s, &cfg);
     s.data = &state;
-    const int other = stage_client(&s);
+    const int other = loop_fixture_client(&s);
     SAY(other, GET);
-    CHECK(stage_hear(&s, other, got, sizeof got, 1, NULL) > 0);
+    CHECK(loop_fixture_hear(&s, other, got, sizeof got, 1, NULL) > 0);
     faults_clear();
     if (error < 0)
         fault_short(fault, k, times, (size_t)-error);
@@ -435,12 +435,12 @@ static bool once(void (*scene)(stage *), enum fault fault, unsigned k, unsigned 
     const bool more = fault_hits(fault) > 0;
     check_others_live_on(&s, other);
     close(other);
-    stage_close(&s);
+    loop_fixture_close(&s);
     CHECK_INT(state.owned, 0);
     return more;
 }
 
-static void sweep(void (*scene)(stage *), unsigned times)
+static void sweep(void (*scene)(loop_fixture *), unsigned times)
 {
     const unsigned most = scene == waiting_writes ? CALLS_BESIDE : CALLS_AT_MOST;
     state.client = -1;

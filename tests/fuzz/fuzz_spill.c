@@ -12,7 +12,7 @@
  */
 #include "faults.h"
 #include "fuzz.h"
-#include "stage.h"
+#include "loop_fixture.h"
 
 #include <sys/socket.h>
 #include <unistd.h>
@@ -105,7 +105,7 @@ static void cook(tape *t, size_t most)
     up.nwire += 2;
 }
 
-static void check_body(stage *s, fw_conn *c)
+static void check_body(loop_fixture *s, fw_conn *c)
 {
     static char got[WIRE];
     fw_body *b = &c->req->body;
@@ -113,11 +113,11 @@ static void check_body(stage *s, fw_conn *c)
     MUST(fw_body_read(b, got, sizeof got) == (ssize_t)up.nbody && memcmp(got, up.body, up.nbody) == 0);
     b->pos = 0;
     up.seen = true;
-    stage_answer(s, c);
+    loop_fixture_answer(s, c);
 }
 
 /* Sends the upload in pieces of at most `most` bytes; their number. */
-static unsigned play(stage *s, int client, size_t most, uint32_t seed)
+static unsigned play(loop_fixture *s, int client, size_t most, uint32_t seed)
 {
     unsigned pieces = 0;
     for (size_t at = 0; at < up.nwire; pieces++) {
@@ -125,7 +125,7 @@ static unsigned play(stage *s, int client, size_t most, uint32_t seed)
         const ssize_t n = send(client, up.wire + at, some < left ? some : left, MSG_NOSIGNAL | MSG_DONTWAIT);
         MUST(n > 0 || errno == EAGAIN);
         at += n > 0 ? (size_t)n : 0;
-        MUST(stage_run(s) == FW_NEXT_WAKE);
+        MUST(loop_fixture_run(s) == FW_NEXT_WAKE);
     }
     return pieces;
 }
@@ -163,16 +163,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     fw_config cfg = defaults();
     cfg.body_memory = MEMORY[data[0] & 7];
-    stage s;
+    loop_fixture s;
     fw_conn *c;
-    stage_open(&s, &cfg);
+    loop_fixture_open(&s, &cfg);
     fw_llhttp_api counted = *parser();
     counted.execute = counted_execute;
     s.loop->conns.api = &counted;
     s.app = check_body;
-    const int client = stage_pair(&s, false, &c);
+    const int client = loop_fixture_pair(&s, false, &c);
     SAY(client, HEAD);
-    stage_run(&s);
+    loop_fixture_run(&s);
     faults_clear();
     memset(&cost, 0, sizeof cost);
     fault_before(FAULT_EPOLL_WAIT, at_poll, NULL);
@@ -182,7 +182,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     MUST(up.seen && hear(client, got, sizeof got) > 0);
     faults_clear();
     close(client);
-    stage_close(&s);
+    loop_fixture_close(&s);
     MUST(blocks_in_use() == blocks);
     return 0;
 }

@@ -1,5 +1,5 @@
-/* stage.c - the loop, its clients and the stub application. */
-#include "stage.h"
+/* loop_fixture.c - the loop, its clients and the stub application. */
+#include "loop_fixture.h"
 #include "faults.h"
 #include "harness.h"
 
@@ -11,7 +11,7 @@
 #define RUNS_AT_MOST 200000
 #define PATIENCE 4000 /* polls of a client, of one millisecond each */
 
-static void listen_here(stage *s)
+static void listen_here(loop_fixture *s)
 {
     socklen_t len = sizeof s->address;
     s->address = (struct sockaddr_in){.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
@@ -21,9 +21,9 @@ static void listen_here(stage *s)
     CHECK(getsockname(s->listener, (struct sockaddr *)&s->address, &len) == 0);
 }
 
-int stage_try_open(stage *s, const fw_config *cfg)
+int loop_fixture_try_open(loop_fixture *s, const fw_config *cfg)
 {
-    *s = (stage){.cfg = *cfg, .app = stage_answer, .listener = -1};
+    *s = (loop_fixture){.cfg = *cfg, .app = loop_fixture_answer, .listener = -1};
     s->local.handle.kind = FW_HANDLE_LISTENER;
     s->local.fd = -1;
     int rc = fw_leader_open(&s->leader, parser(), &s->cfg);
@@ -39,18 +39,18 @@ int stage_try_open(stage *s, const fw_config *cfg)
     return FW_OK;
 }
 
-void stage_open(stage *s, const fw_config *cfg)
+void loop_fixture_open(loop_fixture *s, const fw_config *cfg)
 {
-    CHECK_INT(stage_try_open(s, cfg), FW_OK);
+    CHECK_INT(loop_fixture_try_open(s, cfg), FW_OK);
 }
 
-void stage_standby(stage *s)
+void loop_fixture_standby(loop_fixture *s)
 {
     fw_thread_attach(s->thread);
     CHECK_INT(fw_standby_start(s->leader), FW_OK);
 }
 
-unsigned stage_release(stage *s)
+unsigned loop_fixture_release(loop_fixture *s)
 {
     unsigned n = 0;
     for (int *owner; (owner = fw_thread_to_release(s->thread)) != NULL; n++)
@@ -59,7 +59,7 @@ unsigned stage_release(stage *s)
 }
 
 /* As the worker does with the environ that it has built, or finds. */
-static void remember(stage *s, fw_request *r)
+static void remember(loop_fixture *s, fw_request *r)
 {
     if (r->memo_use == FW_MEMO_FILL) {
         CHECK(fw_memo_user(r) == NULL);
@@ -71,7 +71,7 @@ static void remember(stage *s, fw_request *r)
     }
 }
 
-static void give(stage *s, fw_conn *c)
+static void give(loop_fixture *s, fw_conn *c)
 {
     CHECK_INT(c->state, FW_STATE_BUSY);
     if (c->turn == FW_TURN_REQUEST) {
@@ -87,12 +87,12 @@ static void give(stage *s, fw_conn *c)
         s->gone++;
     }
     if (c->turn == FW_TURN_GONE || c->broken)
-        stage_finish(s, c, false, true);
+        loop_fixture_finish(s, c, false, true);
     else
         s->app(s, c);
 }
 
-void stage_abandon(stage *s)
+void loop_fixture_abandon(loop_fixture *s)
 {
     fw_loop_abandon(s->loop);
     for (fw_conn *c; (c = fw_conn_pull(&s->loop->conns, &s->thread->owner, true)) != NULL;) {
@@ -101,15 +101,15 @@ void stage_abandon(stage *s)
     }
 }
 
-void stage_close(stage *s)
+void loop_fixture_close(loop_fixture *s)
 {
     fw_conns *cs = &s->loop->conns;
     fw_standby_stop(s->leader);
-    stage_abandon(s);
+    loop_fixture_abandon(s);
     CHECK_INT(cs->stats.connections, 0);
-    stage_release(s);
+    loop_fixture_release(s);
     fw_thread_clear_up(s->thread);
-    stage_release(s);
+    loop_fixture_release(s);
     CHECK_INT(s->memos, 0);
     CHECK_INT(s->peers, 0);
     fw_thread_close_all(s->leader);
@@ -117,23 +117,23 @@ void stage_close(stage *s)
     close(s->listener);
 }
 
-int stage_next(stage *s, fw_conn **c)
+int loop_fixture_next(loop_fixture *s, fw_conn **c)
 {
     *c = NULL;
     return fw_thread_next(s->thread, NULL, false, false, false, c);
 }
 
-void stage_finish(stage *s, fw_conn *c, bool keep, bool cut)
+void loop_fixture_finish(loop_fixture *s, fw_conn *c, bool keep, bool cut)
 {
     fw_thread_finish(s->thread, c, keep, cut);
 }
 
-int stage_run(stage *s)
+int loop_fixture_run(loop_fixture *s)
 {
     for (int i = 0; i < RUNS_AT_MOST; i++) {
         fw_conn *c;
-        s->rc = stage_next(s, &c);
-        const unsigned released = stage_release(s);
+        s->rc = loop_fixture_next(s, &c);
+        const unsigned released = loop_fixture_release(s);
         if (s->rc == FW_NEXT_TURN)
             give(s, c);
         else if (s->rc != FW_NEXT_WAKE || released == 0) /* else it may have returned for that */
@@ -142,14 +142,14 @@ int stage_run(stage *s)
     FAIL("the loop does not come to rest");
 }
 
-int stage_client(stage *s)
+int loop_fixture_client(loop_fixture *s)
 {
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     CHECK(fd >= 0 && connect(fd, (struct sockaddr *)&s->address, sizeof s->address) == 0);
     return fd;
 }
 
-int stage_pair(stage *s, bool narrow, fw_conn **conn)
+int loop_fixture_pair(loop_fixture *s, bool narrow, fw_conn **conn)
 {
     int ends[2];
     pair_open(ends, narrow);
@@ -186,12 +186,12 @@ unsigned responses_in(const char *bytes, size_t n)
     }
 }
 
-size_t stage_hear(stage *s, int client, char *to, size_t room, unsigned responses, bool *end)
+size_t loop_fixture_hear(loop_fixture *s, int client, char *to, size_t room, unsigned responses, bool *end)
 {
     size_t got = 0;
     bool ended = false;
     for (int turn = 0; turn < PATIENCE; turn++) {
-        stage_run(s);
+        loop_fixture_run(s);
         ssize_t n;
         while ((n = hear(client, to + got, room - 1 - got)) > 0)
             got += (size_t)n;
@@ -211,14 +211,14 @@ size_t stage_hear(stage *s, int client, char *to, size_t room, unsigned response
 
 /* ---- the stub application -------------------------------------------------------------------------------------- */
 
-bool stage_head(stage *s, fw_conn *c, size_t n)
+bool loop_fixture_head(loop_fixture *s, fw_conn *c, size_t n)
 {
     char head[128];
     const int len = snprintf(head, sizeof head, "HTTP/1.1 200 OK\r\nContent-Length: %zu\r\n\r\n", n);
     return fw_outq_copy(&c->out, &s->thread->cache, head, (size_t)len) == FW_OK;
 }
 
-void stage_answer(stage *s, fw_conn *c)
+void loop_fixture_answer(loop_fixture *s, fw_conn *c)
 {
     fw_request *r = c->req;
     char body[512], bite[4096];
@@ -242,8 +242,8 @@ void stage_answer(stage *s, fw_conn *c)
     if (n < 0 || fw_outq_copy(&c->out, &s->thread->cache, head, (size_t)head_len) != FW_OK ||
         fw_outq_copy(&c->out, &s->thread->cache, body, (size_t)len) != FW_OK) {
         fw_outq_rollback(&c->out, &s->thread->cache, mark);
-        stage_finish(s, c, false, true); /* as when a worker has no memory for its response */
+        loop_fixture_finish(s, c, false, true); /* as when a worker has no memory for its response */
         return;
     }
-    stage_finish(s, c, r->keep_alive && !s->loop->conns.stopping, false);
+    loop_fixture_finish(s, c, r->keep_alive && !s->loop->conns.stopping, false);
 }

@@ -1,17 +1,17 @@
-/* company.c - the threads and their stub application; their clients are in clients.c.
+/* threads_fixture.c - the threads and their stub application; their clients are in clients.c.
  *
  *   /quick        answers with the number of its thread
- *   /mark/N       stands at mark N, then answers so
+ *   /checkpoint/N stands at checkpoint N, then answers so
  *   /nap          blocks for two milliseconds, then answers so
- *   /spin         computes until company.spins is false, then answers so
+ *   /spin         computes until threads_fixture.spins is false, then answers so
  *   /stream       a large response block by block, parked while the client is slow
  *   /write        the same, but waits inside the call
- *   /gather/N/M/S blocks of S bytes, left to be gathered: one, mark N, another one, mark M, the end
+ *   /gather/N/M/S blocks of S bytes, left to be gathered: one, checkpoint N, another one, checkpoint M, the end
  *   /drip         small blocks, left to be gathered, with a nap among them
  *   /talk         gathers byte by byte until the client is gone
  */
 #include "observe/access_log.h"
-#include "company.h"
+#include "threads_fixture.h"
 #include "apps.h"
 #include "faults.h"
 #include "harness.h"
@@ -23,7 +23,7 @@
 #include <time.h>
 #include <unistd.h>
 
-/* ---- marks ----------------------------------------------------------------------------------------------------- */
+/* ---- checkpoints ----------------------------------------------------------------------------------------------- */
 
 static struct timespec guard(void)
 {
@@ -34,52 +34,52 @@ static struct timespec guard(void)
 }
 
 /* Under the mutex. */
-static void wait_for_change(company *m, const struct timespec *until, const char *what, unsigned mark)
+static void wait_for_change(threads_fixture *m, const struct timespec *until, const char *what, unsigned checkpoint)
 {
     if (pthread_cond_timedwait(&m->changed, &m->mutex, until) == ETIMEDOUT)
-        FAIL("nobody %s %u", what, mark);
+        FAIL("nobody %s %u", what, checkpoint);
 }
 
-static void stand(player *p, unsigned mark)
+static void stand(worker *p, unsigned checkpoint)
 {
-    company *m = p->company;
+    threads_fixture *m = p->threads_fixture;
     const struct timespec until = guard();
     pthread_mutex_lock(&m->mutex);
-    m->marks[mark].by = (int)p->number;
+    m->checkpoints[checkpoint].by = (int)p->number;
     pthread_cond_broadcast(&m->changed);
-    while (!m->marks[mark].open)
-        wait_for_change(m, &until, "opens mark", mark);
+    while (!m->checkpoints[checkpoint].open)
+        wait_for_change(m, &until, "opens checkpoint", checkpoint);
     pthread_mutex_unlock(&m->mutex);
 }
 
-int company_entered(company *m, unsigned mark)
+int threads_fixture_entered(threads_fixture *m, unsigned checkpoint)
 {
     const struct timespec until = guard();
     pthread_mutex_lock(&m->mutex);
-    while (m->marks[mark].by < 0)
-        wait_for_change(m, &until, "comes to mark", mark);
-    const int by = m->marks[mark].by;
+    while (m->checkpoints[checkpoint].by < 0)
+        wait_for_change(m, &until, "comes to checkpoint", checkpoint);
+    const int by = m->checkpoints[checkpoint].by;
     pthread_mutex_unlock(&m->mutex);
     return by;
 }
 
-bool company_is_at(company *m, unsigned mark)
+bool threads_fixture_is_at(threads_fixture *m, unsigned checkpoint)
 {
     pthread_mutex_lock(&m->mutex);
-    const bool is = m->marks[mark].by >= 0;
+    const bool is = m->checkpoints[checkpoint].by >= 0;
     pthread_mutex_unlock(&m->mutex);
     return is;
 }
 
-void company_open_mark(company *m, unsigned mark)
+void threads_fixture_open_checkpoint(threads_fixture *m, unsigned checkpoint)
 {
     pthread_mutex_lock(&m->mutex);
-    m->marks[mark].open = true;
+    m->checkpoints[checkpoint].open = true;
     pthread_cond_broadcast(&m->changed);
     pthread_mutex_unlock(&m->mutex);
 }
 
-void company_await_at(const char *file, int line, company *m, bool (*holds)(const company *), const char *what)
+void threads_fixture_await_at(const char *file, int line, threads_fixture *m, bool (*holds)(const threads_fixture *), const char *what)
 {
     const struct timespec until = guard();
     for (;;) {
@@ -96,7 +96,7 @@ void company_await_at(const char *file, int line, company *m, bool (*holds)(cons
     }
 }
 
-void company_pass(company *m, unsigned ms)
+void threads_fixture_pass(threads_fixture *m, unsigned ms)
 {
     clock_advance(ms);
     const uint64_t now = fw_deadline_clock();
@@ -117,12 +117,12 @@ typedef struct ending { /* of a turn: the connection to hand back, if it is over
 
 static const ending PARKED = {NULL, false, false};
 
-static ending over(const player *p, fw_conn *c, bool well)
+static ending over(const worker *p, fw_conn *c, bool well)
 {
-    return (ending){c, well && c->req->keep_alive && !p->company->loop->conns.stopping, !well};
+    return (ending){c, well && c->req->keep_alive && !p->threads_fixture->loop->conns.stopping, !well};
 }
 
-static bool put(player *p, fw_conn *c, const char *text, size_t n)
+static bool put(worker *p, fw_conn *c, const char *text, size_t n)
 {
     fw_thread_open_gate(p->thread);
     const int rc = fw_outq_copy(&c->out, &p->thread->cache, text, n);
@@ -130,24 +130,24 @@ static bool put(player *p, fw_conn *c, const char *text, size_t n)
     return rc == FW_OK;
 }
 
-static bool put_head(player *p, fw_conn *c, size_t length)
+static bool put_head(worker *p, fw_conn *c, size_t length)
 {
     char head[128];
     const int n = snprintf(head, sizeof head, "HTTP/1.1 200 OK\r\nContent-Length: %zu\r\n\r\n", length);
     return put(p, c, head, (size_t)n);
 }
 
-static bool put_ref(player *p, fw_conn *c, const char *bytes, size_t n)
+static bool put_ref(worker *p, fw_conn *c, const char *bytes, size_t n)
 {
     fw_thread_open_gate(p->thread);
-    const int rc = fw_outq_ref(&c->out, &p->thread->cache, bytes, n, &p->company->held);
+    const int rc = fw_outq_ref(&c->out, &p->thread->cache, bytes, n, &p->threads_fixture->held);
     fw_thread_close_gate(p->thread);
     if (rc == FW_OK)
-        atomic_fetch_add(&p->company->held, 1);
+        atomic_fetch_add(&p->threads_fixture->held, 1);
     return rc == FW_OK;
 }
 
-static int send_gated(player *p, fw_conn *c)
+static int send_gated(worker *p, fw_conn *c)
 {
     fw_thread_open_gate(p->thread);
     const int rc = fw_thread_send(p->thread, c);
@@ -155,16 +155,16 @@ static int send_gated(player *p, fw_conn *c)
     return rc;
 }
 
-static ending say_who(player *p, fw_conn *c)
+static ending say_who(worker *p, fw_conn *c)
 {
     const char who[2] = {(char)('0' + p->number), '\n'};
     return over(p, c, put_head(p, c, sizeof who) && put(p, c, who, sizeof who));
 }
 
 /* How far a parked response has come is behind conn->user. */
-static ending stream(player *p, fw_conn *c, size_t *at)
+static ending stream(worker *p, fw_conn *c, size_t *at)
 {
-    company *m = p->company;
+    threads_fixture *m = p->threads_fixture;
     while (*at < APP_LARGE) {
         if (!put_ref(p, c, app_bytes + *at, APP_BLOCK))
             break;
@@ -186,9 +186,9 @@ static ending stream(player *p, fw_conn *c, size_t *at)
     return over(p, c, well);
 }
 
-static ending write_out(player *p, fw_conn *c)
+static ending write_out(worker *p, fw_conn *c)
 {
-    company *m = p->company;
+    threads_fixture *m = p->threads_fixture;
     bool well = put_head(p, c, APP_LARGE) && put_ref(p, c, app_bytes, APP_LARGE);
     int rc = well ? send_gated(p, c) : -ENOMEM;
     while (rc == FW_RETRY && (rc = fw_thread_wait(p->thread, c)) == FW_RETRY) {
@@ -204,9 +204,9 @@ static ending write_out(player *p, fw_conn *c)
 }
 
 /* As a worker passes a streamed block on. */
-static int pass_on(player *p, fw_conn *c, const char *bytes, size_t n)
+static int pass_on(worker *p, fw_conn *c, const char *bytes, size_t n)
 {
-    company *m = p->company;
+    threads_fixture *m = p->threads_fixture;
     int rc = put(p, c, bytes, n) ? FW_OK : -ENOMEM;
     if (rc == FW_OK)
         rc = fw_thread_gathers(p->thread, fw_thread_queued(p->thread, c)) ? fw_thread_gather(p->thread, c)
@@ -217,7 +217,7 @@ static int pass_on(player *p, fw_conn *c, const char *bytes, size_t n)
     return rc == FW_RETRY ? FW_OK : rc;
 }
 
-static ending gather(player *p, fw_conn *c, const char *how)
+static ending gather(worker *p, fw_conn *c, const char *how)
 {
     unsigned first = 0, second = 0, size = 0;
     CHECK(sscanf(how, "%u/%u/%u", &first, &second, &size) == 3 && size <= APP_LARGE / 2);
@@ -230,7 +230,7 @@ static ending gather(player *p, fw_conn *c, const char *how)
     return over(p, c, true);
 }
 
-static ending drip(player *p, fw_conn *c)
+static ending drip(worker *p, fw_conn *c)
 {
     bool well = put_head(p, c, 20 * 500);
     for (int i = 0; i < 20 && well; i++) {
@@ -241,7 +241,7 @@ static ending drip(player *p, fw_conn *c)
     return over(p, c, well);
 }
 
-static ending talk(player *p, fw_conn *c)
+static ending talk(worker *p, fw_conn *c)
 {
     const struct timespec until = guard();
     struct timespec now = {0};
@@ -256,7 +256,7 @@ static ending talk(player *p, fw_conn *c)
 }
 
 /* As the worker does with the environ that it has built, or finds, and with the client's name. */
-static void remember(company *m, fw_conn *c)
+static void remember(threads_fixture *m, fw_conn *c)
 {
     fw_request *r = c->req;
     if (r->memo_use == FW_MEMO_FILL) {
@@ -272,9 +272,9 @@ static void remember(company *m, fw_conn *c)
     }
 }
 
-static ending request(player *p, fw_conn *c)
+static ending request(worker *p, fw_conn *c)
 {
-    company *m = p->company;
+    threads_fixture *m = p->threads_fixture;
     char target[64];
     const fw_request *r = c->req;
     remember(m, c);
@@ -293,16 +293,16 @@ static ending request(player *p, fw_conn *c)
         return talk(p, c);
     if (strncmp(target, "/gather/", 8) == 0)
         return gather(p, c, target + 8);
-    if (strncmp(target, "/mark/", 6) == 0)
-        stand(p, (unsigned)atoi(target + 6));
+    if (strncmp(target, "/checkpoint/", 12) == 0)
+        stand(p, (unsigned)atoi(target + 12));
     while (strcmp(target, "/spin") == 0 && atomic_load(&m->spins))
         ;
     return say_who(p, c);
 }
 
-static ending turn(player *p, fw_conn *c)
+static ending turn(worker *p, fw_conn *c)
 {
-    company *m = p->company;
+    threads_fixture *m = p->threads_fixture;
     if (c->turn == FW_TURN_REQUEST)
         return c->broken ? over(p, c, false) : request(p, c);
     size_t *at = c->user;
@@ -319,22 +319,22 @@ static ending turn(player *p, fw_conn *c)
     return over(p, c, false);
 }
 
-static void release(player *p)
+static void release(worker *p)
 {
     for (atomic_int *owner; (owner = fw_thread_to_release(p->thread)) != NULL;)
         atomic_fetch_sub(owner, 1);
 }
 
-static void note(player *p, const fw_conn *c)
+static void note(worker *p, const fw_conn *c)
 {
     const fw_entry e = {.req = c->req, .client = fw_conn_address(c), .status = 200, .us = p->wakes};
-    if (p->company->loop->conns.cfg.access != NULL)
-        fw_access_log_put(p->company->loop->conns.cfg.access, &e);
+    if (p->threads_fixture->loop->conns.cfg.access != NULL)
+        fw_access_log_put(p->threads_fixture->loop->conns.cfg.access, &e);
 }
 
 static void *play(void *arg)
 {
-    player *p = arg;
+    worker *p = arg;
     ending e = PARKED;
     fw_thread_attach(p->thread);
     for (;;) {
@@ -360,7 +360,7 @@ static void *play(void *arg)
 /* ---- life ------------------------------------------------------------------------------------------------------ */
 
 /* All have come: who comes later might take the lead from the standby, or a request from the thread that a test means. */
-static bool one_leads_the_others_wait(const company *m)
+static bool one_leads_the_others_wait(const threads_fixture *m)
 {
     unsigned idle = 0;
     for (const fw_thread *t = m->leader->idle; t != NULL; t = t->below)
@@ -368,56 +368,56 @@ static bool one_leads_the_others_wait(const company *m)
     return idle + 1 == m->n && m->leader->lead == FW_LEAD_THREAD && m->leader->attended;
 }
 
-void company_open(company *m, const fw_config *cfg, unsigned n)
+void threads_fixture_open(threads_fixture *m, const fw_config *cfg, unsigned n)
 {
     memset(m, 0, sizeof *m);
-    stage_open(&m->stage, cfg);
+    loop_fixture_open(&m->loop_fixture, cfg);
     poll_sleeps(true);
     pattern(app_bytes, sizeof app_bytes);
-    m->leader = m->stage.leader;
-    m->loop = m->stage.loop;
+    m->leader = m->loop_fixture.leader;
+    m->loop = m->loop_fixture.loop;
     m->n = n;
     m->suspended_by = m->resumed_by = -1;
     m->gather_rc = m->wait_rc = 1;
     pthread_mutex_init(&m->mutex, NULL);
     pthread_cond_init(&m->changed, NULL);
-    for (unsigned i = 0; i < MARKS; i++)
-        m->marks[i].by = -1;
+    for (unsigned i = 0; i < CHECKPOINTS; i++)
+        m->checkpoints[i].by = -1;
     for (unsigned i = 0; i < n; i++) {
-        player *p = &m->players[i];
-        *p = (player){.company = m, .number = i, .thread = i == 0 ? m->stage.thread : fw_thread_open(m->leader)};
+        worker *p = &m->workers[i];
+        *p = (worker){.threads_fixture = m, .number = i, .thread = i == 0 ? m->loop_fixture.thread : fw_thread_open(m->leader)};
         CHECK(p->thread != NULL);
     }
     CHECK_INT(fw_standby_start(m->leader), FW_OK);
     for (unsigned i = 0; i < n; i++) {
-        m->players[i].started = pthread_create(&m->players[i].id, NULL, play, &m->players[i]) == 0;
-        CHECK(m->players[i].started);
+        m->workers[i].started = pthread_create(&m->workers[i].id, NULL, play, &m->workers[i]) == 0;
+        CHECK(m->workers[i].started);
     }
     AWAIT(m, one_leads_the_others_wait);
 }
 
-void company_over(company *m)
+void threads_fixture_over(threads_fixture *m)
 {
     const struct timespec until = guard();
     for (unsigned i = 0; i < m->n; i++) {
-        player *p = &m->players[i];
+        worker *p = &m->workers[i];
         if (p->started && pthread_timedjoin_np(p->id, NULL, &until) != 0)
             FAIL("thread %u does not come out of the loop", i);
         p->started = false;
     }
 }
 
-void company_close(company *m)
+void threads_fixture_close(threads_fixture *m)
 {
     atomic_store(&m->spins, false);
-    for (unsigned i = 0; i < MARKS; i++)
-        company_open_mark(m, i);
+    for (unsigned i = 0; i < CHECKPOINTS; i++)
+        threads_fixture_open_checkpoint(m, i);
     fw_loop_stop(m->loop, FW_STOP_QUICK);
-    company_over(m);
+    threads_fixture_over(m);
     fw_standby_stop(m->leader);
     for (unsigned i = 0; i < m->n; i++)
-        release(&m->players[i]);
-    stage_close(&m->stage);
+        release(&m->workers[i]);
+    loop_fixture_close(&m->loop_fixture);
     CHECK_INT(atomic_load(&m->held), 0);
     pthread_mutex_destroy(&m->mutex);
     pthread_cond_destroy(&m->changed);
