@@ -28,11 +28,11 @@ enum fw_header_map { FW_MAP_DROP, FW_MAP_REFUSE, FW_MAP_DANGEROUS };
 enum fw_class {
     FW_CLASS_HEADER,    /* a head must be complete this long after its first byte, or after accept */
     FW_CLASS_BODY,      /* between two reads of a body */
-    FW_CLASS_WRITE,     /* a client takes something of a waiting response in this time; judged at looks (PACE) */
+    FW_CLASS_WRITE,     /* a client takes something of a waiting response in this time; judged by checks (PACE) */
     FW_CLASS_KEEPALIVE, /* between two requests */
     FW_CLASS_LINGER,    /* how long a refused peer may go on talking before we hang up */
     FW_CLASS_RETIRE,    /* how long an idle connection of a stopping worker waits for a request on its way */
-    FW_CLASS_PACE,      /* between two looks at how fast a client takes its response; not set from outside */
+    FW_CLASS_PACE,      /* between two checks of how fast a client takes its response; not set from outside */
     FW_CLASSES
 };
 
@@ -58,7 +58,7 @@ typedef struct fw_config {
     bool overload_refuse; /* past either maximum: true answers 503, false leaves clients in the backlog */
     const char *temp_dir; /* borrowed; outlives the loop */
     const char *health;   /* target that the loop answers itself, or NULL; borrowed */
-    struct fw_access *access; /* the access log, or NULL; borrowed */
+    struct fw_access_log *access; /* the access log, or NULL; borrowed */
 } fw_config;
 
 /* Zeroes `cfg` but for what no setting decides.  The defaults of settings are in fastwsgi/config/table.py. */

@@ -1,6 +1,6 @@
 /* body.c - one request body: memory up to a mark, then an unlinked temporary file. */
 #include "http/body.h"
-#include "io/store.h"
+#include "http/job.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -109,7 +109,7 @@ bool fw_body_due(fw_body *b, bool whole, const fw_config *cfg)
 
 fw_job *fw_body_lend(fw_body *b, void *owner, const fw_config *cfg)
 {
-    fw_job *j = fw_job_new(b->fd, cfg->temp_dir);
+    fw_job *j = fw_job_open(b->fd, cfg->temp_dir);
     if (j == NULL)
         return NULL;
     j->owner = owner;
@@ -137,7 +137,7 @@ int fw_body_take_back(fw_body *b)
     b->job = NULL;
     j->fd = -1;
     j->data = NULL;
-    fw_job_free(j);
+    fw_job_close(j);
     return rc;
 }
 

@@ -2,7 +2,7 @@
  *
  * A body grows until it is whole; then the application reads it through a position that never passes its end. Nothing here
  * waits for a disk but the reading of a body that is in a file. What is to be written gathers in memory; when it is due, file
- * and memory are lent to a job (store.h), and come back when that is done.
+ * and memory are lent to a job (job.h), and come back when that is done.
  */
 #ifndef FW_BODY_H
 #define FW_BODY_H

@@ -1,10 +1,20 @@
-/* check.c - the judgement over a head: what llhttp accepts and docs/contract.md does not. */
+/* check.c - the judgement over a head: what llhttp accepts and docs/contract.md does not.
+ *
+ * It has no unit test of its own: its verdicts are seen through requests only, in test_request.c.
+ */
 #include "http/check.h"
 #include "http/wire.h"
 
 #include <arpa/inet.h>
 #include <limits.h>
 #include <string.h>
+
+static enum fw_parse refuse(fw_refusal *v, int status, const char *why)
+{
+    v->status = status;
+    v->why = why;
+    return FW_PARSE_REFUSED;
+}
 
 /* ---- character classes ----------------------------------------------------------------------------------------- */
 
@@ -114,29 +124,29 @@ bool fw_check_host(const char *s, size_t n)
 /* ---- target ---------------------------------------------------------------------------------------------------- */
 
 /* Splits path from query and checks every byte.  `at` is the first byte of the path, within the target. */
-static bool split_target(fw_request *r, uint32_t at)
+static bool split_target(const fw_request *r, uint32_t at, fw_line *line)
 {
     const char *s = r->base;
     const uint32_t end = r->target.off + r->target.len;
     uint32_t i = at;
     while (i < end && is(s[i], PATH) && s[i] != '?')
         i++;
-    r->path.off = at;
-    r->path.len = i - at;
+    line->path.off = at;
+    line->path.len = i - at;
     if (i == end) {
-        r->query.off = end;
-        r->query.len = 0;
+        line->query.off = end;
+        line->query.len = 0;
         return true;
     }
     if (s[i] != '?')
         return false;
-    r->query.off = i + 1;
-    r->query.len = end - i - 1;
-    return all(s + i + 1, r->query.len, QUERY);
+    line->query.off = i + 1;
+    line->query.len = end - i - 1;
+    return all(s + i + 1, line->query.len, QUERY);
 }
 
 /* http://authority[path][?query] (RFC 9112 3.2.2). */
-static enum fw_parse check_absolute(fw_request *r)
+static enum fw_parse check_absolute(const fw_request *r, fw_line *line)
 {
     const char *s = fw_request_at(r, r->target);
     const uint32_t n = r->target.len;
@@ -146,35 +156,35 @@ static enum fw_parse check_absolute(fw_request *r)
     else if (n > 8 && fw_wire_same(s, 8, "https://"))
         scheme = 8;
     else
-        return fw_request_refuse(r, 400, "invalid request target");
+        return refuse(&line->refusal, 400, "invalid request target");
     uint32_t end = scheme;
     while (end < n && s[end] != '/' && s[end] != '?')
         end++;
     if (!fw_check_host(s + scheme, end - scheme))
-        return fw_request_refuse(r, 400, "invalid authority in the request target");
-    r->authority.off = r->target.off + scheme;
-    r->authority.len = end - scheme;
-    if (!split_target(r, r->target.off + end))
-        return fw_request_refuse(r, 400, "invalid byte in the request target");
-    r->asterisk = end == n && r->method_id == FW_METHOD_OPTIONS;
+        return refuse(&line->refusal, 400, "invalid authority in the request target");
+    line->authority.off = r->target.off + scheme;
+    line->authority.len = end - scheme;
+    if (!split_target(r, r->target.off + end, line))
+        return refuse(&line->refusal, 400, "invalid byte in the request target");
+    line->asterisk = end == n && line->method_id == FW_METHOD_OPTIONS;
     return FW_PARSE_DONE;
 }
 
-static enum fw_parse check_target(fw_request *r)
+static enum fw_parse check_target(const fw_request *r, fw_line *line)
 {
     const char *s = fw_request_at(r, r->target);
     if (fw_likely(r->target.len > 0 && s[0] == '/')) {
-        if (!split_target(r, r->target.off))
-            return fw_request_refuse(r, 400, "invalid byte in the request target");
+        if (!split_target(r, r->target.off, line))
+            return refuse(&line->refusal, 400, "invalid byte in the request target");
         return FW_PARSE_DONE;
     }
     if (r->target.len == 1 && s[0] == '*') {
-        if (r->method_id != FW_METHOD_OPTIONS)
-            return fw_request_refuse(r, 400, "the target * belongs to OPTIONS");
-        r->asterisk = true;
+        if (line->method_id != FW_METHOD_OPTIONS)
+            return refuse(&line->refusal, 400, "the target * belongs to OPTIONS");
+        line->asterisk = true;
         return FW_PARSE_DONE;
     }
-    return check_absolute(r);
+    return check_absolute(r, line);
 }
 
 /* ---- a request line that llhttp refused ------------------------------------------------------------------------ */
@@ -191,7 +201,7 @@ static int judge_version(const char *s, size_t n)
 
 static const char MALFORMED_LINE[] = "malformed request line";
 
-enum fw_parse fw_check_bad_line(fw_request *r, const char *base, size_t len)
+enum fw_parse fw_check_bad_line(const fw_request *r, const char *base, size_t len, fw_refusal *v)
 {
     const char *line = base + r->start;
     size_t n = len - r->start;
@@ -203,35 +213,35 @@ enum fw_parse fw_check_bad_line(fw_request *r, const char *base, size_t len)
     if (too_long) /* what lies beyond does not count, so that the answer is the same however the line arrives */
         n = (size_t)r->cfg->limit_line + 1;
     if (n > 0 && line[0] == TLS_HANDSHAKE)
-        return fw_request_refuse(r, 400, "TLS on a port that speaks plain HTTP");
+        return refuse(v, 400, "TLS on a port that speaks plain HTTP");
     size_t i = 0;
     while (i < n && fw_wire_tchar[(uint8_t)line[i]])
         i++;
     if (i < n && (line[i] != ' ' || i == 0))
-        return fw_request_refuse(r, 400, MALFORMED_LINE);
+        return refuse(v, 400, MALFORMED_LINE);
     const size_t target = i + 1;
     for (i = target; i < n && is(line[i], BOTH);)
         i++;
     if (i < n && line[i] != ' ' && line[i] != '\r')
-        return fw_request_refuse(r, 400, MALFORMED_LINE);
+        return refuse(v, 400, MALFORMED_LINE);
     if (too_long)
-        return fw_request_refuse(r, 414, "the request line is too long");
+        return refuse(v, 414, "the request line is too long");
     if (!whole)
         return FW_PARSE_MORE;
     if (n == 0 || line[n - 1] != '\r' || i == target || target > n)
-        return fw_request_refuse(r, 400, MALFORMED_LINE);
+        return refuse(v, 400, MALFORMED_LINE);
     if (i == n - 1 && i - target >= 5 && memcmp(line + target, "HTTP/", 5) == 0) /* a version, but no target */
-        return fw_request_refuse(r, 400, MALFORMED_LINE);
+        return refuse(v, 400, MALFORMED_LINE);
     if (i == n - 1) /* no version: HTTP/0.9 */
-        return fw_request_refuse(r, 505, "this server speaks HTTP/1.1 and HTTP/1.0");
+        return refuse(v, 505, "this server speaks HTTP/1.1 and HTTP/1.0");
     int status = line[i] == ' ' ? judge_version(line + i + 1, n - i - 2) : 400;
     if (status == 505)
-        return fw_request_refuse(r, 505, "this server speaks HTTP/1.1 and HTTP/1.0");
+        return refuse(v, 505, "this server speaks HTTP/1.1 and HTTP/1.0");
     if (status != 0)
-        return fw_request_refuse(r, 400, MALFORMED_LINE);
+        return refuse(v, 400, MALFORMED_LINE);
     if (r->api->get_errno(&r->parser) == FW_HPE_INVALID_URL)
-        return fw_request_refuse(r, 400, MALFORMED_LINE);
-    return fw_request_refuse(r, 501, "unknown method"); /* none that llhttp knows, or one of RTSP's, or PRI */
+        return refuse(v, 400, MALFORMED_LINE);
+    return refuse(v, 501, "unknown method"); /* none that llhttp knows, or one of RTSP's, or PRI */
 }
 
 /* ---- fields ---------------------------------------------------------------------------------------------------- */
@@ -285,92 +295,81 @@ static bool read_length(const fw_request *r, const fw_field *f, uint64_t *length
     return n > 0;
 }
 
-static void trim(const fw_request *r, fw_field *f)
+/* A name with an underscore would share its environ key with the name that has a hyphen there. The default is that the
+ * environ does not show it (request.c). */
+static enum fw_parse judge_unknown(const fw_request *r, const fw_field *f, fw_fields *out)
 {
-    const char *s = fw_request_at(r, f->value);
-    while (f->value.len > 0 && (s[f->value.len - 1] == ' ' || s[f->value.len - 1] == '\t'))
-        f->value.len--;
-}
-
-/* A name with an underscore would share its environ key with the name that has a hyphen there. */
-static enum fw_parse judge_unknown(fw_request *r, fw_field *f)
-{
-    if (fw_likely(memchr(fw_request_at(r, f->name), '_', f->name.len) == NULL))
+    if (fw_likely(r->cfg->header_map == FW_MAP_DROP) ||
+        memchr(fw_request_at(r, f->name), '_', f->name.len) == NULL)
         return FW_PARSE_DONE;
     if (r->cfg->header_map == FW_MAP_REFUSE)
-        return fw_request_refuse(r, 400, "a header field name with an underscore");
-    if (r->cfg->header_map == FW_MAP_DROP)
-        f->flags |= FW_FIELD_HIDDEN;
-    else
-        r->repeats = true; /* its key may be that of a name we know */
+        return refuse(&out->refusal, 400, "a header field name with an underscore");
+    out->repeats = true; /* its key may be that of a name we know */
     return FW_PARSE_DONE;
 }
 
-typedef struct verdict {
+/* What the fields say that others of them may change. */
+typedef struct reading {
     codings te;
     bool close, keep;
     bool expects_other;
-} verdict;
+} reading;
 
-static enum fw_parse judge_repeat(fw_request *r, const fw_field *f)
+static enum fw_parse judge_repeat(const fw_field *f, fw_fields *out)
 {
     switch (f->id) {
-    case FW_NAME_HOST: return fw_request_refuse(r, 400, "more than one Host field");
-    case FW_NAME_CONTENT_LENGTH: return fw_request_refuse(r, 400, "more than one Content-Length field");
-    case FW_NAME_CONTENT_TYPE: return fw_request_refuse(r, 400, "more than one Content-Type field");
-    default: r->repeats = true; return FW_PARSE_DONE;
+    case FW_NAME_HOST: return refuse(&out->refusal, 400, "more than one Host field");
+    case FW_NAME_CONTENT_LENGTH: return refuse(&out->refusal, 400, "more than one Content-Length field");
+    case FW_NAME_CONTENT_TYPE: return refuse(&out->refusal, 400, "more than one Content-Type field");
+    default: out->repeats = true; return FW_PARSE_DONE;
     }
 }
 
-static enum fw_parse judge_known(fw_request *r, fw_field *f, verdict *v)
+static enum fw_parse judge_known(const fw_request *r, const fw_field *f, reading *v, fw_fields *out)
 {
     switch (f->id) {
     case FW_NAME_HOST:
         if (!fw_check_host(fw_request_at(r, f->value), f->value.len))
-            return fw_request_refuse(r, 400, "invalid Host");
+            return refuse(&out->refusal, 400, "invalid Host");
         break;
     case FW_NAME_CONNECTION:
         v->close |= fw_wire_lists(fw_request_at(r, f->value), f->value.len, "close");
         v->keep |= fw_wire_lists(fw_request_at(r, f->value), f->value.len, "keep-alive");
         break;
     case FW_NAME_CONTENT_LENGTH:
-        if (!read_length(r, f, &r->length))
-            return fw_request_refuse(r, 400, "invalid Content-Length");
-        r->has_length = true;
+        if (!read_length(r, f, &out->length))
+            return refuse(&out->refusal, 400, "invalid Content-Length");
+        out->has_length = true;
         break;
     case FW_NAME_TRANSFER_ENCODING:
-        f->flags |= FW_FIELD_HIDDEN;
         if (!read_codings(r, f, &v->te))
-            return fw_request_refuse(r, 400, "invalid Transfer-Encoding");
+            return refuse(&out->refusal, 400, "invalid Transfer-Encoding");
         break;
     case FW_NAME_EXPECT:
         if (fw_wire_same(fw_request_at(r, f->value), f->value.len, "100-continue"))
-            r->expects = true;
+            out->expects = true;
         else
             v->expects_other = true;
         break;
-    case FW_NAME_PROXY: f->flags |= FW_FIELD_HIDDEN; break; /* httpoxy */
     default: break;
     }
     return FW_PARSE_DONE;
 }
 
-static enum fw_parse judge_fields(fw_request *r, verdict *v)
+static enum fw_parse judge_fields(const fw_request *r, reading *v, fw_fields *out)
 {
     for (uint32_t i = 0; i < r->nfields; i++) {
-        fw_field *f = &r->fields[i];
-        trim(r, f);
-        f->id = (uint8_t)fw_name_find(fw_request_at(r, f->name), f->name.len);
+        const fw_field *f = &r->fields[i];
         enum fw_parse p = FW_PARSE_DONE;
         if (f->id == FW_NAME_UNKNOWN) {
-            p = judge_unknown(r, f);
+            p = judge_unknown(r, f, out);
         } else {
             const uint64_t bit = UINT64_C(1) << f->id;
-            if (fw_unlikely((r->names & bit) != 0))
-                p = judge_repeat(r, f);
-            r->names |= bit;
+            if (fw_unlikely((out->names & bit) != 0))
+                p = judge_repeat(f, out);
+            out->names |= bit;
             if (p == FW_PARSE_DONE)
-                p = judge_known(r, f, v);
+                p = judge_known(r, f, v, out);
         }
         if (fw_unlikely(p != FW_PARSE_DONE))
             return p;
@@ -378,28 +377,28 @@ static enum fw_parse judge_fields(fw_request *r, verdict *v)
     return FW_PARSE_DONE;
 }
 
-static inline bool has(const fw_request *r, enum fw_name name)
+static inline bool has(const fw_fields *f, enum fw_name name)
 {
-    return (r->names >> name & 1) != 0;
+    return (f->names >> name & 1) != 0;
 }
 
-static enum fw_parse judge_framing(fw_request *r, const verdict *v)
+static enum fw_parse judge_framing(const fw_request *r, const reading *v, fw_fields *out)
 {
-    if (!has(r, FW_NAME_TRANSFER_ENCODING)) {
-        r->framing = r->length > 0 ? FW_FRAMING_LENGTH : FW_FRAMING_NONE;
-        if (r->cfg->limit_body != 0 && r->length > r->cfg->limit_body)
-            return fw_request_refuse(r, 413, "the request body is too large");
+    if (!has(out, FW_NAME_TRANSFER_ENCODING)) {
+        out->framing = out->length > 0 ? FW_FRAMING_LENGTH : FW_FRAMING_NONE;
+        if (r->cfg->limit_body != 0 && out->length > r->cfg->limit_body)
+            return refuse(&out->refusal, 413, "the request body is too large");
         return FW_PARSE_DONE;
     }
-    if (r->has_length)
-        return fw_request_refuse(r, 400, "Transfer-Encoding together with Content-Length");
+    if (out->has_length)
+        return refuse(&out->refusal, 400, "Transfer-Encoding together with Content-Length");
     if (r->minor == 0)
-        return fw_request_refuse(r, 400, "Transfer-Encoding in an HTTP/1.0 request");
+        return refuse(&out->refusal, 400, "Transfer-Encoding in an HTTP/1.0 request");
     if (v->te.chunked != 1 || !v->te.last)
-        return fw_request_refuse(r, 400, "invalid Transfer-Encoding");
+        return refuse(&out->refusal, 400, "invalid Transfer-Encoding");
     if (v->te.other)
-        return fw_request_refuse(r, 501, "a transfer coding other than chunked");
-    r->framing = FW_FRAMING_CHUNKED;
+        return refuse(&out->refusal, 501, "a transfer coding other than chunked");
+    out->framing = FW_FRAMING_CHUNKED;
     return FW_PARSE_DONE;
 }
 
@@ -411,41 +410,39 @@ static bool well_formed_line(const fw_request *r)
     return target[-2] != ' ' && memcmp(target + r->target.len, " HTTP/", 6) == 0;
 }
 
-enum fw_parse fw_check_line(fw_request *r)
+enum fw_parse fw_check_line(const fw_request *r, fw_line *line)
 {
     const uint8_t major = r->api->get_http_major(&r->parser);
-    r->minor = r->api->get_http_minor(&r->parser);
-    r->method_id = r->api->get_method(&r->parser);
-    r->method.off = r->start;
-    r->method.len = r->target.off - r->start - 1;
-    const uint32_t line = r->target.off + r->target.len + 9 - r->start; /* " HTTP/1.1" */
-    if (line > r->cfg->limit_line)
-        return fw_request_refuse(r, 414, "the request line is too long");
-    if (major != 1 || r->minor > 1)
-        return fw_request_refuse(r, 505, "this server speaks HTTP/1.1 and HTTP/1.0");
+    line->minor = r->api->get_http_minor(&r->parser);
+    line->method_id = r->api->get_method(&r->parser);
+    line->method.off = r->start;
+    line->method.len = r->target.off - r->start - 1;
+    const uint32_t len = r->target.off + r->target.len + 9 - r->start; /* " HTTP/1.1" */
+    if (len > r->cfg->limit_line)
+        return refuse(&line->refusal, 414, "the request line is too long");
+    if (major != 1 || line->minor > 1)
+        return refuse(&line->refusal, 505, "this server speaks HTTP/1.1 and HTTP/1.0");
     if (!well_formed_line(r))
-        return fw_request_refuse(r, 400, MALFORMED_LINE);
-    if (r->method_id == FW_METHOD_CONNECT)
-        return fw_request_refuse(r, 501, "CONNECT is not implemented");
-    if (r->head_len - r->start - line - 2 > r->cfg->limit_header)
-        return fw_request_refuse(r, 431, "the header section is too long");
-    return check_target(r);
+        return refuse(&line->refusal, 400, MALFORMED_LINE);
+    if (line->method_id == FW_METHOD_CONNECT)
+        return refuse(&line->refusal, 501, "CONNECT is not implemented");
+    if (r->head_len - r->start - len - 2 > r->cfg->limit_header)
+        return refuse(&line->refusal, 431, "the header section is too long");
+    return check_target(r, line);
 }
 
-enum fw_parse fw_check_head(fw_request *r)
+enum fw_parse fw_check_fields(const fw_request *r, fw_fields *out)
 {
-    verdict v = {0};
-    enum fw_parse p = fw_check_line(r);
-    if (p == FW_PARSE_DONE)
-        p = judge_fields(r, &v);
+    reading v = {0};
+    const enum fw_parse p = judge_fields(r, &v, out);
     if (fw_unlikely(p != FW_PARSE_DONE))
         return p;
-    if (!has(r, FW_NAME_HOST) && r->minor == 1)
-        return fw_request_refuse(r, 400, "no Host field");
-    r->keep_alive = !v.close && (r->minor == 1 || v.keep);
+    if (!has(out, FW_NAME_HOST) && r->minor == 1)
+        return refuse(&out->refusal, 400, "no Host field");
+    out->keep_alive = !v.close && (r->minor == 1 || v.keep);
     if (r->minor == 0)
-        r->expects = false;
+        out->expects = false;
     else if (v.expects_other)
-        return fw_request_refuse(r, 417, "only 100-continue can be expected");
-    return judge_framing(r, &v);
+        return refuse(&out->refusal, 417, "only 100-continue can be expected");
+    return judge_framing(r, &v, out);
 }

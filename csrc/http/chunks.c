@@ -4,6 +4,8 @@
  * costs little more than its bytes. llhttp decodes all the rest. It pauses behind each size line, so that we can read the
  * size ourselves: a chunk that announces more than may come is refused before it comes. Limits count the bytes of the wire,
  * because what a callback tells leaves out delimiters, and a client may send nothing else.
+ *
+ * Its unit test is in test_request.c, which feeds heads and bodies alike.
  */
 #include "http/request.h"
 

@@ -77,9 +77,9 @@ typedef struct fw_llhttp_api {
     int (*get_errno)(const fw_llhttp *);
     const char *(*get_error_pos)(const fw_llhttp *);
     const char *(*get_error_reason)(const fw_llhttp *);
-    uint8_t (*get_method)(fw_llhttp *);
-    uint8_t (*get_http_major)(fw_llhttp *);
-    uint8_t (*get_http_minor)(fw_llhttp *);
+    uint8_t (*get_method)(const fw_llhttp *);
+    uint8_t (*get_http_major)(const fw_llhttp *);
+    uint8_t (*get_http_minor)(const fw_llhttp *);
     const char *(*method_name)(int method);
 } fw_llhttp_api;
 

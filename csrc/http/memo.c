@@ -62,10 +62,10 @@ static bool keep_fields(fw_memo *m, const fw_request *r)
 
 static bool overwrite(fw_memos *t, fw_memo *m, const fw_request *r, uint32_t line_len, unsigned listener)
 {
-    if (m->pins != 0 || (m->user != NULL && t->nretired >= FW_MEMOS))
+    if (m->pins != 0 || (m->user != NULL && t->nto_release >= FW_MEMOS))
         return false;
     if (m->user != NULL)
-        t->retired[t->nretired++] = m->user;
+        t->to_release[t->nto_release++] = m->user;
     m->user = NULL;
     m->block_len = 0;
     if (m->cap < r->head_len) {
@@ -121,9 +121,9 @@ void fw_memo_unpin(fw_request *r)
     r->memo_use = FW_MEMO_NONE;
 }
 
-void *fw_memo_retired(fw_memos *t)
+void *fw_memo_to_release(fw_memos *t)
 {
-    return t->nretired != 0 ? t->retired[--t->nretired] : NULL;
+    return t->nto_release != 0 ? t->to_release[--t->nto_release] : NULL;
 }
 
 void fw_memos_clear(fw_memos *t)
@@ -131,7 +131,7 @@ void fw_memos_clear(fw_memos *t)
     for (unsigned i = 0; i < FW_MEMOS; i++) {
         fw_memo *m = &t->slots[i];
         if (m->user != NULL)
-            t->retired[t->nretired++] = m->user;
+            t->to_release[t->nto_release++] = m->user;
         free(m->bytes);
         free(m->fields);
         memset(m, 0, sizeof *m);

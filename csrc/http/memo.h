@@ -44,8 +44,8 @@ enum fw_memo_use {
 
 typedef struct fw_memos {
     fw_memo slots[FW_MEMOS];
-    void *retired[2 * FW_MEMOS]; /* users of overwritten memos, for the worker to release; half is for the last */
-    unsigned nretired;
+    void *to_release[2 * FW_MEMOS]; /* users of overwritten memos, for the worker to release; half is for the last */
+    unsigned nto_release;
 } fw_memos;
 
 /* A memo whose header block is the one in the `n` bytes at `data` (the start of a request), or NULL. `hint` is the
@@ -73,9 +73,9 @@ static inline void *fw_memo_user(const fw_request *r)
 void fw_memo_unpin(fw_request *r);
 
 /* An object that the worker must release, or NULL. */
-void *fw_memo_retired(fw_memos *t);
+void *fw_memo_to_release(fw_memos *t);
 
-/* Empties the table: every user becomes retired. */
+/* Empties the table: every user is to be released. */
 void fw_memos_clear(fw_memos *t);
 
 #endif

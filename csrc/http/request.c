@@ -134,7 +134,7 @@ static const fw_llhttp_settings HEAD_SETTINGS = {
 
 /* ---- life ------------------------------------------------------------------------------------------------------ */
 
-fw_request *fw_request_new(const fw_llhttp_api *api, const fw_config *cfg)
+fw_request *fw_request_open(const fw_llhttp_api *api, const fw_config *cfg)
 {
     fw_request *r = aligned_alloc(_Alignof(fw_request), sizeof *r);
     if (r == NULL)
@@ -153,7 +153,7 @@ fw_request *fw_request_new(const fw_llhttp_api *api, const fw_config *cfg)
     return r;
 }
 
-void fw_request_free(fw_request *r)
+void fw_request_close(fw_request *r)
 {
     fw_memo_unpin(r);
     fw_body_close(&r->body);
@@ -171,6 +171,73 @@ void fw_request_reset(fw_request *r)
     r->base = NULL;
     fw_body_open(&r->body);
     r->api->init(&r->parser, FW_LLHTTP_REQUEST, &HEAD_SETTINGS);
+}
+
+/* ---- verdicts -------------------------------------------------------------------------------------------------- */
+
+static enum fw_parse judge_bad_line(fw_request *r, const char *base, size_t len)
+{
+    fw_refusal v;
+    const enum fw_parse p = fw_check_bad_line(r, base, len, &v);
+    return p == FW_PARSE_REFUSED ? fw_request_refuse(r, v.status, v.why) : p;
+}
+
+/* A line that is refused is taken over too, as far as it is known: the answer to HEAD has no content, whatever it is. */
+static enum fw_parse judge_line(fw_request *r)
+{
+    fw_line v = {0};
+    const enum fw_parse p = fw_check_line(r, &v);
+    r->method = v.method;
+    r->path = v.path;
+    r->query = v.query;
+    r->authority = v.authority;
+    r->method_id = v.method_id;
+    r->minor = v.minor;
+    r->asterisk = v.asterisk;
+    return p == FW_PARSE_REFUSED ? fw_request_refuse(r, v.refusal.status, v.refusal.why) : p;
+}
+
+/* Not for the environ: what we deal with, what is dangerous (httpoxy), and names that share a key with others. */
+static bool is_hidden(const fw_request *r, const fw_field *f)
+{
+    switch (f->id) {
+    case FW_NAME_UNKNOWN:
+        return r->cfg->header_map == FW_MAP_DROP && memchr(fw_request_at(r, f->name), '_', f->name.len) != NULL;
+    case FW_NAME_TRANSFER_ENCODING:
+    case FW_NAME_PROXY: return true;
+    default: return false;
+    }
+}
+
+static void number_fields(fw_request *r)
+{
+    for (uint32_t i = 0; i < r->nfields; i++) {
+        fw_field *f = &r->fields[i];
+        const char *s = fw_request_at(r, f->value);
+        while (f->value.len > 0 && (s[f->value.len - 1] == ' ' || s[f->value.len - 1] == '\t'))
+            f->value.len--;
+        f->id = (uint8_t)fw_name_find(fw_request_at(r, f->name), f->name.len);
+        if (fw_unlikely(is_hidden(r, f)))
+            f->flags |= FW_FIELD_HIDDEN;
+    }
+}
+
+static enum fw_parse judge_head(fw_request *r)
+{
+    enum fw_parse p = judge_line(r);
+    if (fw_unlikely(p != FW_PARSE_DONE))
+        return p;
+    number_fields(r);
+    fw_fields v = {0};
+    p = fw_check_fields(r, &v);
+    r->length = v.length;
+    r->names = v.names;
+    r->framing = v.framing;
+    r->has_length = v.has_length;
+    r->keep_alive = v.keep_alive;
+    r->expects = v.expects;
+    r->repeats = v.repeats;
+    return p == FW_PARSE_REFUSED ? fw_request_refuse(r, v.refusal.status, v.refusal.why) : p;
 }
 
 /* ---- head ------------------------------------------------------------------------------------------------------ */
@@ -210,7 +277,7 @@ static enum fw_parse check_unfinished(fw_request *r, const char *base, size_t le
         return fw_request_refuse(r, 431, "the header section is too long");
     /* llhttp would wait for the whole HTTP/2 preface, and for fields behind the one line of HTTP/0.9. */
     if (memcmp(line, "PRI ", have < 4 ? have : 4) == 0 || r->api->get_http_major(&r->parser) == 0)
-        return fw_check_bad_line(r, base, len);
+        return judge_bad_line(r, base, len);
     return FW_PARSE_MORE;
 }
 
@@ -228,7 +295,7 @@ static enum fw_parse refuse_parse_error(fw_request *r, int code, const char *bas
     if (in_request_line(code) || r->api->get_http_major(&r->parser) == 0 ||
         memchr(base + r->start, '\n', r->fed - r->start) == NULL) {
         r->bad_line = true;
-        return fw_check_bad_line(r, base, len);
+        return judge_bad_line(r, base, len);
     }
     return fw_request_refuse(r, 400, "malformed header section");
 }
@@ -237,7 +304,7 @@ enum fw_parse fw_request_parse(fw_request *r, const char *base, size_t len)
 {
     r->base = base;
     if (fw_unlikely(r->bad_line))
-        return fw_check_bad_line(r, base, len);
+        return judge_bad_line(r, base, len);
     if (fw_unlikely(len == r->fed))
         return FW_PARSE_MORE; /* nothing is new */
     if (r->fed <= 2 && r->fed == r->start) {
@@ -250,7 +317,7 @@ enum fw_parse fw_request_parse(fw_request *r, const char *base, size_t len)
     if (fw_likely(code == FW_HPE_PAUSED)) {
         r->head_len = offset(r, r->api->get_error_pos(&r->parser));
         r->fed = r->head_len;
-        return fw_check_head(r);
+        return judge_head(r);
     }
     if (code == FW_HPE_OK) {
         r->fed = (uint32_t)len;
@@ -290,7 +357,7 @@ enum fw_parse fw_request_recall(fw_request *r, fw_memo *m, unsigned use, const c
         if (!parse_line(r, base))
             goto no_shortcut;
         r->head_len = r->target.off + r->target.len + 11 + m->block_len;
-        if (fw_check_line(r) != FW_PARSE_DONE || r->minor != m->minor || r->authority.len != 0 || r->asterisk)
+        if (judge_line(r) != FW_PARSE_DONE || r->minor != m->minor || r->authority.len != 0 || r->asterisk)
             goto no_shortcut;
     }
     r->fed = r->head_len;

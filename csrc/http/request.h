@@ -76,8 +76,8 @@ typedef struct fw_request {
 enum fw_parse { FW_PARSE_MORE = 0, FW_PARSE_DONE = 1, FW_PARSE_REFUSED = 2 };
 
 /* NULL when memory is short. */
-fw_request *fw_request_new(const fw_llhttp_api *api, const fw_config *cfg);
-void fw_request_free(fw_request *r);
+fw_request *fw_request_open(const fw_llhttp_api *api, const fw_config *cfg);
+void fw_request_close(fw_request *r);
 
 /* Makes `r` ready for another request; releases the body. */
 void fw_request_reset(fw_request *r);

@@ -2,7 +2,6 @@
 #include "http/wire.h"
 #include "http/names.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -224,15 +223,12 @@ const char *fw_wire_reason(int status)
     }
 }
 
-int fw_wire_refusal(fw_outq *q, fw_pool *pool, fw_date *date, int status, const char *why, bool head)
+size_t fw_wire_refusal(char *to, size_t room, fw_date *date, int status, const char *why, bool head)
 {
-    char text[512];
-    int n = snprintf(text, sizeof text,
+    int n = snprintf(to, room,
                      "HTTP/1.1 %d %s\r\nServer: fastwsgi\r\n%sContent-Type: text/plain; charset=utf-8\r\n"
                      "Content-Length: %zu\r\n%sConnection: close\r\n\r\n%s%s",
                      status, fw_wire_reason(status), fw_date_line(date), strlen(why) + 1,
                      status == 503 ? "Retry-After: 1\r\n" : "", head ? "" : why, head ? "" : "\n");
-    if (n < 0 || (size_t)n >= sizeof text)
-        return -ENOMEM;
-    return fw_outq_copy(q, pool, text, (size_t)n);
+    return n < 0 || (size_t)n >= room ? 0 : (size_t)n;
 }

@@ -3,7 +3,6 @@
 #define FW_WIRE_H
 
 #include "fw.h"
-#include "io/outq.h"
 
 #include <time.h>
 
@@ -70,8 +69,10 @@ size_t fw_wire_unquote(char *to, const char *from, size_t n);
 /* The reason phrase of `status`; "Unknown" for one we never send. */
 const char *fw_wire_reason(int status);
 
-/* Queues a complete refusal: status line, Date, Content-Type, Content-Length, Connection: close, one line of text that
- * names the reason (left out for a HEAD request).  FW_OK or -ENOMEM. */
-int fw_wire_refusal(fw_outq *q, fw_pool *pool, fw_date *date, int status, const char *why, bool head);
+#define FW_REFUSAL_MOST 512 /* bytes of a refusal with a reason as we give them */
+
+/* Writes a complete refusal: status line, Date, Content-Type, Content-Length, Connection: close, one line of text that
+ * names the reason (left out for a HEAD request).  Returns its length, or 0 if `room` bytes are too few. */
+size_t fw_wire_refusal(char *to, size_t room, fw_date *date, int status, const char *why, bool head);
 
 #endif

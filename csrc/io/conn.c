@@ -1,4 +1,7 @@
-/* conn.c - one connection: its table of moves, its life, its output, and its owner's side. Input: conn_read.c.
+/* conn.c - one connection: its states, the table of its moves, and the handlers of all events.
+ *
+ * It is one state machine, so it is one file of more than 500 lines: to see what a move leads to, nobody has to open
+ * another one.
  *
  *                        .---------------- refused ----------------.
  *                        |                                         v
@@ -10,53 +13,182 @@
  *
  * STORE is BODY while a part of the body is being written to its file; it lies between whatever comes before BODY and
  * whatever follows it.
+ *
+ * Input. Reading is edge-triggered: conn->input says that the socket may have bytes, and is cleared by a read that finds
+ * it empty. A client that sends without pause has a share of work per turn of the loop, then the others come first. Work
+ * is counted, not timed: a byte received is one unit, and what a client can make dear counts as the bytes that it costs
+ * as much as (chunks.c).
+ *
+ * Memory of waiting responses. The queues of all that wait are one sum. What an application may have queued before it
+ * is held back, the mark, sinks from high_water to nothing as the sum grows from a quarter to half of
+ * response_memory. At nothing a response asks for a block only when its client has taken all before it and the socket
+ * has room: so the sum goes on growing by no more than what a socket leaves of a block, and each client that takes
+ * its bytes is served on. A socket without a limit takes megabytes, until the system has none left and each leaves
+ * most of a block with us: as the mark sinks, those of streams get a limit. A connection that an application thread
+ * has (BUSY) is counted as it was before; there are few of those.
+ *
+ * Pace of clients. A client that the kernel has told of more bytes than it takes is measured from the moment that its
+ * queue found the socket full until the queue is empty, or until the socket had room and the application nothing to
+ * send. What a client has taken is what left the socket's own queue: what went into that says nothing. It is looked
+ * at now and then, for the poller tells of room only when a good part of the socket is free, and a slow client may
+ * take longer for that than it has.
  */
-#include "io/conn_parts.h"
+#include "io/conns.h"
 #include "io/input.h"
+#include "io/store.h"
+#include "observe/access_log.h"
 
 #include <errno.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
+#if defined(__linux__)
+#include <linux/sockios.h>
+#endif
+#include <netinet/tcp.h>
 #include <unistd.h>
 
-#define CROWD 8 /* waiting requests from which on one more gives the receive buffer back */
+#define CROWD 8              /* waiting requests from which on one more gives the receive buffer back */
+#define READS_PER_TURN 16    /* receives before the others get their turn */
+#define WORK_PER_TURN 262144 /* ... and units of work */
+#define WORK_ANSWER 4096     /* a request that is answered here */
+#define UNSENT_MOST 65536    /* bytes that a socket takes, a block more or less, without a client to take them */
+#define PORTION 65536        /* bytes of a segment, if that is not known */
+#define SEGMENTS 2           /* that a client may have taken before its kernel says so: Linux joins them in its queue */
+#define SILENT_GRACES 4      /* times min_rate_grace, */
+#define SILENT_MS 10000      /* ... but no less than this: then one that has said nothing is not believed to have taken any */
+#define HEALTHY "HTTP/1.1 200 OK\r\nServer: fastwsgi\r\n%sContent-Type: text/plain; charset=utf-8\r\n" \
+                "Content-Length: 3\r\nCache-Control: no-store\r\n%s\r\n%s"
 
-/* ---- the table ------------------------------------------------------------------------------------------------- */
+static void advance(fw_conns *cs, fw_conn *c);
+static void discard(fw_conns *cs, fw_conn *c);
+static void read_input(fw_conns *cs, fw_conn *c);
 
-#define S(x) (1u << FW_STATE_##x)
-static const uint16_t MOVES[FW_STATES] = {
-    [FW_STATE_OPEN] = S(IDLE) | S(HEAD) | S(BODY) | S(STORE) | S(READY) | S(FLUSH) | S(LINGER) | S(CLOSED),
-    [FW_STATE_IDLE] = S(IDLE) | S(HEAD) | S(BODY) | S(STORE) | S(READY) | S(FLUSH) | S(LINGER) | S(CLOSED),
-    [FW_STATE_HEAD] = S(IDLE) | S(HEAD) | S(BODY) | S(STORE) | S(READY) | S(FLUSH) | S(LINGER) | S(CLOSED),
-    [FW_STATE_BODY] = S(IDLE) | S(BODY) | S(STORE) | S(READY) | S(FLUSH) | S(LINGER) | S(CLOSED),
-    [FW_STATE_STORE] = S(IDLE) | S(BODY) | S(STORE) | S(READY) | S(FLUSH) | S(LINGER) | S(CLOSED),
-    [FW_STATE_READY] = S(BUSY),
-    [FW_STATE_BUSY] = S(IDLE) | S(HEAD) | S(BODY) | S(STORE) | S(READY) | S(SUSPENDED) | S(FLUSH) | S(LINGER) |
-                      S(CLOSED),
-    [FW_STATE_SUSPENDED] = S(READY) | S(BUSY), /* its owner's alone */
-    [FW_STATE_FLUSH] = S(IDLE) | S(HEAD) | S(BODY) | S(STORE) | S(READY) | S(FLUSH) | S(LINGER) | S(CLOSED),
-    [FW_STATE_LINGER] = S(CLOSED),
-    [FW_STATE_CLOSED] = 0,
+/* ---- states, events and moves ------------------------------------------------------------------------------------ */
+
+/* What happens to a connection, and moves it. */
+enum event {
+    EV_HEAD,      /* bytes of a head are here, not all */
+    EV_BODY,      /* a head is accepted, its body is not complete */
+    EV_LENT,      /* a part of the body is lent to a job, to be written */
+    EV_COMPLETE,  /* a request is complete, and for a thread */
+    EV_ANSWERED,  /* a request is complete, and the loop has answered it itself */
+    EV_PULLED,    /* a thread takes it: for its request, or to go on with its response */
+    EV_SUSPENDED, /* the response waits for the client to take what is queued */
+    EV_DRAINED,   /* the client has taken enough, or is gone: the owner is to go on */
+    EV_CONTINUED, /* the same, and the owner has waited for it; or does not want to wait any longer */
+    EV_UNSENT,    /* the response is complete, and some of it stays queued */
+    EV_EMPTY,     /* the response is sent, and nothing of a next request is here */
+    EV_SHUT,      /* our side is shut: we have said all */
+    EV_ENDED,     /* the descriptor is closed */
+    EVENTS
 };
 
-void fw_conn_move(fw_conn *c, enum fw_state to)
-{
-#ifdef FW_DEBUG
-    if ((MOVES[c->state] & (1u << to)) == 0 || (c->again && to == FW_STATE_READY)) /* it cannot be in two lists */
-        abort(); /* a bug of ours: the sanitizer build stops on it */
-#else
-    (void)MOVES;
-#endif
-    c->state = (uint8_t)to;
-}
-
+/* The table: in which states an event can happen, and the one state that it leads to. */
+#define S(x) (1u << FW_STATE_##x)
+#define BETWEEN (S(OPEN) | S(IDLE) | S(FLUSH) | S(BUSY)) /* a request may begin */
+#define ARRIVING (S(HEAD) | S(BODY) | S(STORE))           /* one is under way */
+static const struct {
+    uint16_t from;
+    uint8_t to;
+} MOVES[EVENTS] = {
+    [EV_HEAD] = {BETWEEN, FW_STATE_HEAD},
+    [EV_BODY] = {BETWEEN | ARRIVING, FW_STATE_BODY},
+    [EV_LENT] = {BETWEEN | ARRIVING, FW_STATE_STORE},
+    [EV_COMPLETE] = {BETWEEN | ARRIVING, FW_STATE_READY},
+    [EV_ANSWERED] = {BETWEEN | ARRIVING, FW_STATE_IDLE},
+    [EV_PULLED] = {S(READY), FW_STATE_BUSY},
+    [EV_SUSPENDED] = {S(BUSY), FW_STATE_SUSPENDED},
+    [EV_DRAINED] = {S(SUSPENDED), FW_STATE_READY},
+    [EV_CONTINUED] = {S(SUSPENDED), FW_STATE_BUSY},
+    [EV_UNSENT] = {BETWEEN | ARRIVING, FW_STATE_FLUSH},
+    [EV_EMPTY] = {S(IDLE) | S(FLUSH) | S(BUSY), FW_STATE_IDLE},
+    [EV_SHUT] = {BETWEEN | ARRIVING, FW_STATE_LINGER},
+    [EV_ENDED] = {BETWEEN | ARRIVING | S(LINGER), FW_STATE_CLOSED},
+};
+#undef BETWEEN
+#undef ARRIVING
 #undef S
 
-/* ---- birth and death ------------------------------------------------------------------------------------------- */
+/* A move that the table does not have. A debug build stops on it. Any other closes the connection as far as its state lets
+ * the loop do so: one client is lost, and nothing else. */
+static FW_NOINLINE void refuse_move(fw_conns *cs, fw_conn *c)
+{
+#ifdef FW_DEBUG
+    (void)cs, (void)c;
+    abort();
+#else
+    cs->illegal_moves++;
+    if (c->held) /* the list of those sent together still has it, and drops what is broken */
+        c->broken = true;
+    else
+        fw_conn_close(cs, c);
+#endif
+}
 
-fw_conn *fw_conn_open(fw_hub *h, int fd, const fw_listener *listener, const struct sockaddr *address, socklen_t len)
+/* The only way into another state. False: the table has no such move, and whoever calls is to leave the connection alone.
+ * Every build checks: `what` is a constant wherever this is called, so that costs 3 instructions. A request makes three
+ * moves; callgrind finds at most 7 instructions more for a request, which is within its noise. */
+static inline bool move(fw_conns *cs, fw_conn *c, enum event what)
+{
+    if (fw_unlikely((MOVES[what].from >> c->state & 1) == 0)) {
+        refuse_move(cs, c);
+        return false;
+    }
+    c->state = MOVES[what].to;
+    return true;
+}
+
+/* ---- memory of waiting responses --------------------------------------------------------------------------------- */
+
+/* What may be queued for one client while all together have queued `sum`. */
+static size_t mark_at(const fw_config *cfg, size_t sum)
+{
+    const size_t full = cfg->response_memory / 4; /* the mark is whole up to here, and nothing from twice that on */
+    if (sum <= full || cfg->response_memory == 0)
+        return cfg->high_water;
+    if (sum >= 2 * full)
+        return 0;
+    return (size_t)((uint64_t)cfg->high_water * (2 * full - sum) / full);
+}
+
+static void set_counted(fw_conns *cs, fw_conn *c, size_t now)
+{
+    cs->queued += now - c->counted;
+    c->counted = now;
+    const size_t mark = mark_at(&cs->cfg, cs->queued);
+    if (mark != atomic_load_explicit(&cs->mark, memory_order_relaxed))
+        atomic_store_explicit(&cs->mark, mark, memory_order_relaxed);
+}
+
+static void count(fw_conns *cs, fw_conn *c)
+{
+    const size_t now = c->out.head != NULL ? fw_outq_memory(&c->out) : 0;
+    if (now != c->counted)
+        set_counted(cs, c, now);
+}
+
+static void uncount(fw_conns *cs, fw_conn *c)
+{
+    if (c->counted != 0)
+        set_counted(cs, c, 0);
+}
+
+void fw_conn_limit_unsent(fw_conn *c)
+{
+    c->limited = true;
+#if defined(TCP_NOTSENT_LOWAT)
+    const int most = UNSENT_MOST; /* of a unix socket it is refused, which has no more room than some blocks */
+    (void)setsockopt(c->fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &most, sizeof most);
+#endif
+}
+
+/* ---- life -------------------------------------------------------------------------------------------------------- */
+
+fw_conn *fw_conn_open(fw_conns *cs, int fd, const fw_listener *listener, const struct sockaddr *address, socklen_t len)
 {
     fw_conn *c = calloc(1, sizeof *c);
     if (c == NULL)
@@ -66,39 +198,40 @@ fw_conn *fw_conn_open(fw_hub *h, int fd, const fw_listener *listener, const stru
     c->listener = listener;
     if (len > 0 && len <= sizeof c->address)
         memcpy(&c->address, address, len);
-    c->prev = h->conns.prev;
-    c->next = &h->conns;
+    c->prev = cs->all.prev;
+    c->next = &cs->all;
     c->prev->next = c;
-    h->conns.prev = c;
-    h->stats.accepted++;
-    h->stats.connections++;
-    fw_deadline_set(&h->deadlines, &c->deadline, FW_CLASS_HEADER, h->now);
+    cs->all.prev = c;
+    cs->stats.accepted++;
+    cs->stats.connections++;
+    fw_deadline_set(&cs->deadlines, &c->deadline, FW_CLASS_HEADER, cs->now);
     return c;
 }
 
-static void release(fw_hub *h, fw_conn *c)
+static void release(fw_conns *cs, fw_conn *c)
 {
     fw_deadline_clear(&c->deadline);
-    fw_outq_clear(&c->out, &h->pool);
-    fw_conn_uncount(h, c);
-    fw_intake_clear(h, c);
+    fw_outq_clear(&c->out, &cs->cache);
+    uncount(cs, c);
+    fw_input_clear(cs, c);
     if (c->polled)
-        fw_poller_del(&h->poller, c->fd);
+        fw_poller_del(&cs->poller, c->fd);
     if (c->fd >= 0)
         close(c->fd);
     c->fd = -1;
 }
 
-void fw_conn_die(fw_hub *h, fw_conn *c)
+static void drop(fw_conns *cs, fw_conn *c)
 {
-    release(h, c);
-    fw_conn_move(c, FW_STATE_CLOSED);
+    if (!move(cs, c, EV_ENDED))
+        return;
+    release(cs, c);
     c->prev->next = c->next;
     c->next->prev = c->prev;
-    h->stats.connections--;
-    if (!c->again) { /* else the hub's list of those to read again still points here */
-        c->link = h->dead;
-        h->dead = c;
+    cs->stats.connections--;
+    if (!c->again) { /* else the list of those to read again still points here */
+        c->link = cs->to_free;
+        cs->to_free = c;
     }
 }
 
@@ -120,36 +253,42 @@ static fw_conn *dequeue(fw_conn **head, fw_conn **tail)
     return c;
 }
 
-void fw_conn_ready(fw_hub *h, fw_conn *c)
+static void ready(fw_conns *cs, fw_conn *c)
 {
-    const uint32_t waiting = atomic_load_explicit(&h->nready, memory_order_relaxed);
+    const uint32_t waiting = atomic_load_explicit(&cs->nready, memory_order_relaxed);
     fw_deadline_clear(&c->deadline);
-    if (fw_unlikely(waiting >= CROWD) && fw_intake_settle(h, c) != FW_OK) {
-        fw_conn_die(h, c);
+    if (fw_unlikely(waiting >= CROWD) && fw_input_compact(cs, c) != FW_OK) {
+        drop(cs, c);
         return;
     }
-    fw_conn_move(c, FW_STATE_READY);
+    if (fw_unlikely(c->again)) { /* it cannot be in two lists */
+        refuse_move(cs, c);
+        return;
+    }
+    if (!move(cs, c, EV_COMPLETE))
+        return;
     c->turn = FW_TURN_REQUEST;
-    enqueue(&h->ready_head, &h->ready_tail, c);
-    atomic_store(&h->nready, waiting + 1);
+    enqueue(&cs->ready_head, &cs->ready_tail, c);
+    atomic_store(&cs->nready, waiting + 1);
 }
 
 /* A suspended response can go on, or must end: its owner learns of it. */
-static void call_owner(fw_hub *h, fw_conn *c, enum fw_turn turn)
+static void call_owner(fw_conns *cs, fw_conn *c, enum fw_turn turn)
 {
     fw_deadline_clear(&c->deadline);
-    c->owner->called = h->called = true;
+    c->owner->called = cs->called = true;
     if (c->waiter) {
         c->waiter = false;
-        fw_conn_move(c, FW_STATE_BUSY);
+        move(cs, c, EV_CONTINUED);
         return;
     }
-    fw_conn_move(c, FW_STATE_READY);
+    if (!move(cs, c, EV_DRAINED))
+        return;
     c->turn = (uint8_t)turn;
     enqueue(&c->owner->head, &c->owner->tail, c);
 }
 
-void fw_conn_close(fw_hub *h, fw_conn *c)
+void fw_conn_close(fw_conns *cs, fw_conn *c)
 {
     switch (c->state) {
     case FW_STATE_CLOSED: return;
@@ -162,37 +301,124 @@ void fw_conn_close(fw_hub *h, fw_conn *c)
     case FW_STATE_SUSPENDED:
         c->unsent = c->out.bytes;
         c->broken = true;
-        fw_outq_clear(&c->out, &h->pool);
-        fw_conn_uncount(h, c);
-        call_owner(h, c, FW_TURN_GONE);
+        fw_outq_clear(&c->out, &cs->cache);
+        uncount(cs, c);
+        call_owner(cs, c, FW_TURN_GONE);
         return;
-    default: fw_conn_die(h, c);
+    default: drop(cs, c);
     }
 }
 
 /* Everything that waits for the poller passes here.  False: the system refused, the connection is gone. */
-bool fw_conn_arm(fw_hub *h, fw_conn *c)
+bool fw_conn_arm(fw_conns *cs, fw_conn *c)
 {
     if (fw_likely(c->polled))
         return true;
-    if (fw_poller_add(&h->poller, c->fd, FW_POLL_EDGE, c) != FW_OK) {
-        fw_conn_close(h, c);
+    if (fw_poller_add(&cs->poller, c->fd, FW_POLL_EDGE, c) != FW_OK) {
+        fw_conn_close(cs, c);
         return false;
     }
     c->polled = true;
     return true;
 }
 
-/* ---- output ---------------------------------------------------------------------------------------------------- */
+/* ---- the pace of clients ----------------------------------------------------------------------------------------- */
 
-int fw_conn_send(fw_conn *c, fw_pool *pool, uint64_t *sent)
+/* Bytes in the socket that the client has not taken; 0 if the system does not tell. */
+static int unacked(int fd)
+{
+    int n = 0;
+#if defined(__linux__)
+    if (ioctl(fd, SIOCOUTQ, &n) != 0)
+        n = 0;
+#elif defined(SO_NWRITE)
+    socklen_t len = sizeof n;
+    if (getsockopt(fd, SOL_SOCKET, SO_NWRITE, &n, &len) != 0)
+        n = 0;
+#else
+    (void)fd;
+#endif
+    return n;
+}
+
+/* A client's kernel tells of what was read in steps: of some segments, and of larger ones if such have been seen. */
+static uint64_t portion(const fw_conn *c)
+{
+    int n = 0;
+    socklen_t len = sizeof n;
+    const bool known = getsockopt(c->fd, IPPROTO_TCP, TCP_MAXSEG, &n, &len) == 0 && n > 0;
+    const uint64_t least = SEGMENTS * (known ? (uint64_t)n : PORTION);
+    return c->pace.step > least ? c->pace.step : least;
+}
+
+static void begin_to_measure(fw_conns *cs, fw_conn *c)
+{
+    fw_pace *p = &c->pace;
+    p->since = p->moved_at = p->taken_at = (uint32_t)cs->now;
+    p->moved = p->taken = p->step = 0;
+    p->unacked = unacked(c->fd);
+    atomic_store_explicit(&p->waits, true, memory_order_relaxed);
+}
+
+/* What the client has taken by now. */
+static void measure(const fw_conns *cs, fw_conn *c)
+{
+    fw_pace *p = &c->pace;
+    const int64_t taken = (int64_t)p->moved + p->unacked - unacked(c->fd);
+    if (taken > (int64_t)p->taken) {
+        if ((uint64_t)taken - p->taken > p->step)
+            p->step = (uint64_t)taken - p->taken;
+        p->taken = (uint64_t)taken;
+        p->taken_at = (uint32_t)cs->now;
+    }
+}
+
+static void await_client(fw_conns *cs, fw_conn *c)
+{
+    if (atomic_load_explicit(&cs->mark, memory_order_relaxed) < cs->cfg.high_water)
+        fw_outq_compact(&c->out, &cs->cache);
+    count(cs, c);
+    if (atomic_load_explicit(&c->pace.waits, memory_order_relaxed))
+        measure(cs, c); /* what was taken until now is not taken for progress at the next check */
+    else
+        begin_to_measure(cs, c);
+    c->pace.moved_at = (uint32_t)cs->now;
+    if (c->deadline.next == NULL || c->deadline.class != FW_CLASS_PACE)
+        fw_deadline_set(&cs->deadlines, &c->deadline, FW_CLASS_PACE, cs->now);
+}
+
+/* Slower on average than min_rate, the time of grace past. */
+static bool takes_too_slowly(const fw_conns *cs, const fw_conn *c)
+{
+    const fw_pace *p = &c->pace;
+    const uint32_t now = (uint32_t)cs->now, elapsed = now - p->since, grace = cs->cfg.min_rate_grace_ms;
+    if (cs->cfg.min_rate == 0)
+        return false;
+    if (elapsed <= grace || p->taken * 1000 >= (uint64_t)cs->cfg.min_rate * elapsed)
+        return false;
+    const uint64_t silent = (uint64_t)SILENT_GRACES * grace;
+    if (now - p->taken_at > (silent > SILENT_MS ? silent : SILENT_MS))
+        return true;
+    return (p->taken + portion(c)) * 1000 < (uint64_t)cs->cfg.min_rate * elapsed;
+}
+
+/* It has taken nothing for the whole of the write timeout. */
+static bool timed_out(const fw_conns *cs, const fw_conn *c)
+{
+    const uint32_t most = cs->cfg.timeouts[FW_CLASS_WRITE], now = (uint32_t)cs->now;
+    return most != 0 && now - c->pace.moved_at >= most && now - c->pace.taken_at >= most;
+}
+
+/* ---- output ------------------------------------------------------------------------------------------------------ */
+
+int fw_conn_send(fw_conn *c, fw_chunk_cache *cache, uint64_t *sent)
 {
     if (atomic_load_explicit(&c->broken, memory_order_relaxed))
         return -EPIPE;
     const size_t before = c->out.bytes;
     /* Said before it is tried: an event that comes behind the attempt takes it back, and none is lost. */
     atomic_store_explicit(&c->blocked, true, memory_order_relaxed);
-    int rc = fw_outq_flush(&c->out, pool, c->fd);
+    int rc = fw_outq_flush(&c->out, cache, c->fd);
     *sent += before - c->out.bytes;
     if (rc == FW_RETRY) {
         c->pace.moved += before - c->out.bytes;
@@ -203,7 +429,7 @@ int fw_conn_send(fw_conn *c, fw_pool *pool, uint64_t *sent)
     if (fw_unlikely(rc < 0)) {
         c->unsent = c->out.bytes;
         c->broken = true;
-        fw_outq_clear(&c->out, pool);
+        fw_outq_clear(&c->out, cache);
     }
     return rc;
 }
@@ -218,203 +444,678 @@ bool fw_conn_has_room(fw_conn *c)
     return true;
 }
 
-int fw_conn_flush(fw_hub *h, fw_conn *c)
+static int flush(fw_conns *cs, fw_conn *c)
 {
-    int rc = fw_conn_send(c, &h->pool, &h->stats.bytes_out);
+    int rc = fw_conn_send(c, &cs->cache, &cs->stats.bytes_out);
     if (rc < 0 && rc != FW_RETRY)
-        h->stats.broken++;
+        cs->stats.broken++;
     return rc;
 }
 
 /* What the owner left queued: tried again only if the socket may take more by now. */
-static int flush_left(fw_hub *h, fw_conn *c)
+static int flush_left(fw_conns *cs, fw_conn *c)
 {
     if (c->out.head == NULL)
         return FW_OK;
-    return atomic_load_explicit(&c->blocked, memory_order_relaxed) ? FW_RETRY : fw_conn_flush(h, c);
+    return atomic_load_explicit(&c->blocked, memory_order_relaxed) ? FW_RETRY : flush(cs, c);
 }
 
-void fw_hub_flush_ready(fw_hub *h)
+void fw_conns_flush_ready(fw_conns *cs)
 {
-    for (fw_conn *c = h->ready_head; c != NULL; c = c->link)
+    for (fw_conn *c = cs->ready_head; c != NULL; c = c->link)
         if (c->out.head != NULL)
-            fw_conn_flush(h, c);
+            flush(cs, c);
 }
 
 /* Our side says goodbye; the client may finish its sentence, so that no reset overtakes the response (RFC 9112 9.6).
  * Even one that has shut its side: what it said before may not have been read. */
-static void linger(fw_hub *h, fw_conn *c)
+static void linger(fw_conns *cs, fw_conn *c)
 {
-    fw_intake_clear(h, c);
+    fw_input_clear(cs, c);
     if (shutdown(c->fd, SHUT_WR) < 0) {
-        fw_conn_die(h, c);
+        drop(cs, c);
         return;
     }
-    fw_conn_move(c, FW_STATE_LINGER);
-    fw_deadline_set(&h->deadlines, &c->deadline, FW_CLASS_LINGER, h->now);
+    if (!move(cs, c, EV_SHUT))
+        return;
+    fw_deadline_set(&cs->deadlines, &c->deadline, FW_CLASS_LINGER, cs->now);
     c->input = true;
-    fw_conn_discard(h, c);
+    discard(cs, c);
 }
 
 /* All output is with the kernel: close, or go on with what has been received. */
-static void after_flush(fw_hub *h, fw_conn *c)
+static void after_flush(fw_conns *cs, fw_conn *c)
 {
     if (!c->closing)
-        fw_conn_digest(h, c);
+        advance(cs, c);
     else if (c->lingers)
-        linger(h, c);
+        linger(cs, c);
     else
-        fw_conn_die(h, c);
+        drop(cs, c);
 }
 
 /* A flush has not sent it all. Apart from what is sent at once, which is to cost nothing for it. */
-static FW_NOINLINE void wait_for_client(fw_hub *h, fw_conn *c, int rc)
+static FW_NOINLINE void wait_for_client(fw_conns *cs, fw_conn *c, int rc)
 {
     if (rc == FW_RETRY) {
-        fw_conn_move(c, FW_STATE_FLUSH);
-        fw_conn_await(h, c);
-        if (fw_intake_settle(h, c) == FW_OK) {
-            fw_conn_arm(h, c);
+        if (!move(cs, c, EV_UNSENT))
+            return;
+        await_client(cs, c);
+        if (fw_input_compact(cs, c) == FW_OK) {
+            fw_conn_arm(cs, c);
             return;
         }
     }
-    fw_conn_die(h, c);
+    drop(cs, c);
 }
 
-void fw_conn_settle(fw_hub *h, fw_conn *c)
+static void flush_or_wait(fw_conns *cs, fw_conn *c)
 {
-    const int rc = flush_left(h, c);
+    const int rc = flush_left(cs, c);
     if (fw_likely(rc == FW_OK))
-        after_flush(h, c);
+        after_flush(cs, c);
     else
-        wait_for_client(h, c, rc);
+        wait_for_client(cs, c, rc);
 }
 
-/* False: it is not held, and to be settled. */
-static bool hold(fw_hub *h, fw_conn *c)
+/* False: it is not held, and to be flushed. */
+static bool hold(fw_conns *cs, fw_conn *c)
 {
-    if (h->nheld >= atomic_load_explicit(&h->held_most, memory_order_relaxed) || c->out.head == NULL ||
+    if (cs->nheld >= atomic_load_explicit(&cs->held_most, memory_order_relaxed) || c->out.head == NULL ||
         atomic_load_explicit(&c->blocked, memory_order_relaxed))
         return false;
-    fw_conn_move(c, FW_STATE_FLUSH);
+    if (!move(cs, c, EV_UNSENT))
+        return true;
     c->held = true;
-    h->held[h->nheld++] = c;
+    cs->held[cs->nheld++] = c;
     return true;
 }
 
-void fw_hub_release(fw_hub *h, fw_pool *pool, uint64_t *sent)
+void fw_conns_release(fw_conns *cs, fw_chunk_cache *cache, uint64_t *sent)
 {
-    const unsigned n = h->nheld;
-    h->nheld = 0;
-    h->releases++;
+    const unsigned n = cs->nheld;
+    cs->nheld = 0;
+    cs->releases++;
     for (unsigned i = 0; i < n; i++)
-        fw_conn_send(h->held[i], pool, sent);
+        fw_conn_send(cs->held[i], cache, sent);
     for (unsigned i = 0; i < n; i++) {
-        fw_conn *c = h->held[i];
+        fw_conn *c = cs->held[i];
         c->held = false;
         if (c->broken)
-            fw_conn_die(h, c);
+            drop(cs, c);
         else
-            fw_conn_settle(h, c);
+            flush_or_wait(cs, c);
     }
 }
 
 /* Some output of a waiting connection could be sent: what now? */
-void fw_conn_output_moved(fw_hub *h, fw_conn *c, int rc)
+static void output_moved(fw_conns *cs, fw_conn *c, int rc)
 {
     if (rc < 0 && rc != FW_RETRY) {
-        fw_conn_close(h, c);
+        fw_conn_close(cs, c);
         return;
     }
     switch (c->state) {
     case FW_STATE_FLUSH:
         if (rc != FW_OK) {
-            fw_conn_await(h, c);
+            await_client(cs, c);
         } else {
-            fw_conn_uncount(h, c);
-            after_flush(h, c);
+            uncount(cs, c);
+            after_flush(cs, c);
         }
         return;
     case FW_STATE_SUSPENDED:
-        if (c->out.bytes > atomic_load_explicit(&h->mark, memory_order_relaxed) / 4) {
-            fw_conn_await(h, c);
+        if (c->out.bytes > atomic_load_explicit(&cs->mark, memory_order_relaxed) / 4) {
+            await_client(cs, c);
         } else {
-            fw_conn_count(h, c);
-            call_owner(h, c, FW_TURN_RESUME);
+            count(cs, c);
+            call_owner(cs, c, FW_TURN_RESUME);
         }
         return;
     default: return; /* an interim response while the body arrives */
     }
 }
 
-/* ---- the owner's side ------------------------------------------------------------------------------------------ */
+static void check_pace(fw_conns *cs, fw_conn *c)
+{
+    const size_t before = c->out.bytes;
+    const uint32_t moved_at = c->pace.moved_at;
+    /* The poller tells of room only when there is plenty, which a slow client makes seldom. */
+    const int rc = c->out.head != NULL ? flush(cs, c) : FW_RETRY;
+    if (rc != FW_RETRY || c->out.bytes != before) {
+        output_moved(cs, c, rc);
+        if (c->state != FW_STATE_FLUSH && c->state != FW_STATE_SUSPENDED)
+            return;
+    } else {
+        await_client(cs, c);
+        c->pace.moved_at = moved_at;
+    }
+    if (!timed_out(cs, c) && !takes_too_slowly(cs, c))
+        return;
+    cs->stats.timeouts++;
+    fw_conn_close(cs, c);
+}
 
-fw_conn *fw_conn_pull(fw_hub *h, fw_owner *owner, bool any)
+/* ---- the owner's side -------------------------------------------------------------------------------------------- */
+
+fw_conn *fw_conn_pull(fw_conns *cs, fw_owner *owner, bool any)
 {
     fw_conn *c = dequeue(&owner->head, &owner->tail);
     if (fw_likely(c == NULL)) {
-        if (!any || (c = dequeue(&h->ready_head, &h->ready_tail)) == NULL)
+        if (!any || (c = dequeue(&cs->ready_head, &cs->ready_tail)) == NULL)
             return NULL;
-        atomic_store(&h->nready, atomic_load_explicit(&h->nready, memory_order_relaxed) - 1);
-        h->stats.requests++;
+        atomic_store(&cs->nready, atomic_load_explicit(&cs->nready, memory_order_relaxed) - 1);
+        cs->stats.requests++;
     }
-    fw_conn_move(c, FW_STATE_BUSY);
+    if (!move(cs, c, EV_PULLED))
+        return NULL;
     c->owner = owner;
     return c;
 }
 
 /* Waits for the client with what is queued; an event that came while it was BUSY is not forgotten. */
-static void rest(fw_hub *h, fw_conn *c)
+static void await_drain(fw_conns *cs, fw_conn *c)
 {
-    h->now = fw_deadline_clock();
-    fw_conn_move(c, FW_STATE_SUSPENDED);
-    fw_conn_await(h, c);
-    if (c->broken || fw_intake_settle(h, c) != FW_OK)
-        fw_conn_close(h, c);
-    else if (fw_conn_arm(h, c) && !atomic_load_explicit(&c->blocked, memory_order_relaxed))
-        fw_conn_output_moved(h, c, fw_conn_flush(h, c));
+    cs->now = fw_deadline_clock();
+    if (!move(cs, c, EV_SUSPENDED))
+        return;
+    await_client(cs, c);
+    if (c->broken || fw_input_compact(cs, c) != FW_OK)
+        fw_conn_close(cs, c);
+    else if (fw_conn_arm(cs, c) && !atomic_load_explicit(&c->blocked, memory_order_relaxed))
+        output_moved(cs, c, flush(cs, c));
 }
 
-void fw_conn_suspend(fw_hub *h, fw_conn *c, void *user)
+void fw_conn_suspend(fw_conns *cs, fw_conn *c, void *user)
 {
     c->user = user;
-    rest(h, c);
+    await_drain(cs, c);
 }
 
-void fw_conn_wait(fw_hub *h, fw_conn *c)
+void fw_conn_wait(fw_conns *cs, fw_conn *c)
 {
     c->waiter = true;
-    rest(h, c);
+    await_drain(cs, c);
 }
 
-void fw_conn_take_back(fw_conn *c)
+void fw_conn_take_back(fw_conns *cs, fw_conn *c)
 {
     c->waiter = false;
     fw_deadline_clear(&c->deadline);
-    fw_conn_move(c, FW_STATE_BUSY);
+    move(cs, c, EV_CONTINUED);
 }
 
-void fw_conn_finish(fw_hub *h, fw_conn *c, bool keep, bool cut, bool more)
+void fw_conn_finish(fw_conns *cs, fw_conn *c, bool keep, bool cut, bool more)
 {
-    h->now = fw_deadline_clock(); /* the application may have taken long */
+    cs->now = fw_deadline_clock(); /* the application may have taken long */
     const bool client_closes = c->req == NULL || !c->req->keep_alive;
     c->served++;
     c->user = NULL;
-    fw_intake_next(h, c);
+    fw_input_next(cs, c);
     if (c->broken) {
-        fw_conn_die(h, c);
+        drop(cs, c);
         return;
     }
     if (fw_unlikely(c->counted != 0))
-        fw_conn_uncount(h, c); /* counted anew if it waits again */
+        uncount(cs, c); /* counted anew if it waits again */
     if (!keep) { /* `keep` is what the head said: a stop that began later does not take it back */
         c->closing = true;
         c->lingers = !cut && (!client_closes || c->in != NULL || c->input);
-    } else if (c->in != NULL && h->shares && c->out.bytes < FW_SHARE &&
+    } else if (c->in != NULL && cs->shares && c->out.bytes < FW_SHARE &&
                !atomic_load_explicit(&c->blocked, memory_order_relaxed)) {
-        fw_conn_digest(h, c); /* pipelined: the next response may share the send */
+        advance(cs, c); /* pipelined: the next response may share the send */
         return;
     }
-    if (!more || !hold(h, c))
-        fw_conn_settle(h, c);
+    if (!more || !hold(cs, c))
+        flush_or_wait(cs, c);
+}
+
+/* ---- reading ----------------------------------------------------------------------------------------------------- */
+
+#define S(x) (1u << FW_STATE_##x)
+static bool awaits_input(const fw_conn *c)
+{
+    return (S(OPEN) | S(IDLE) | S(HEAD) | S(BODY)) >> c->state & 1;
+}
+#undef S
+
+/* There is more to read, but it is the others' turn. Until fw_conns_again comes to it, nobody else reads it: what it reads
+ * may put it into another list. */
+static void postpone(fw_conns *cs, fw_conn *c)
+{
+    if (c->again)
+        return;
+    c->again = true;
+    c->link = cs->again;
+    cs->again = c;
+}
+
+static void discard(fw_conns *cs, fw_conn *c)
+{
+    const uint64_t end = cs->work + WORK_PER_TURN;
+    for (int i = 0; c->input && i < READS_PER_TURN && cs->work < end; i++) {
+        ssize_t n = fw_input_discard(cs, c);
+        if (n == FW_RETRY)
+            break;
+        if (n <= 0) {
+            drop(cs, c);
+            return;
+        }
+    }
+    if (c->input)
+        postpone(cs, c);
+    fw_conn_arm(cs, c);
+}
+
+/* ---- refusing ---------------------------------------------------------------------------------------------------- */
+
+/* The request line as far as it is here, without its line end. */
+static fw_text received_line(const fw_conn *c)
+{
+    const fw_request *r = c->req;
+    if (r == NULL || r->base == NULL || c->in == NULL)
+        return (fw_text){NULL, 0};
+    const char *s = r->base + r->start, *end = c->in->data + c->in->len;
+    if (s >= end)
+        return (fw_text){NULL, 0};
+    const char *lf = memchr(s, '\n', (size_t)(end - s));
+    size_t n = (size_t)((lf != NULL ? lf : end) - s);
+    if (n > 0 && s[n - 1] == '\r')
+        n--;
+    return (fw_text){s, n};
+}
+
+/* A refusal has its line in the access log, though no application hears of it. */
+static void log_refusal(const fw_conns *cs, const fw_conn *c, int status, const char *why, bool head)
+{
+    const char *reason = fw_wire_reason(status);
+    const bool receiving = c->state == FW_STATE_HEAD || c->state == FW_STATE_BODY || c->state == FW_STATE_STORE;
+    const fw_entry e = {
+        .req = c->req,
+        .line = received_line(c),
+        .client = fw_conn_address(c),
+        .status = status,
+        .reason = {reason, strlen(reason)},
+        .bytes = head ? 0 : strlen(why) + 1,
+        .us = receiving ? (uint64_t)((uint32_t)cs->now - c->since) * 1000 : 0,
+    };
+    fw_access_log_put(cs->cfg.access, &e);
+}
+
+/* True if the client asked by HEAD, as far as it is known: a refusal has no content then (RFC 9110 9.3.2). Of a head that
+ * is unfinished, or was refused before its end, the received bytes tell. */
+static bool asks_head(const fw_conn *c)
+{
+    if (c->req != NULL && c->req->head_len != 0)
+        return fw_request_is_head(c->req);
+    const fw_text line = received_line(c);
+    return line.len >= 5 && memcmp(line.at, "HEAD ", 5) == 0;
+}
+
+static int queue_refusal(fw_conns *cs, fw_conn *c, int status, const char *why, bool head)
+{
+    char text[FW_REFUSAL_MOST];
+    const size_t n = fw_wire_refusal(text, sizeof text, &cs->date, status, why, head);
+    return n != 0 ? fw_outq_copy(&c->out, &cs->cache, text, n) : -ENOMEM;
+}
+
+static void refuse(fw_conns *cs, fw_conn *c, int status, const char *why)
+{
+    const bool head = asks_head(c);
+    cs->stats.refused++;
+    if (cs->cfg.access != NULL)
+        log_refusal(cs, c, status, why, head);
+    c->closing = true;
+    c->lingers = true;
+    if (queue_refusal(cs, c, status, why, head) != FW_OK) {
+        drop(cs, c);
+        return;
+    }
+    fw_input_clear(cs, c);
+    flush_or_wait(cs, c);
+}
+
+static void refuse_request(fw_conns *cs, fw_conn *c)
+{
+    refuse(cs, c, c->req->status, c->req->why);
+}
+
+void fw_conn_refuse_now(fw_conns *cs, fw_conn *c, int status, const char *why)
+{
+    refuse(cs, c, status, why);
+}
+
+void fw_conns_refuse_ready(fw_conns *cs, int status, const char *why)
+{
+    fw_owner nobody = {0};
+    fw_conn *c;
+    while ((c = fw_conn_pull(cs, &nobody, true)) != NULL) {
+        c->owner = NULL;
+        fw_request_refuse(c->req, status, why);
+        refuse_request(cs, c);
+    }
+}
+
+/* ---- what the loop answers itself -------------------------------------------------------------------------------- */
+
+static bool asks_for_health(const fw_conns *cs, const fw_request *r)
+{
+    if (fw_likely(cs->cfg.health == NULL))
+        return false;
+    const size_t n = strlen(cs->cfg.health);
+    return (r->method_id == FW_METHOD_GET || fw_request_is_head(r)) && r->path.len == n &&
+           memcmp(fw_request_at(r, r->path), cs->cfg.health, n) == 0;
+}
+
+/* Whether threads are there or not: the process lives and takes requests. False: it has been refused. */
+static bool answer_health(fw_conns *cs, fw_conn *c)
+{
+    const fw_request *r = c->req;
+    const bool head = fw_request_is_head(r);
+    if (cs->stopping) {
+        refuse(cs, c, 503, "stopping");
+        return false;
+    }
+    char text[512];
+    c->closing = c->lingers = !r->keep_alive;
+    const char *life = !r->keep_alive ? "Connection: close\r\n" : r->minor == 0 ? "Connection: keep-alive\r\n" : "";
+    int n = snprintf(text, sizeof text, HEALTHY, fw_date_line(&cs->date), life, head ? "" : "ok\n");
+    if (n < 0 || (size_t)n >= sizeof text || fw_outq_copy(&c->out, &cs->cache, text, (size_t)n) != FW_OK) {
+        drop(cs, c);
+        return false;
+    }
+    c->served++;
+    cs->work += WORK_ANSWER;
+    fw_input_next(cs, c);
+    if (!c->closing)
+        return move(cs, c, EV_ANSWERED);
+    flush_or_wait(cs, c);
+    return false;
+}
+
+/* A complete request: true if it has been answered here and the next one may be looked at. */
+static bool answered(fw_conns *cs, fw_conn *c)
+{
+    if (fw_unlikely(asks_for_health(cs, c->req)))
+        return answer_health(cs, c);
+    if (fw_unlikely(cs->cfg.max_ready != 0) && cs->cfg.overload_refuse && cs->nready >= cs->cfg.max_ready)
+        refuse(cs, c, 503, "too many requests are waiting");
+    else
+        ready(cs, c);
+    return false;
+}
+
+/* The request at hand begins to arrive, or its body does. */
+static void start_clock(const fw_conns *cs, fw_conn *c)
+{
+    c->since = (uint32_t)cs->now;
+    c->got = 0;
+}
+
+/* Slower on average than allowed (min_rate), the time of grace past. */
+static bool arrives_too_slowly(const fw_conns *cs, const fw_conn *c)
+{
+    const uint32_t elapsed = (uint32_t)cs->now - c->since;
+    return elapsed > cs->cfg.min_rate_grace_ms && (uint64_t)c->got * 1000 < (uint64_t)cs->cfg.min_rate * elapsed;
+}
+
+/* The client may keep its connection: its last response said so, even if a stop has begun since. */
+static void become_idle(fw_conns *cs, fw_conn *c)
+{
+    if (c->in != NULL) { /* bytes without memory to parse them */
+        drop(cs, c);
+        return;
+    }
+    if (c->state == FW_STATE_OPEN)
+        return;
+    if (!move(cs, c, EV_EMPTY))
+        return;
+    fw_deadline_set(&cs->deadlines, &c->deadline, cs->stopping ? FW_CLASS_RETIRE : FW_CLASS_KEEPALIVE, cs->now);
+}
+
+/* The client waits for leave to send its body (RFC 9110 10.1.1); no need if some of it is here already. */
+static void begin_body(fw_conns *cs, fw_conn *c)
+{
+    static const char CONTINUE[] = "HTTP/1.1 100 Continue\r\n\r\n";
+    fw_request *r = c->req;
+    r->expects = false; /* asked once */
+    if (r->body.len > 0 || r->in_body)
+        return;
+    if (fw_outq_copy(&c->out, &cs->cache, CONTINUE, sizeof CONTINUE - 1) != FW_OK)
+        return;
+    int rc = flush(cs, c);
+    if (rc == FW_RETRY)
+        fw_conn_arm(cs, c);
+    else if (rc != FW_OK)
+        drop(cs, c);
+}
+
+/* ---- bodies that go to files ------------------------------------------------------------------------------------- */
+
+/* The job is done, one way or the other. */
+static void take_back(fw_conns *cs, fw_conn *c)
+{
+    const int rc = fw_body_take_back(&c->req->body);
+    if (rc == FW_OK)
+        return;
+    cs->storage_error = -rc;
+    fw_request_refuse_storage(c->req, rc);
+}
+
+/* What is due of its body is to be written. True: it has been lent for that, and goes on with fw_conn_stored. */
+static bool lend_body(fw_conns *cs, fw_conn *c)
+{
+    fw_job *j = fw_body_lend(&c->req->body, c, &cs->cfg);
+    if (j == NULL) {
+        fw_request_refuse_storage(c->req, -ENOMEM);
+        return false;
+    }
+    if (cs->store == NULL || !fw_store_put(cs->store, j)) {
+        fw_job_run(j);
+        take_back(cs, c);
+        return false;
+    }
+    if (c->state != FW_STATE_BODY && c->state != FW_STATE_STORE)
+        start_clock(cs, c);
+    c->lent = (uint32_t)cs->now;
+    if (!move(cs, c, EV_LENT))
+        return true;
+    fw_deadline_clear(&c->deadline);
+    if (fw_input_compact(cs, c) != FW_OK)
+        drop(cs, c);
+    else
+        fw_conn_arm(cs, c);
+    return true;
+}
+
+void fw_conn_stored(fw_conns *cs, fw_conn *c)
+{
+    cs->now = fw_deadline_clock();
+    c->since += (uint32_t)cs->now - c->lent; /* the client has not spent that time */
+    take_back(cs, c);
+    advance(cs, c);
+}
+
+/* ---- what has been received -------------------------------------------------------------------------------------- */
+
+/* Goes through the requests that are here as far as that is possible now. True: with the last of them it is done; else `*what`
+ * is what the rest amounts to, and `*any` whether a response may be queued. */
+static bool go_through(fw_conns *cs, fw_conn *c, enum fw_input *what, bool *any)
+{
+    for (;;) {
+        *what = fw_input_parse(cs, c);
+        if (fw_likely(*what == FW_INPUT_COMPLETE)) {
+            if (!answered(cs, c))
+                return true;
+            *any = true;
+        } else if (*what != FW_INPUT_STORE || (*any && c->out.head != NULL)) {
+            return false;
+        } else if (lend_body(cs, c)) {
+            return true;
+        }
+    }
+}
+
+/* Judges what has been received; moves to the state that it amounts to. */
+static void advance(fw_conns *cs, fw_conn *c)
+{
+    enum fw_input what;
+    bool any = c->state == FW_STATE_BUSY; /* a response may be queued */
+    if (go_through(cs, c, &what, &any))
+        return;
+    if (any && c->out.head != NULL && what != FW_INPUT_REFUSED) { /* nothing to share its send with */
+        flush_or_wait(cs, c);
+        return;
+    }
+    switch (what) {
+    case FW_INPUT_COMPLETE:
+    case FW_INPUT_STORE: return; /* dealt with above */
+    case FW_INPUT_REFUSED: refuse_request(cs, c); return;
+    case FW_INPUT_HEAD:
+        if (c->state != FW_STATE_HEAD) {
+            start_clock(cs, c);
+            if (!move(cs, c, EV_HEAD))
+                return;
+            fw_deadline_set(&cs->deadlines, &c->deadline, FW_CLASS_HEADER, cs->now);
+        }
+        break;
+    case FW_INPUT_BODY:
+        if (c->state != FW_STATE_BODY && c->state != FW_STATE_STORE)
+            start_clock(cs, c);
+        if (!move(cs, c, EV_BODY))
+            return;
+        fw_deadline_set(&cs->deadlines, &c->deadline, FW_CLASS_BODY, cs->now);
+        if (fw_unlikely(c->req->expects))
+            begin_body(cs, c);
+        break;
+    case FW_INPUT_EMPTY: become_idle(cs, c); break;
+    }
+    if (!awaits_input(c))
+        return;
+    if (c->input)
+        read_input(cs, c);
+    else if (fw_input_compact(cs, c) != FW_OK)
+        drop(cs, c);
+    else
+        fw_conn_arm(cs, c);
+}
+
+/* The input has ended, or broken. */
+static void input_ended(fw_conns *cs, fw_conn *c, ssize_t n)
+{
+    if (n < 0)
+        cs->stats.broken++;
+    else if (c->state == FW_STATE_HEAD || c->state == FW_STATE_BODY)
+        cs->stats.truncated++;
+    drop(cs, c);
+}
+
+static void read_input(fw_conns *cs, fw_conn *c)
+{
+    const uint64_t end = cs->work + WORK_PER_TURN;
+    for (int i = 0; i < READS_PER_TURN && cs->work < end; i++) {
+        ssize_t n = fw_input_receive(cs, c);
+        if (n == FW_RETRY)
+            break;
+        if (n <= 0) {
+            input_ended(cs, c, n);
+            return;
+        }
+        const bool more = c->input;
+        c->input = false; /* advance must not come back here */
+        advance(cs, c);
+        c->got += (uint32_t)n;
+        if (fw_unlikely(cs->cfg.min_rate != 0) && (c->state == FW_STATE_HEAD || c->state == FW_STATE_BODY) &&
+            arrives_too_slowly(cs, c)) {
+            cs->stats.timeouts++;
+            refuse(cs, c, 408, "the request arrives too slowly");
+            return;
+        }
+        c->input |= more;
+        if (!awaits_input(c))
+            return;
+        if (!more)
+            return; /* advance has compacted and armed it */
+    }
+    if (fw_input_compact(cs, c) != FW_OK) {
+        drop(cs, c);
+        return;
+    }
+    if (c->input)
+        postpone(cs, c);
+    fw_conn_arm(cs, c);
+}
+
+bool fw_conns_again(fw_conns *cs)
+{
+    fw_conn *c = cs->again;
+    cs->again = NULL;
+    const bool any = c != NULL;
+    while (c != NULL) {
+        fw_conn *next = c->link;
+        c->again = false;
+        if (c->state == FW_STATE_CLOSED) {
+            c->link = cs->to_free;
+            cs->to_free = c;
+        } else if (c->state == FW_STATE_LINGER) {
+            discard(cs, c);
+        } else if (awaits_input(c)) {
+            read_input(cs, c);
+        }
+        c = next;
+    }
+    return any;
+}
+
+/* ---- what the loop reports --------------------------------------------------------------------------------------- */
+
+void fw_conn_event(fw_conns *cs, fw_conn *c, unsigned flags)
+{
+    if (c->state == FW_STATE_CLOSED)
+        return;
+    c->eof |= (flags & FW_EVENT_EOF) != 0;
+    c->input |= (flags & FW_EVENT_IN) != 0;
+    if ((flags & FW_EVENT_OUT) && atomic_exchange(&c->blocked, false) && c->state == FW_STATE_BUSY) {
+        c->owner->writable = cs->called = true;
+        atomic_store_explicit(&c->pace.waits, false, memory_order_relaxed); /* for the application, not for its client */
+    }
+    if (c->state == FW_STATE_BUSY || c->state == FW_STATE_READY || c->held)
+        return;
+    if ((flags & FW_EVENT_ERR) &&
+        (c->state == FW_STATE_SUSPENDED || c->state == FW_STATE_FLUSH || c->state == FW_STATE_STORE)) {
+        cs->stats.broken++;
+        fw_conn_close(cs, c);
+        return;
+    }
+    if ((flags & FW_EVENT_OUT) && (c->out.head != NULL || c->state == FW_STATE_SUSPENDED))
+        output_moved(cs, c, flush(cs, c));
+    if (c->input && awaits_input(c) && !c->again)
+        read_input(cs, c);
+    else if (c->input && c->state == FW_STATE_LINGER && !c->again)
+        discard(cs, c);
+}
+
+void fw_conn_expire(fw_conns *cs, fw_conn *c)
+{
+    const bool receiving = c->state == FW_STATE_HEAD || c->state == FW_STATE_BODY;
+    if (c->state == FW_STATE_FLUSH || c->state == FW_STATE_SUSPENDED) {
+        check_pace(cs, c);
+        return;
+    }
+    cs->stats.timeouts += receiving;
+    if (receiving)
+        refuse(cs, c, 408, "the request took too long to arrive");
+    else
+        fw_conn_close(cs, c);
+}
+
+void fw_conn_retire(fw_conns *cs, fw_conn *c)
+{
+    if (c->state != FW_STATE_IDLE && c->state != FW_STATE_OPEN)
+        return;
+    c->input = true; /* a request that is here, or on its way, is still served */
+    if (!c->again)   /* else it is read in this turn of the loop anyway, and is in no other list before */
+        read_input(cs, c);
+    if (c->state == FW_STATE_IDLE || c->state == FW_STATE_OPEN)
+        fw_deadline_set(&cs->deadlines, &c->deadline, FW_CLASS_RETIRE, cs->now);
 }

@@ -1,6 +1,7 @@
 /* conn.h - one connection: its states, what may follow what, and everything that moves it.
  *
- * Rule 1: a connection changes its state through fw_conn_move and nowhere else, along the table in conn.c.
+ * Rule 1: a connection changes its state through move() in conn.c and nowhere else. The table there has the event that
+ *         causes each move, and every build holds to it.
  * Rule 2: it belongs either to the loop or to the one thread that pulled its request (BUSY).  While it is BUSY the loop
  *         does no more than note what has become of its socket: input, blocked, broken.
  * Rule 3: it is freed at the loop's safe point, never inside an event, so a stale event finds a CLOSED connection.
@@ -8,19 +9,16 @@
  *         (store.h). The loop neither reads nor parses it, no timeout runs, and it may be closed at any time: then the
  *         job has no owner any more, and whoever does it cleans up.
  *
- * Everything here is called under the loop's lock (loop.h), except what an owner does to a BUSY connection: reading its
+ * Everything here is called under the loop's lock (leader.h), except what an owner does to a BUSY connection: reading its
  * request, filling its output queue, and fw_conn_send (thread.h says when the standby may do that too).
  */
 #ifndef FW_CONN_H
 #define FW_CONN_H
 
-#include "io/deadline.h"
 #include "fw.h"
-#include "http/memo.h"
-#include "io/outq.h"
-#include "io/poller.h"
 #include "http/request.h"
-#include "http/wire.h"
+#include "io/deadline.h"
+#include "io/outq.h"
 
 #include <netinet/in.h>
 #include <stdatomic.h>
@@ -67,9 +65,6 @@ typedef struct fw_buffer {
     char data[];
 } fw_buffer;
 
-#define FW_SHARE 8192 /* queued bytes up to which responses wait for each other */
-#define FW_HELD 16 /* responses that may wait to be sent together */
-
 #define FW_RECEIVE 32768 /* bytes of the loop's receive buffer */
 
 /* How fast a client takes a queue that has found its socket full: measured from there until it has emptied. */
@@ -77,11 +72,11 @@ typedef struct fw_pace {
     atomic_bool waits; /* it is being measured */
     uint32_t since;    /* ms, the low bits: when it began */
     uint32_t moved_at; /* ... and when the socket took something last (for the write timeout) */
-    uint32_t taken_at; /* ... and when the client did, as far as the looks have seen */
+    uint32_t taken_at; /* ... and when the client did, as far as the checks have seen */
     int unacked;       /* bytes that were in the socket then, and not taken yet */
     uint64_t moved;    /* bytes that the socket has taken since */
-    uint64_t taken;    /* ... and the client, at the last look */
-    uint64_t step;     /* the most that it had taken from one look to the next */
+    uint64_t taken;    /* ... and the client, at the last check */
+    uint64_t step;     /* the most that it had taken from one check to the next */
 } fw_pace;
 
 typedef struct fw_conn {
@@ -96,9 +91,9 @@ typedef struct fw_conn {
     bool closing;  /* close once the queue is flushed */
     bool lingers;  /* ... and let the client finish talking */
     bool waiter;   /* its owner waits in fw_thread_wait for the queue to empty */
-    bool again;    /* in the hub's list of those whose reading was cut short for fairness */
+    bool again;    /* in the list of those whose reading was cut short for fairness */
     bool limited;  /* its socket takes little that cannot be sent */
-    bool held;     /* FLUSH, and among those of the hub whose responses are sent together */
+    bool held;     /* FLUSH, and among those whose responses are sent together */
     int fd;
     uint32_t since;  /* ms, the low bits: when the request at hand began to arrive */
     uint32_t got;    /* bytes of it since then */
@@ -106,18 +101,18 @@ typedef struct fw_conn {
     uint32_t served; /* requests answered */
     uint8_t memo_hint; /* slot of its last head plus one, 0 = none */
     fw_deadline deadline;
-    struct fw_conn *prev, *next; /* all connections of the hub */
-    struct fw_conn *link; /* in one list at a time: ready queue, its owner's, those to read again, the dead, the buried */
+    struct fw_conn *prev, *next; /* all connections of the loop */
+    struct fw_conn *link; /* in one list at a time: ready queue, its owner's, those to read again, to free, to release */
     const fw_listener *listener;
     fw_request *req; /* from the first byte of a head to the end of its response */
     fw_buffer *in;   /* NULL while nothing unread is here: an idle connection holds no buffer */
     fw_outq out;
-    size_t counted; /* what of hub.queued is ours */
+    size_t counted; /* what of conns.queued is ours */
     fw_pace pace;
     size_t unsent; /* of a broken connection: what was queued then */
     struct fw_owner *owner; /* who pulled it last: a suspended response goes on there */
     void *user; /* the worker's: the suspended response; owned by whoever pulled it last */
-    void *peer; /* the worker's: objects that name the client; handed back by fw_thread_spent */
+    void *peer; /* the worker's: objects that name the client; handed back by fw_thread_to_release */
     union {
         struct sockaddr any;
         struct sockaddr_in v4;
@@ -137,73 +132,36 @@ static inline const struct sockaddr *fw_conn_address(const fw_conn *c)
     return &c->address.any;
 }
 
-typedef struct fw_stats {
-    uint64_t accepted, requests, refused, timeouts, truncated, broken, bytes_in, bytes_out, connections;
-} fw_stats;
-
-/* What the connections of one loop share. */
-typedef struct fw_hub {
-    const fw_llhttp_api *api;
-    fw_config cfg;
-    fw_poller poller;
-    fw_deadlines deadlines;
-    uint64_t now; /* monotonic ms, refreshed at each turn of the loop */
-    fw_pool pool;
-    fw_date date;
-    fw_memos memos;
-    fw_buffer *buffers;   /* receive buffers at rest */
-    fw_request *requests; /* a few at rest: the steady state allocates nothing */
-    unsigned nrequests;
-    fw_conn *ready_head, *ready_tail; /* complete requests */
-    _Atomic uint32_t nready;          /* ... and their number */
-    fw_conn *again;  /* more to read, in a later turn */
-    size_t queued;        /* bytes of memory that queues of waiting connections take (conn.counted) */
-    _Atomic(size_t) mark; /* unsent bytes at which an application is held back now; 0: as soon as its client is late */
-    fw_conn *dead;   /* closed since the last safe point */
-    fw_conn *buried; /* closed, and only their `peer` waits to be handed back */
-    fw_conn conns;   /* sentinel of the list of all */
-    fw_stats stats;
-    struct fw_store *store; /* does what waits for a disk, or NULL: then it is done at once */
-    int storage_error;      /* errno of a body that could not be stored, until the loop tells of it */
-    uint64_t work;          /* spent on input: bytes received, and what costs as much as so many (conn_read.c) */
-    atomic_bool stopping; /* responses say Connection: close, idle connections leave */
-    bool shares; /* pipelined responses may wait for each other, because somebody will see to it that none waits long */
-    bool called; /* some owner has been called */
-    /* complete responses that are sent together, because the next request is run at once: whoever reads them on this
-     * machine is woken once for all of them */
-    fw_conn *held[FW_HELD];
-    unsigned nheld;
-    unsigned releases;           /* how often they have been sent */
-    _Atomic(unsigned) held_most; /* how many may be held; 0: none */
-} fw_hub;
-
-int fw_hub_open(fw_hub *h, const fw_llhttp_api *api, const fw_config *cfg, int events);
-void fw_hub_close(fw_hub *h);
+struct fw_conns; /* what the connections of one loop share: conns.h */
 
 /* A connection for an accepted, non-blocking descriptor; NULL when memory is short (the descriptor stays the
  * caller's).  It has not been read from yet: fw_conn_event(FW_EVENT_IN) does that. */
-fw_conn *fw_conn_open(fw_hub *h, int fd, const fw_listener *listener, const struct sockaddr *address, socklen_t len);
+fw_conn *fw_conn_open(struct fw_conns *cs, int fd, const fw_listener *listener, const struct sockaddr *address,
+                      socklen_t len);
+
+/* Everything that waits for the poller passes here. False: the system refused, the connection is gone. */
+bool fw_conn_arm(struct fw_conns *cs, fw_conn *c);
 
 /* What the poller reported. */
-void fw_conn_event(fw_hub *h, fw_conn *c, unsigned flags);
+void fw_conn_event(struct fw_conns *cs, fw_conn *c, unsigned flags);
 
 /* The job that a connection in STORE has waited for is done. */
-void fw_conn_stored(fw_hub *h, fw_conn *c);
+void fw_conn_stored(struct fw_conns *cs, fw_conn *c);
 
 /* Its deadline has passed. */
-void fw_conn_expire(fw_hub *h, fw_conn *c);
+void fw_conn_expire(struct fw_conns *cs, fw_conn *c);
 
 /* Refuses at once, before any request (overload). */
-void fw_conn_refuse_now(fw_hub *h, fw_conn *c, int status, const char *why);
+void fw_conn_refuse_now(struct fw_conns *cs, fw_conn *c, int status, const char *why);
 
 /* The next connection for `owner`, now BUSY (c->turn says for what), or NULL: a suspended response of its own, or, with
  * `any`, the longest waiting request. */
-fw_conn *fw_conn_pull(fw_hub *h, fw_owner *owner, bool any);
+fw_conn *fw_conn_pull(struct fw_conns *cs, fw_owner *owner, bool any);
 
-/* The owner of a BUSY connection sends what is queued; its own business, so without the lock.  `pool` is the owner's,
+/* The owner of a BUSY connection sends what is queued; its own business, so without the lock.  `cache` is the owner's,
  * `*sent` grows by the bytes.  FW_OK: all sent; FW_RETRY: some remains; -errno: the client is gone, and all that
  * remains is to finish. */
-int fw_conn_send(fw_conn *c, fw_pool *pool, uint64_t *sent);
+int fw_conn_send(fw_conn *c, fw_chunk_cache *cache, uint64_t *sent);
 
 /* The owner of a BUSY connection that streams while memory is short: its socket takes little of what its client has no
  * room for. Once is enough. */
@@ -215,44 +173,23 @@ bool fw_conn_has_room(fw_conn *c);
 
 /* The owner parks the response `user` until the queue has drained (then TURN_RESUME) or the client is gone (then
  * TURN_GONE). */
-void fw_conn_suspend(fw_hub *h, fw_conn *c, void *user);
+void fw_conn_suspend(struct fw_conns *cs, fw_conn *c, void *user);
 
 /* The owner waits for the same, with the connection; it is BUSY again when that has come. */
-void fw_conn_wait(fw_hub *h, fw_conn *c);
+void fw_conn_wait(struct fw_conns *cs, fw_conn *c);
 
 /* ... or when the owner does not want to wait any longer. */
-void fw_conn_take_back(fw_conn *c);
-
-/* Sends what the READY connections still have queued from pipelined responses: nobody may pull them soon. */
-void fw_hub_flush_ready(fw_hub *h);
+void fw_conn_take_back(struct fw_conns *cs, fw_conn *c);
 
 /* The owner hands the connection back: the response is complete and queued (`keep`: the connection may live on), or it
  * broke off (`keep` false, `cut` true: no lingering, the client must see the end). With `more`, the next request is to be
- * run at once, the response may be held until fw_hub_release. */
-void fw_conn_finish(fw_hub *h, fw_conn *c, bool keep, bool cut, bool more);
-
-/* True if what is queued is little enough to be held. */
-static inline bool fw_conn_may_hold(const fw_hub *h, const fw_conn *c)
-{
-    return c->out.bytes < FW_SHARE && atomic_load_explicit(&h->held_most, memory_order_relaxed) != 0;
-}
-
-/* Sends the responses that are held, and goes on with their connections. `pool` and `*sent` as in fw_conn_send. */
-void fw_hub_release(fw_hub *h, fw_pool *pool, uint64_t *sent);
+ * run at once, the response may be held until fw_conns_release. */
+void fw_conn_finish(struct fw_conns *cs, fw_conn *c, bool keep, bool cut, bool more);
 
 /* A graceful stop has begun: an idle connection leaves unless a request is on its way. */
-void fw_conn_retire(fw_hub *h, fw_conn *c);
+void fw_conn_retire(struct fw_conns *cs, fw_conn *c);
 
 /* Closes whatever the state; a suspended response is reported as TURN_GONE, a waiter is woken. */
-void fw_conn_close(fw_hub *h, fw_conn *c);
-
-/* Refuses all requests that no thread has taken, because none will. */
-void fw_hub_refuse_ready(fw_hub *h, int status, const char *why);
-
-/* Goes on reading where fairness had cut it short; true if there was anything. */
-bool fw_hub_again(fw_hub *h);
-
-/* The safe point: frees the closed connections, except those whose `peer` is to be handed back first. */
-void fw_hub_reap(fw_hub *h);
+void fw_conn_close(struct fw_conns *cs, fw_conn *c);
 
 #endif

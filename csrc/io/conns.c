@@ -1,13 +1,16 @@
-/* conns.c - what the connections of one loop share: its birth and its end. */
-#include "io/conn.h"
+/* conns.c - what the connections of one loop share: its beginning and its end.
+ *
+ * It has no unit test of its own: every test of a connection opens, reaps and closes what is here.
+ */
+#include "io/conns.h"
 #include "io/input.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#define PACE_MS 1000     /* between two looks at how fast a client takes its response, at most */
+#define PACE_MS 1000     /* between two checks of how fast a client takes its response, at most */
 #define PACE_LEAST_MS 50 /* ... at least */
-#define LOOKS 8          /* ... in a write timeout: it may end so much later than on the dot */
+#define CHECKS 8         /* ... in a write timeout: it may end so much later than on the dot */
 
 void fw_config_defaults(fw_config *cfg)
 {
@@ -17,50 +20,50 @@ void fw_config_defaults(fw_config *cfg)
     };
 }
 
-/* Often enough for what is judged at the looks: the least rate and the write timeout. 0: neither is. */
+/* Often enough for what is judged by the checks: the least rate and the write timeout. 0: neither is. */
 static uint32_t pace(const fw_config *cfg)
 {
     uint32_t ms = UINT32_MAX;
     if (cfg->min_rate != 0)
         ms = cfg->min_rate_grace_ms < PACE_MS ? cfg->min_rate_grace_ms : PACE_MS;
-    if (cfg->timeouts[FW_CLASS_WRITE] != 0 && cfg->timeouts[FW_CLASS_WRITE] / LOOKS < ms)
-        ms = cfg->timeouts[FW_CLASS_WRITE] / LOOKS;
+    if (cfg->timeouts[FW_CLASS_WRITE] != 0 && cfg->timeouts[FW_CLASS_WRITE] / CHECKS < ms)
+        ms = cfg->timeouts[FW_CLASS_WRITE] / CHECKS;
     if (ms == UINT32_MAX)
         return 0;
     return ms > PACE_LEAST_MS ? ms : PACE_LEAST_MS;
 }
 
-int fw_hub_open(fw_hub *h, const fw_llhttp_api *api, const fw_config *cfg, int events)
+int fw_conns_open(fw_conns *cs, const fw_llhttp_api *api, const fw_config *cfg, int events)
 {
-    memset(h, 0, sizeof *h);
-    h->api = api;
-    h->cfg = *cfg;
-    h->cfg.timeouts[FW_CLASS_PACE] = pace(cfg);
-    atomic_init(&h->mark, cfg->high_water);
-    h->conns.prev = h->conns.next = &h->conns;
-    fw_deadlines_open(&h->deadlines, h->cfg.timeouts);
-    h->now = fw_deadline_clock();
-    return fw_poller_open(&h->poller, events);
+    memset(cs, 0, sizeof *cs);
+    cs->api = api;
+    cs->cfg = *cfg;
+    cs->cfg.timeouts[FW_CLASS_PACE] = pace(cfg);
+    atomic_init(&cs->mark, cfg->high_water);
+    cs->all.prev = cs->all.next = &cs->all;
+    fw_deadlines_init(&cs->deadlines, cs->cfg.timeouts);
+    cs->now = fw_deadline_clock();
+    return fw_poller_open(&cs->poller, events);
 }
 
-void fw_hub_close(fw_hub *h)
+void fw_conns_close(fw_conns *cs)
 {
-    fw_memos_clear(&h->memos);
-    fw_intake_close(h);
-    fw_pool_close(&h->pool);
-    fw_poller_close(&h->poller);
+    fw_memos_clear(&cs->memos);
+    fw_input_clear_spares(cs);
+    fw_chunk_cache_clear(&cs->cache);
+    fw_poller_close(&cs->poller);
 }
 
-void fw_hub_reap(fw_hub *h)
+void fw_conns_reap(fw_conns *cs)
 {
-    while (h->dead != NULL) {
-        fw_conn *c = h->dead;
-        h->dead = c->link;
+    while (cs->to_free != NULL) {
+        fw_conn *c = cs->to_free;
+        cs->to_free = c->link;
         if (c->peer == NULL) {
             free(c);
         } else {
-            c->link = h->buried;
-            h->buried = c;
+            c->link = cs->to_release;
+            cs->to_release = c;
         }
     }
 }

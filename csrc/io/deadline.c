@@ -26,7 +26,7 @@ uint64_t fw_deadline_us(void)
     return (uint64_t)t.tv_sec * 1000000u + (uint64_t)t.tv_nsec / 1000u;
 }
 
-void fw_deadlines_open(fw_deadlines *d, const uint32_t span[FW_CLASSES])
+void fw_deadlines_init(fw_deadlines *d, const uint32_t span[FW_CLASSES])
 {
     for (int i = 0; i < FW_CLASSES; i++) {
         d->fifo[i].prev = d->fifo[i].next = &d->fifo[i];

@@ -21,7 +21,7 @@ typedef struct fw_deadlines {
     uint32_t span[FW_CLASSES];    /* ms; 0 = this class never expires */
 } fw_deadlines;
 
-void fw_deadlines_open(fw_deadlines *d, const uint32_t span[FW_CLASSES]);
+void fw_deadlines_init(fw_deadlines *d, const uint32_t span[FW_CLASSES]);
 
 /* Monotonic milliseconds: coarse where the system offers a cheaper coarse clock. */
 uint64_t fw_deadline_clock(void);

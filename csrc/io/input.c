@@ -23,30 +23,30 @@ static fw_buffer *buffer_new(uint32_t cap)
     return b;
 }
 
-static fw_buffer *buffer_take(fw_hub *h)
+static fw_buffer *buffer_take(fw_conns *cs)
 {
-    fw_buffer *b = h->buffers;
+    fw_buffer *b = cs->buffers;
     if (b == NULL)
         return buffer_new(FW_RECEIVE);
-    h->buffers = b->next;
+    cs->buffers = b->next;
     b->pos = b->len = 0;
     return b;
 }
 
-static void buffer_drop(fw_hub *h, fw_buffer *b)
+static void buffer_drop(fw_conns *cs, fw_buffer *b)
 {
-    if (b->cap == FW_RECEIVE && (h->buffers == NULL || h->buffers->next == NULL)) { /* two at rest are enough */
-        b->next = h->buffers;
-        h->buffers = b;
+    if (b->cap == FW_RECEIVE && (cs->buffers == NULL || cs->buffers->next == NULL)) { /* two at rest are enough */
+        b->next = cs->buffers;
+        cs->buffers = b;
     } else {
         free(b);
     }
 }
 
-static void release_input(fw_hub *h, fw_conn *c)
+static void release_input(fw_conns *cs, fw_conn *c)
 {
     if (c->in != NULL)
-        buffer_drop(h, c->in);
+        buffer_drop(cs, c->in);
     c->in = NULL;
 }
 
@@ -57,7 +57,7 @@ static uint32_t keep_from(const fw_conn *c)
 }
 
 /* Moves the bytes that matter to a buffer of `cap` bytes; spans follow because they count from req->base. */
-static int move_input(fw_hub *h, fw_conn *c, uint32_t cap)
+static int move_input(fw_conns *cs, fw_conn *c, uint32_t cap)
 {
     fw_buffer *old = c->in;
     const uint32_t from = keep_from(c);
@@ -73,128 +73,128 @@ static int move_input(fw_hub *h, fw_conn *c, uint32_t cap)
             r->body.data = b->data + (r->body.data - r->base);
         r->base = b->data;
     }
-    buffer_drop(h, old);
+    buffer_drop(cs, old);
     c->in = b;
     return FW_OK;
 }
 
-int fw_intake_settle(fw_hub *h, fw_conn *c)
+int fw_input_compact(fw_conns *cs, fw_conn *c)
 {
     if (c->in == NULL)
         return FW_OK;
     const uint32_t used = c->in->len - keep_from(c);
     if (used == 0) {
-        release_input(h, c);
+        release_input(cs, c);
         return FW_OK;
     }
     if (c->in->cap != FW_RECEIVE || used > FW_RECEIVE / 2)
         return FW_OK;
-    return move_input(h, c, used < SMALLEST ? SMALLEST : used);
+    return move_input(cs, c, used < SMALLEST ? SMALLEST : used);
 }
 
 /* Free space behind the received bytes, growing or compacting the buffer if there is none. */
-static int make_room(fw_hub *h, fw_conn *c)
+static int make_room(fw_conns *cs, fw_conn *c)
 {
     if (c->in == NULL) {
-        c->in = buffer_take(h);
+        c->in = buffer_take(cs);
         return c->in != NULL ? FW_OK : -ENOMEM;
     }
     if (c->in->len < c->in->cap)
         return FW_OK;
     const uint32_t used = c->in->len - keep_from(c);
-    return move_input(h, c, used < SMALLEST ? SMALLEST : used * 2); /* the head's limits bound this */
+    return move_input(cs, c, used < SMALLEST ? SMALLEST : used * 2); /* the head's limits bound this */
 }
 
 /* ---- requests -------------------------------------------------------------------------------------------------- */
 
-static fw_request *request_take(fw_hub *h)
+static fw_request *request_take(fw_conns *cs)
 {
-    fw_request *r = h->requests;
+    fw_request *r = cs->requests;
     if (r == NULL)
-        return fw_request_new(h->api, &h->cfg);
-    h->requests = r->at_rest;
-    h->nrequests--;
+        return fw_request_open(cs->api, &cs->cfg);
+    cs->requests = r->at_rest;
+    cs->nrequests--;
     fw_request_reset(r);
     return r;
 }
 
-static void request_drop(fw_hub *h, fw_request *r)
+static void request_drop(fw_conns *cs, fw_request *r)
 {
-    if (fw_unlikely(r->body.fd >= 0) && h->store != NULL) {
-        fw_store_release(h->store, r->body.fd);
+    if (fw_unlikely(r->body.fd >= 0) && cs->store != NULL) {
+        fw_store_release(cs->store, r->body.fd);
         r->body.fd = -1;
     }
-    if (h->nrequests == REQUESTS_AT_REST) {
-        fw_request_free(r);
+    if (cs->nrequests == REQUESTS_AT_REST) {
+        fw_request_close(r);
         return;
     }
     fw_body_close(&r->body);
     fw_memo_unpin(r);
-    r->at_rest = h->requests;
-    h->requests = r;
-    h->nrequests++;
+    r->at_rest = cs->requests;
+    cs->requests = r;
+    cs->nrequests++;
 }
 
-void fw_intake_next(fw_hub *h, fw_conn *c)
+void fw_input_next(fw_conns *cs, fw_conn *c)
 {
     if (c->req != NULL)
-        request_drop(h, c->req);
+        request_drop(cs, c->req);
     c->req = NULL;
     if (c->in != NULL && c->in->pos == c->in->len)
-        release_input(h, c);
+        release_input(cs, c);
 }
 
-void fw_intake_clear(fw_hub *h, fw_conn *c)
+void fw_input_clear(fw_conns *cs, fw_conn *c)
 {
     if (c->req != NULL)
-        request_drop(h, c->req);
+        request_drop(cs, c->req);
     c->req = NULL;
-    release_input(h, c);
+    release_input(cs, c);
 }
 
-void fw_intake_close(fw_hub *h)
+void fw_input_clear_spares(fw_conns *cs)
 {
-    while (h->buffers != NULL) {
-        fw_buffer *b = h->buffers;
-        h->buffers = b->next;
+    while (cs->buffers != NULL) {
+        fw_buffer *b = cs->buffers;
+        cs->buffers = b->next;
         free(b);
     }
-    while (h->requests != NULL) {
-        fw_request *r = h->requests;
-        h->requests = r->at_rest;
-        fw_request_free(r);
+    while (cs->requests != NULL) {
+        fw_request *r = cs->requests;
+        cs->requests = r->at_rest;
+        fw_request_close(r);
     }
-    h->nrequests = 0;
+    cs->nrequests = 0;
 }
 
 /* ---- parsing --------------------------------------------------------------------------------------------------- */
 
 /* What an accepted request with a body amounts to. */
-static enum fw_intake outcome(fw_hub *h, fw_request *r)
+static enum fw_input outcome(fw_conns *cs, fw_request *r)
 {
     if (r->status != 0)
-        return FW_INTAKE_REFUSED;
-    if (fw_body_due(&r->body, r->whole, &h->cfg))
-        return FW_INTAKE_STORE;
-    return r->whole ? FW_INTAKE_COMPLETE : FW_INTAKE_BODY;
+        return FW_INPUT_REFUSED;
+    if (fw_body_due(&r->body, r->whole, &cs->cfg))
+        return FW_INPUT_STORE;
+    return r->whole ? FW_INPUT_COMPLETE : FW_INPUT_BODY;
 }
 
 /* Decodes chunked bytes; true if the body has come to its end, `*used` bytes on. */
-static bool decode(fw_hub *h, fw_request *r, const char *data, size_t n, size_t *used)
+static bool decode(fw_conns *cs, fw_request *r, const char *data, size_t n, size_t *used)
 {
     r->whole = fw_request_chunks(r, data, n, used) == FW_PARSE_DONE;
-    h->work += r->work;
+    cs->work += r->work;
     r->work = 0;
     return r->whole;
 }
 
 /* Decodes the chunked bytes at in->pos; what follows the body stays where it is. */
-static void parse_chunks(fw_hub *h, fw_conn *c)
+static void parse_chunks(fw_conns *cs, fw_conn *c)
 {
     fw_buffer *b = c->in;
     const uint32_t from = b->pos;
     size_t used;
-    if (decode(h, c->req, b->data + from, b->len - from, &used))
+    if (decode(cs, c->req, b->data + from, b->len - from, &used))
         b->pos += (uint32_t)used;
     else
         b->len = b->pos = from; /* decoded: the raw bytes are not needed */
@@ -202,7 +202,7 @@ static void parse_chunks(fw_hub *h, fw_conn *c)
 
 /* Takes the bytes at in->pos that belong to a body of known length; one that will be a file waits until it is known that it
  * can be. */
-static void parse_length(fw_hub *h, fw_conn *c)
+static void parse_length(fw_conns *cs, fw_conn *c)
 {
     fw_buffer *b = c->in;
     fw_request *r = c->req;
@@ -215,7 +215,7 @@ static void parse_length(fw_hub *h, fw_conn *c)
     }
     int rc = FW_OK;
     if (r->body.own == NULL && !r->body.spills)
-        rc = fw_body_expect(&r->body, r->length, &h->cfg);
+        rc = fw_body_expect(&r->body, r->length, &cs->cfg);
     if (rc == FW_OK && r->body.spills && !r->body.probed)
         return;
     const uint64_t missing = r->length - r->body.len;
@@ -233,66 +233,66 @@ static void parse_length(fw_hub *h, fw_conn *c)
     r->whole = r->body.len == r->length;
 }
 
-static enum fw_intake parse_body(fw_hub *h, fw_conn *c)
+static enum fw_input parse_body(fw_conns *cs, fw_conn *c)
 {
     fw_request *r = c->req;
     if (fw_likely(r->framing == FW_FRAMING_NONE))
-        return r->status != 0 ? FW_INTAKE_REFUSED : FW_INTAKE_COMPLETE;
+        return r->status != 0 ? FW_INPUT_REFUSED : FW_INPUT_COMPLETE;
     if (r->status == 0 && !r->whole) {
         if (r->framing == FW_FRAMING_LENGTH)
-            parse_length(h, c);
+            parse_length(cs, c);
         else if (c->in->pos < c->in->len)
-            parse_chunks(h, c);
+            parse_chunks(cs, c);
     }
-    return outcome(h, r);
+    return outcome(cs, r);
 }
 
 /* The shortcut for a header block that has been seen before; MORE if it cannot be taken. */
-static enum fw_parse recall(fw_hub *h, fw_conn *c, const char *data, size_t n)
+static enum fw_parse recall(fw_conns *cs, fw_conn *c, const char *data, size_t n)
 {
-    if (!h->cfg.memo)
+    if (!cs->cfg.memo)
         return FW_PARSE_MORE;
     enum fw_memo_use use;
-    fw_memo *m = fw_memo_find(&h->memos, c->memo_hint, data, n, c->listener->index, &use);
+    fw_memo *m = fw_memo_find(&cs->memos, c->memo_hint, data, n, c->listener->index, &use);
     return m != NULL ? fw_request_recall(c->req, m, use, data) : FW_PARSE_MORE;
 }
 
-enum fw_intake fw_intake_parse(fw_hub *h, fw_conn *c)
+enum fw_input fw_input_parse(fw_conns *cs, fw_conn *c)
 {
     if (c->req != NULL && c->req->head_len != 0)
-        return parse_body(h, c);
+        return parse_body(cs, c);
     fw_buffer *b = c->in;
     if (b == NULL || b->pos == b->len)
-        return FW_INTAKE_EMPTY;
+        return FW_INPUT_EMPTY;
     const uint32_t from = b->pos;
     enum fw_parse p = FW_PARSE_MORE;
     if (c->req == NULL) {
-        if ((c->req = request_take(h)) == NULL)
-            return FW_INTAKE_EMPTY; /* no memory: conn.c sees that bytes are left and closes */
-        p = recall(h, c, b->data + from, b->len - from);
+        if ((c->req = request_take(cs)) == NULL)
+            return FW_INPUT_EMPTY; /* no memory: conn.c sees that bytes are left and closes */
+        p = recall(cs, c, b->data + from, b->len - from);
     }
     if (p == FW_PARSE_MORE) {
         p = fw_request_parse(c->req, b->data + from, b->len - from);
         if (p == FW_PARSE_MORE)
-            return FW_INTAKE_HEAD;
+            return FW_INPUT_HEAD;
         if (p == FW_PARSE_REFUSED)
-            return FW_INTAKE_REFUSED;
-        if (c->served != 0 && h->cfg.memo)
-            c->memo_hint = (uint8_t)fw_memo_note(&h->memos, c->req, c->listener->index);
+            return FW_INPUT_REFUSED;
+        if (c->served != 0 && cs->cfg.memo)
+            c->memo_hint = (uint8_t)fw_memo_note(&cs->memos, c->req, c->listener->index);
     }
     b->pos = from + c->req->head_len;
-    return parse_body(h, c);
+    return parse_body(cs, c);
 }
 
 /* ---- receiving ------------------------------------------------------------------------------------------------- */
 
-static ssize_t receive(fw_hub *h, fw_conn *c, char *to, size_t room)
+static ssize_t receive(fw_conns *cs, fw_conn *c, char *to, size_t room)
 {
     for (;;) {
         ssize_t n = recv(c->fd, to, room, 0);
         if (fw_likely(n > 0)) {
-            h->stats.bytes_in += (uint64_t)n;
-            h->work += (uint64_t)n;
+            cs->stats.bytes_in += (uint64_t)n;
+            cs->work += (uint64_t)n;
             if ((size_t)n < room)
                 c->input = c->eof; /* a short read empties the socket; the next edge will tell */
             return n;
@@ -311,26 +311,26 @@ static ssize_t receive(fw_hub *h, fw_conn *c, char *to, size_t room)
 }
 
 /* Straight into the body's own memory: never past its end. */
-static ssize_t receive_body(fw_hub *h, fw_conn *c)
+static ssize_t receive_body(fw_conns *cs, fw_conn *c)
 {
     fw_request *r = c->req;
     size_t room;
-    char *to = fw_body_room(&r->body, &room, &h->cfg);
+    char *to = fw_body_room(&r->body, &room, &cs->cfg);
     if (to == NULL)
         return -ENOMEM;
     if (r->length - r->body.len < room)
         room = (size_t)(r->length - r->body.len);
-    ssize_t n = receive(h, c, to, room);
+    ssize_t n = receive(cs, c, to, room);
     if (n > 0)
         fw_body_grew(&r->body, (size_t)n);
     return n;
 }
 
 /* Bytes that lie behind the body at hand: kept behind its head for the next request. */
-static int keep_behind(fw_hub *h, fw_conn *c, const char *data, uint32_t n)
+static int keep_behind(fw_conns *cs, fw_conn *c, const char *data, uint32_t n)
 {
     if (c->in->cap - c->in->len < n) {
-        int rc = move_input(h, c, c->in->len - keep_from(c) + n);
+        int rc = move_input(cs, c, c->in->len - keep_from(c) + n);
         if (rc != FW_OK)
             return rc;
     }
@@ -340,45 +340,45 @@ static int keep_behind(fw_hub *h, fw_conn *c, const char *data, uint32_t n)
 }
 
 /* Into the loop's receive buffer, and decoded from there into the body. */
-static ssize_t receive_chunks(fw_hub *h, fw_conn *c)
+static ssize_t receive_chunks(fw_conns *cs, fw_conn *c)
 {
-    fw_buffer *via = buffer_take(h);
+    fw_buffer *via = buffer_take(cs);
     if (via == NULL)
         return -ENOMEM;
-    ssize_t n = receive(h, c, via->data, via->cap);
+    ssize_t n = receive(cs, c, via->data, via->cap);
     size_t used;
-    if (n > 0 && decode(h, c->req, via->data, (size_t)n, &used) && used < (size_t)n) {
-        int rc = keep_behind(h, c, via->data + used, (uint32_t)((size_t)n - used));
+    if (n > 0 && decode(cs, c->req, via->data, (size_t)n, &used) && used < (size_t)n) {
+        int rc = keep_behind(cs, c, via->data + used, (uint32_t)((size_t)n - used));
         if (rc != FW_OK)
             n = rc;
     }
-    buffer_drop(h, via);
+    buffer_drop(cs, via);
     return n;
 }
 
-ssize_t fw_intake_receive(fw_hub *h, fw_conn *c)
+ssize_t fw_input_receive(fw_conns *cs, fw_conn *c)
 {
     const fw_request *r = c->req;
     if (r != NULL && r->head_len != 0)
-        return r->framing == FW_FRAMING_LENGTH ? receive_body(h, c) : receive_chunks(h, c);
-    int rc = make_room(h, c);
+        return r->framing == FW_FRAMING_LENGTH ? receive_body(cs, c) : receive_chunks(cs, c);
+    int rc = make_room(cs, c);
     if (rc != FW_OK)
         return rc;
     fw_buffer *b = c->in;
-    ssize_t n = receive(h, c, b->data + b->len, b->cap - b->len);
+    ssize_t n = receive(cs, c, b->data + b->len, b->cap - b->len);
     if (n > 0)
         b->len += (uint32_t)n;
     else if (b->len == 0)
-        release_input(h, c);
+        release_input(cs, c);
     return n;
 }
 
-ssize_t fw_intake_discard(fw_hub *h, fw_conn *c)
+ssize_t fw_input_discard(fw_conns *cs, fw_conn *c)
 {
-    fw_buffer *via = buffer_take(h);
+    fw_buffer *via = buffer_take(cs);
     if (via == NULL)
         return -ENOMEM;
-    ssize_t n = receive(h, c, via->data, via->cap);
-    buffer_drop(h, via);
+    ssize_t n = receive(cs, c, via->data, via->cap);
+    buffer_drop(cs, via);
     return n;
 }

@@ -1,4 +1,8 @@
-/* loop.c - accept, poll, hand out requests, stop. */
+/* loop.c - accept, poll, stop.
+ *
+ * It has more than 500 lines because it is one machine: what a step does depends on whether accepting has been paused and
+ * how far a stop has come.
+ */
 #include "io/loop.h"
 #include "observe/access_log.h"
 #include "io/input.h"
@@ -60,19 +64,14 @@ static int accept_one(int fd, struct sockaddr *address, socklen_t *len)
 
 /* ---- life ------------------------------------------------------------------------------------------------------ */
 
-int fw_loop_open(fw_loop **out, const fw_llhttp_api *api, const fw_config *cfg)
+int fw_loop_open(fw_loop *l, const fw_llhttp_api *api, const fw_config *cfg)
 {
-    fw_loop *l = calloc(1, sizeof *l);
-    if (l == NULL)
-        return -ENOMEM;
-    pthread_mutex_init(&l->lock, NULL);
     l->patience = -1;
     l->lifeline_fd = -1;
-    l->crew.last = &l->crew.threads;
     int ends[2] = {-1, -1};
-    int rc = fw_hub_open(&l->hub, api, cfg, EVENTS);
+    int rc = fw_conns_open(&l->conns, api, cfg, EVENTS);
     if (rc != FW_OK)
-        goto err_hub;
+        return rc;
     rc = -ENOMEM;
     if ((l->events = calloc(EVENTS, sizeof *l->events)) == NULL)
         goto err_events;
@@ -81,9 +80,8 @@ int fw_loop_open(fw_loop **out, const fw_llhttp_api *api, const fw_config *cfg)
     l->wake.kind = FW_HANDLE_WAKE;
     l->wake_read = ends[0];
     l->wake_write = ends[1];
-    if ((rc = fw_poller_add(&l->hub.poller, l->wake_read, FW_POLL_LEVEL, &l->wake)) != FW_OK)
+    if ((rc = fw_poller_add(&l->conns.poller, l->wake_read, FW_POLL_LEVEL, &l->wake)) != FW_OK)
         goto err_add;
-    *out = l;
     return FW_OK;
 err_add:
     close(ends[0]);
@@ -91,22 +89,18 @@ err_add:
 err_pipe:
     free(l->events);
 err_events:
-    fw_hub_close(&l->hub);
-err_hub:
-    free(l);
+    fw_conns_close(&l->conns);
     return rc;
 }
 
-void fw_loop_free(fw_loop *l)
+void fw_loop_close(fw_loop *l)
 {
     fw_loop_abandon(l);
-    fw_hub_reap(&l->hub);
+    fw_conns_reap(&l->conns);
     close(l->wake_read);
     close(l->wake_write);
-    fw_hub_close(&l->hub);
-    pthread_mutex_destroy(&l->lock);
+    fw_conns_close(&l->conns);
     free(l->events);
-    free(l);
 }
 
 int fw_loop_listen(fw_loop *l, int fd, bool tcp)
@@ -128,10 +122,30 @@ int fw_loop_listen(fw_loop *l, int fd, bool tcp)
 int fw_loop_lifeline(fw_loop *l, int fd)
 {
     l->lifeline.kind = FW_HANDLE_LIFELINE;
-    const int rc = fw_poller_add(&l->hub.poller, fd, FW_POLL_LEVEL, &l->lifeline);
+    const int rc = fw_poller_add(&l->conns.poller, fd, FW_POLL_LEVEL, &l->lifeline);
     if (rc == FW_OK)
         l->lifeline_fd = fd;
     return rc;
+}
+
+/* True if it will wake; a full pipe means that it is awake anyway. */
+static bool wake(fw_loop *l)
+{
+    for (int tries = 0; tries < 3; tries++)
+        if (write(l->wake_write, "", 1) == 1 || errno == EAGAIN)
+            return true;
+    return false;
+}
+
+void fw_loop_wake(fw_loop *l)
+{
+    wake(l);
+}
+
+void fw_loop_cut_short(fw_loop *l)
+{
+    if (!l->waking)
+        l->waking = wake(l);
 }
 
 void fw_loop_stop(fw_loop *l, enum fw_stop how)
@@ -145,9 +159,9 @@ void fw_loop_stop(fw_loop *l, enum fw_stop how)
 static void notice(fw_loop *l, enum fw_notice what)
 {
     uint64_t *last = &l->noticed_at[what >> 1];
-    if (*last != 0 && l->hub.now - *last < NOTICE_MS)
+    if (*last != 0 && l->conns.now - *last < NOTICE_MS)
         return;
-    *last = l->hub.now;
+    *last = l->conns.now;
     l->notices |= (unsigned)what;
     l->woken = true; /* the worker is to say it */
 }
@@ -160,7 +174,7 @@ static void pause_accepting(fw_loop *l)
     if (!l->accepting)
         return;
     for (unsigned i = 0; i < l->nlisteners; i++)
-        fw_poller_del(&l->hub.poller, l->listeners[i].fd);
+        fw_poller_del(&l->conns.poller, l->listeners[i].fd);
     l->accepting = false;
 }
 
@@ -169,7 +183,7 @@ static void out_of_resources(fw_loop *l)
 {
     notice(l, FW_NOTICE_DESCRIPTORS);
     pause_accepting(l);
-    l->retry_at = l->hub.now + RETRY_MS;
+    l->retry_at = l->conns.now + RETRY_MS;
 }
 
 static int resume_accepting(fw_loop *l)
@@ -177,7 +191,7 @@ static int resume_accepting(fw_loop *l)
     l->accepting = true;
     l->retry_at = 0;
     for (unsigned i = 0; i < l->nlisteners; i++) {
-        int rc = fw_poller_add(&l->hub.poller, l->listeners[i].fd, FW_POLL_SHARED, &l->listeners[i]);
+        int rc = fw_poller_add(&l->conns.poller, l->listeners[i].fd, FW_POLL_SHARED, &l->listeners[i]);
         if (rc == -ENOMEM || rc == -ENOSPC) {
             out_of_resources(l);
             return FW_OK;
@@ -190,29 +204,30 @@ static int resume_accepting(fw_loop *l)
 
 static bool at_limit(const fw_loop *l)
 {
-    return l->hub.stats.connections >= l->hub.cfg.max_connections;
+    return l->conns.stats.connections >= l->conns.cfg.max_connections;
 }
 
-bool fw_loop_full(const fw_loop *l)
+/* No further connection may be taken, not even to be told 503. */
+static bool is_full(const fw_loop *l)
 {
-    const fw_config *cfg = &l->hub.cfg;
-    if (fw_unlikely(cfg->max_ready != 0) && !cfg->overload_refuse && l->hub.nready >= cfg->max_ready)
+    const fw_config *cfg = &l->conns.cfg;
+    if (fw_unlikely(cfg->max_ready != 0) && !cfg->overload_refuse && l->conns.nready >= cfg->max_ready)
         return true;
-    return l->hub.stats.connections >= (uint64_t)cfg->max_connections + (cfg->overload_refuse ? REFUSE_SURPLUS : 0);
+    return l->conns.stats.connections >= (uint64_t)cfg->max_connections + (cfg->overload_refuse ? REFUSE_SURPLUS : 0);
 }
 
-static void welcome(fw_loop *l, int fd, const fw_listener *from, const struct sockaddr *address, socklen_t len)
+static void accept_client(fw_loop *l, int fd, const fw_listener *from, const struct sockaddr *address, socklen_t len)
 {
-    fw_hub *h = &l->hub;
+    fw_conns *cs = &l->conns;
     const bool surplus = at_limit(l);
-    fw_conn *c = fw_conn_open(h, fd, from, address, len);
+    fw_conn *c = fw_conn_open(cs, fd, from, address, len);
     if (c == NULL) {
         close(fd);
         out_of_resources(l);
     } else if (surplus) {
-        fw_conn_refuse_now(h, c, 503, "too many connections");
+        fw_conn_refuse_now(cs, c, 503, "too many connections");
     } else {
-        fw_conn_event(h, c, FW_EVENT_IN); /* its request may be here already: one system call to know */
+        fw_conn_event(cs, c, FW_EVENT_IN); /* its request may be here already: one system call to know */
     }
 }
 
@@ -222,7 +237,7 @@ static void accept_next(fw_loop *l)
     const fw_listener *from = l->accept_on;
     if (at_limit(l))
         notice(l, FW_NOTICE_CONNECTIONS);
-    if (fw_loop_full(l)) {
+    if (is_full(l)) {
         pause_accepting(l);
         return;
     }
@@ -235,7 +250,7 @@ static void accept_next(fw_loop *l)
     socklen_t len = sizeof address;
     int fd = accept_one(from->fd, &address.any, &len);
     if (fd >= 0) {
-        welcome(l, fd, from, &address.any, len);
+        accept_client(l, fd, from, &address.any, len);
         return;
     }
     switch (errno) {
@@ -255,23 +270,21 @@ static void accept_next(fw_loop *l)
 
 void fw_loop_abandon(fw_loop *l)
 {
-    fw_hub_release(&l->hub, &l->hub.pool, &l->hub.stats.bytes_out);
+    fw_conns_release(&l->conns, &l->conns.cache, &l->conns.stats.bytes_out);
     l->at = l->nevents = 0; /* events of the closed; listeners and wake-up are reported again */
-    fw_conn *end = &l->hub.conns;
+    fw_conn *end = &l->conns.all;
     for (fw_conn *c = end->next, *next; c != end; c = next) {
         next = c->next;
-        fw_conn_close(&l->hub, c);
+        fw_conn_close(&l->conns, c);
     }
-    fw_hub_again(&l->hub); /* nobody reads any more: those closed while they waited to are handed to the reaper */
+    fw_conns_again(&l->conns); /* nobody reads any more: those closed while they waited to are handed to the reaper */
 }
 
 void fw_loop_reopen(fw_loop *l)
 {
     atomic_store(&l->stop, FW_STOP_NONE);
     l->stopped = FW_STOP_NONE;
-    l->hub.stopping = l->over = false;
-    l->crew.lead = FW_LEAD_NOBODY;
-    l->crew.leader = l->crew.claimant = NULL;
+    l->conns.stopping = false;
 }
 
 /* Clients that the kernel has greeted for us already are served too: when the last process closes the listener, it would
@@ -286,46 +299,46 @@ static void accept_last(fw_loop *l)
     }
 }
 
-static void begin_stop(fw_loop *l, int how)
+static FW_NOINLINE void begin_stop(fw_loop *l, int how)
 {
     if (how == FW_STOP_GRACEFUL)
         accept_last(l);
     l->stopped = how;
-    l->hub.stopping = true;
+    l->conns.stopping = true;
     pause_accepting(l);
     l->retry_at = 0;
-    l->stop_at = how == FW_STOP_QUICK ? l->hub.now : l->hub.now + l->hub.cfg.graceful_ms;
-    fw_conn *end = &l->hub.conns;
+    l->stop_at = how == FW_STOP_QUICK ? l->conns.now : l->conns.now + l->conns.cfg.graceful_ms;
+    fw_conn *end = &l->conns.all;
     for (fw_conn *c = end->next, *next; c != end; c = next) {
         next = c->next;
-        fw_conn_retire(&l->hub, c);
+        fw_conn_retire(&l->conns, c);
     }
 }
 
 /* ---- the loop -------------------------------------------------------------------------------------------------- */
 
-static void swallow_wakes(fw_loop *l)
+static void drain_wakes(fw_loop *l)
 {
     char sink[256];
     ssize_t n = read(l->wake_read, sink, sizeof sink); /* what is left is reported again */
-    if (n > l->kicked)
+    if (n > l->waking)
         l->woken = true;
     if (n > 0)
-        l->kicked = false;
+        l->waking = false;
 }
 
 /* The master is gone. Whoever is able to ends the process in time, from Python; not one whose interpreter is stuck. */
 static void orphaned(fw_loop *l)
 {
-    fw_poller_del(&l->hub.poller, l->lifeline_fd);
+    fw_poller_del(&l->conns.poller, l->lifeline_fd);
     l->lifeline_fd = -1;
-    l->orphan_end = l->hub.now + FW_ORPHAN_MS;
+    l->orphan_end = l->conns.now + FW_ORPHAN_MS;
 }
 
 static void dispatch(fw_loop *l, const fw_event *e)
 {
     switch (((const fw_handle *)e->data)->kind) {
-    case FW_HANDLE_CONN: fw_conn_event(&l->hub, e->data, e->flags); return;
+    case FW_HANDLE_CONN: fw_conn_event(&l->conns, e->data, e->flags); return;
     case FW_HANDLE_LISTENER:
         if (l->accepting) {
             l->accept_on = e->data;
@@ -333,15 +346,15 @@ static void dispatch(fw_loop *l, const fw_event *e)
         }
         return;
     case FW_HANDLE_LIFELINE: orphaned(l); return;
-    default: swallow_wakes(l);
+    default: drain_wakes(l);
     }
 }
 
 static void expire(fw_loop *l)
 {
     fw_deadline *d;
-    while ((d = fw_deadline_expire(&l->hub.deadlines, l->polled_at)) != NULL)
-        fw_conn_expire(&l->hub, fw_container(d, fw_conn, deadline));
+    while ((d = fw_deadline_expire(&l->conns.deadlines, l->polled_at)) != NULL)
+        fw_conn_expire(&l->conns, fw_container(d, fw_conn, deadline));
 }
 
 static int sooner(int a, uint64_t when, uint64_t now)
@@ -353,63 +366,63 @@ static int sooner(int a, uint64_t when, uint64_t now)
 /* Counters have moved since they were copied to the board. */
 static bool has_news(const fw_loop *l)
 {
-    const fw_stats *s = &l->hub.stats;
+    const fw_stats *s = &l->conns.stats;
     return s->bytes_in != l->counted_bytes || s->connections != l->counted_connections;
 }
 
-static void count(fw_loop *l)
+static FW_NOINLINE void count(fw_loop *l)
 {
-    const fw_hub *h = &l->hub;
-    l->counted_at = h->now;
-    l->counted_bytes = h->stats.bytes_in;
-    l->counted_connections = h->stats.connections;
-    fw_board_count(l->board, &h->stats, h->nready, l->crew.latency, fw_deadline_us());
+    const fw_conns *cs = &l->conns;
+    l->counted_at = cs->now;
+    l->counted_bytes = cs->stats.bytes_in;
+    l->counted_connections = cs->stats.connections;
+    fw_board_count(l->board, &cs->stats, cs->nready, l->latency, fw_deadline_us());
 }
 
 static int patience(const fw_loop *l, bool again)
 {
-    if (again || l->hub.called || (l->hub.ready_head != NULL && l->crew.lead != FW_LEAD_STANDBY))
+    if (again || l->conns.called || (l->conns.ready_head != NULL && l->serves))
         return 0;
-    int t = fw_deadline_wait(&l->hub.deadlines, l->hub.now);
+    int t = fw_deadline_wait(&l->conns.deadlines, l->conns.now);
     if (l->patience >= 0 && (t < 0 || t > l->patience))
         t = l->patience;
-    if (l->crew.lead == FW_LEAD_STANDBY && l->hub.stats.connections != 0 && (t < 0 || t > NAP_MS))
-        t = NAP_MS; /* threads set deadlines meanwhile: few of them are so near that the leader must be kicked */
-    if (l->retry_at != 0 && !fw_loop_full(l))
-        t = sooner(t, l->retry_at, l->hub.now);
+    if (!l->serves && l->conns.stats.connections != 0 && (t < 0 || t > NAP_MS))
+        t = NAP_MS; /* threads set deadlines meanwhile: few of them are so near that the poll must be cut short */
+    if (l->retry_at != 0 && !is_full(l))
+        t = sooner(t, l->retry_at, l->conns.now);
     if (fw_unlikely(l->orphan_end != 0))
-        t = sooner(t, l->orphan_end, l->hub.now);
-    if (fw_likely(l->board != NULL) && (fw_unlikely(has_news(l)) || l->hub.cfg.beat_ms != 0))
-        t = sooner(t, l->counted_at + (has_news(l) ? COUNT_MS : l->hub.cfg.beat_ms), l->hub.now);
+        t = sooner(t, l->orphan_end, l->conns.now);
+    if (fw_likely(l->board != NULL) && (fw_unlikely(has_news(l)) || l->conns.cfg.beat_ms != 0))
+        t = sooner(t, l->counted_at + (has_news(l) ? COUNT_MS : l->conns.cfg.beat_ms), l->conns.now);
     if (l->stopped != FW_STOP_NONE)
-        t = sooner(t, l->hub.now < l->stop_at ? l->stop_at : l->stop_at + FORCE_MS, l->hub.now);
+        t = sooner(t, l->conns.now < l->stop_at ? l->stop_at : l->stop_at + FORCE_MS, l->conns.now);
     return t;
 }
 
 /* Between two polls: every event has been handled, so memory can be freed and time can pass judgement. */
 static int safe_point(fw_loop *l)
 {
-    fw_hub_reap(&l->hub);
+    fw_conns_reap(&l->conns);
     if (!l->crowded)
         expire(l); /* nobody is late whose bytes still wait in the kernel */
-    if (fw_unlikely(l->orphan_end != 0) && l->hub.now >= l->orphan_end)
+    if (fw_unlikely(l->orphan_end != 0) && l->conns.now >= l->orphan_end)
         kill(getpid(), SIGKILL);
-    if (l->board != NULL && l->hub.now - l->counted_at >= COUNT_MS)
+    if (l->board != NULL && l->conns.now - l->counted_at >= COUNT_MS)
         count(l);
     int how = atomic_load_explicit(&l->stop, memory_order_relaxed);
     if (fw_unlikely(how > l->stopped))
         begin_stop(l, how);
     if (fw_unlikely(l->stopped != FW_STOP_NONE)) {
-        if (l->hub.now >= l->stop_at) {
-            fw_hub_refuse_ready(&l->hub, 503, "the server is stopping");
+        if (l->conns.now >= l->stop_at) {
+            fw_conns_refuse_ready(&l->conns, 503, "the server is stopping");
             fw_loop_abandon(l);
         }
-        if (l->hub.stats.connections == 0 || l->hub.now >= l->stop_at + FORCE_MS) {
+        if (l->conns.stats.connections == 0 || l->conns.now >= l->stop_at + FORCE_MS) {
             if (l->board != NULL)
                 count(l);
             return FW_LOOP_DONE;
         }
-    } else if (!l->accepting && !fw_loop_full(l) && l->hub.now >= l->retry_at) {
+    } else if (!l->accepting && !is_full(l) && l->conns.now >= l->retry_at) {
         int rc = resume_accepting(l);
         if (rc != FW_OK)
             return rc;
@@ -418,12 +431,12 @@ static int safe_point(fw_loop *l)
 }
 
 /* Lines of the access log, or bodies, are lost when the disk is full, say: the error log hears of it. */
-static bool tell_of_loss(fw_loop *l)
+static bool notice_losses(fw_loop *l)
 {
-    const fw_access *a = l->hub.cfg.access;
-    if (fw_unlikely(l->hub.storage_error != 0)) {
-        l->storage_error = l->hub.storage_error;
-        l->hub.storage_error = 0;
+    const fw_access_log *a = l->conns.cfg.access;
+    if (fw_unlikely(l->conns.storage_error != 0)) {
+        l->storage_error = l->conns.storage_error;
+        l->conns.storage_error = 0;
         notice(l, FW_NOTICE_STORAGE);
     }
     if (fw_unlikely(a != NULL && atomic_load_explicit(&a->batch.lost, memory_order_relaxed) != 0))
@@ -431,34 +444,43 @@ static bool tell_of_loss(fw_loop *l)
     return l->woken;
 }
 
-static int wait_for_events(fw_loop *l, int ms)
+bool fw_loop_due(const fw_loop *l)
 {
-    if (fw_unlikely(tell_of_loss(l)))
-        ms = 0;
-    if (ms == 0)
-        return fw_poller_wait(&l->hub.poller, l->events, 0);
-    l->wakes_at = ms < 0 ? UINT64_MAX : l->hub.now + (uint64_t)ms;
-    l->polling = true;
-    fw_loop_release(l);
-    fw_access_flush(l->hub.cfg.access);
-    int rc = fw_poller_wait(&l->hub.poller, l->events, ms);
-    fw_loop_lock(l);
-    l->polling = false;
-    return rc;
+    const fw_conns *cs = &l->conns;
+    if (cs->again != NULL || (l->stopped != FW_STOP_NONE && cs->stats.connections == 0))
+        return true;
+    if (cs->ready_head != NULL && l->serves)
+        return true;
+    if (!l->accepting && l->stopped == FW_STOP_NONE && l->retry_at == 0 && !is_full(l))
+        return true;
+    int t = fw_deadline_wait(&cs->deadlines, cs->now);
+    return t >= 0 && cs->now + (uint64_t)t < l->wakes_at;
 }
 
-static int poll_once(fw_loop *l)
+static int begin_poll(fw_loop *l)
 {
-    const uint32_t waiting = atomic_load_explicit(&l->hub.nready, memory_order_relaxed);
-    int rc = safe_point(l);
+    const uint32_t waiting = atomic_load_explicit(&l->conns.nready, memory_order_relaxed);
+    const int rc = safe_point(l);
     if (rc != FW_LOOP_ON)
         return rc;
-    const bool again = l->hub.again != NULL && fw_hub_again(&l->hub);
-    if (l->hub.called || atomic_load_explicit(&l->hub.nready, memory_order_relaxed) != waiting)
+    const bool again = l->conns.again != NULL && fw_conns_again(&l->conns);
+    if (l->conns.called || atomic_load_explicit(&l->conns.nready, memory_order_relaxed) != waiting)
         return FW_LOOP_ON; /* somebody is to be told before the wait */
     l->at = l->nevents = 0;
-    rc = wait_for_events(l, patience(l, again));
-    l->hub.now = l->polled_at = fw_deadline_clock();
+    const int ms = fw_unlikely(notice_losses(l)) ? 0 : patience(l, again);
+    l->wait_ms = ms;
+    l->wakes_at = ms < 0 ? UINT64_MAX : l->conns.now + (uint64_t)ms;
+    return FW_LOOP_POLL;
+}
+
+int fw_loop_poll(fw_loop *l)
+{
+    return fw_poller_wait(&l->conns.poller, l->events, l->wait_ms);
+}
+
+int fw_loop_polled(fw_loop *l, int rc)
+{
+    l->conns.now = l->polled_at = fw_deadline_clock();
     if (rc == FW_RETRY)
         return FW_LOOP_WAKE;
     if (rc < 0)
@@ -479,7 +501,7 @@ int fw_loop_step(fw_loop *l)
     } else if (l->at < l->nevents) {
         dispatch(l, &l->events[l->at++]);
     } else {
-        return poll_once(l);
+        return begin_poll(l);
     }
     if (fw_unlikely(l->woken)) {
         l->woken = false;

@@ -22,7 +22,7 @@
 
 #define IOV_BATCH 64
 #define FILE_BATCH ((size_t)1 << 30) /* one sendfile call; Linux moves at most 2 GiB - 4096 at once */
-#define POOL_CHUNKS 64
+#define CACHE_CHUNKS 64
 #define LOOKED_AT 64 /* pieces that are looked at one by one: a list of blocks may be of any length */
 
 enum piece_kind { PIECE_CHUNK, PIECE_REF, PIECE_FILE };
@@ -37,20 +37,20 @@ struct fw_piece {
     void *owner;
     int fd;         /* file: a descriptor of our own */
     enum piece_kind kind;
-    bool pooled;
+    bool cached;
     char data[];
 };
 
-/* ---- pool ------------------------------------------------------------------------------------------------------ */
+/* ---- the cache of chunks --------------------------------------------------------------------------------------- */
 
-void fw_pool_close(fw_pool *pool)
+void fw_chunk_cache_clear(fw_chunk_cache *cache)
 {
-    while (pool->chunks != NULL) {
-        fw_piece *p = pool->chunks;
-        pool->chunks = p->next;
+    while (cache->free != NULL) {
+        fw_piece *p = cache->free;
+        cache->free = p->next;
         free(p);
     }
-    pool->nchunks = 0;
+    cache->nfree = 0;
 }
 
 static void piece_free(fw_piece *p)
@@ -60,26 +60,26 @@ static void piece_free(fw_piece *p)
     free(p);
 }
 
-void *fw_pool_spent(fw_pool *pool)
+void *fw_chunk_cache_to_release(fw_chunk_cache *cache)
 {
-    fw_piece *p = pool->spent;
+    fw_piece *p = cache->to_release;
     if (p == NULL)
         return NULL;
     void *owner = p->owner;
-    pool->spent = p->next;
+    cache->to_release = p->next;
     piece_free(p);
     return owner;
 }
 
-static void piece_drop(fw_piece *p, fw_pool *pool)
+static void piece_drop(fw_piece *p, fw_chunk_cache *cache)
 {
-    if (p->pooled && pool->nchunks < POOL_CHUNKS) {
-        p->next = pool->chunks;
-        pool->chunks = p;
-        pool->nchunks++;
+    if (p->cached && cache->nfree < CACHE_CHUNKS) {
+        p->next = cache->free;
+        cache->free = p;
+        cache->nfree++;
     } else if (p->owner != NULL) {
-        p->next = pool->spent;
-        pool->spent = p;
+        p->next = cache->to_release;
+        cache->to_release = p;
     } else {
         piece_free(p);
     }
@@ -97,14 +97,14 @@ static fw_piece *piece_new(enum piece_kind kind, size_t cap)
     return p;
 }
 
-static fw_piece *chunk_take(fw_pool *pool, size_t cap)
+static fw_piece *chunk_take(fw_chunk_cache *cache, size_t cap)
 {
     if (cap > FW_CHUNK)
         return piece_new(PIECE_CHUNK, cap);
-    fw_piece *p = pool->chunks;
+    fw_piece *p = cache->free;
     if (p != NULL) {
-        pool->chunks = p->next;
-        pool->nchunks--;
+        cache->free = p->next;
+        cache->nfree--;
         p->at = p->data;
         p->left = 0;
         p->room = FW_CHUNK;
@@ -113,7 +113,7 @@ static fw_piece *chunk_take(fw_pool *pool, size_t cap)
     }
     p = piece_new(PIECE_CHUNK, FW_CHUNK);
     if (p != NULL)
-        p->pooled = true;
+        p->cached = true;
     return p;
 }
 
@@ -128,11 +128,11 @@ static void append(fw_outq *q, fw_piece *p)
     q->tail = p;
 }
 
-char *fw_outq_reserve(fw_outq *q, fw_pool *pool, size_t n)
+char *fw_outq_reserve(fw_outq *q, fw_chunk_cache *cache, size_t n)
 {
     fw_piece *t = q->tail;
     if (fw_unlikely(t == NULL || t->kind != PIECE_CHUNK || t->room < n)) {
-        t = chunk_take(pool, n);
+        t = chunk_take(cache, n);
         if (t == NULL)
             return NULL;
         append(q, t);
@@ -147,9 +147,9 @@ void fw_outq_commit(fw_outq *q, size_t n)
     q->bytes += n;
 }
 
-int fw_outq_copy(fw_outq *q, fw_pool *pool, const void *data, size_t n)
+int fw_outq_copy(fw_outq *q, fw_chunk_cache *cache, const void *data, size_t n)
 {
-    char *to = fw_outq_reserve(q, pool, n);
+    char *to = fw_outq_reserve(q, cache, n);
     if (to == NULL)
         return -ENOMEM;
     memcpy(to, data, n);
@@ -165,9 +165,9 @@ static void append_owned(fw_outq *q, fw_piece *p, size_t n, void *owner)
     q->bytes += n;
 }
 
-int fw_outq_ref(fw_outq *q, fw_pool *pool, const void *data, size_t n, void *owner)
+int fw_outq_ref(fw_outq *q, fw_chunk_cache *cache, const void *data, size_t n, void *owner)
 {
-    (void)pool;
+    (void)cache;
     fw_piece *p = piece_new(PIECE_REF, 0);
     if (p == NULL)
         return -ENOMEM;
@@ -176,9 +176,9 @@ int fw_outq_ref(fw_outq *q, fw_pool *pool, const void *data, size_t n, void *own
     return FW_OK;
 }
 
-int fw_outq_file(fw_outq *q, fw_pool *pool, int fd, off_t offset, size_t n, void *owner)
+int fw_outq_file(fw_outq *q, fw_chunk_cache *cache, int fd, off_t offset, size_t n, void *owner)
 {
-    (void)pool;
+    (void)cache;
     fw_piece *p = piece_new(PIECE_FILE, 0);
     if (p == NULL)
         return -ENOMEM;
@@ -226,23 +226,23 @@ fw_outq_mark fw_outq_here(const fw_outq *q)
     return m;
 }
 
-static void drop_from(fw_outq *q, fw_piece *first, fw_pool *pool)
+static void drop_from(fw_outq *q, fw_piece *first, fw_chunk_cache *cache)
 {
     while (first != NULL) {
         fw_piece *next = first->next;
         q->bytes -= first->left;
-        piece_drop(first, pool);
+        piece_drop(first, cache);
         first = next;
     }
 }
 
-void fw_outq_rollback(fw_outq *q, fw_pool *pool, fw_outq_mark mark)
+void fw_outq_rollback(fw_outq *q, fw_chunk_cache *cache, fw_outq_mark mark)
 {
     if (mark.tail == NULL) {
-        fw_outq_clear(q, pool);
+        fw_outq_clear(q, cache);
         return;
     }
-    drop_from(q, mark.tail->next, pool);
+    drop_from(q, mark.tail->next, cache);
     size_t surplus = mark.tail->left - mark.left;
     mark.tail->next = NULL;
     mark.tail->left -= surplus;
@@ -252,7 +252,7 @@ void fw_outq_rollback(fw_outq *q, fw_pool *pool, fw_outq_mark mark)
 }
 
 /* A piece of its own size with what is left of `p`, which is dropped; or `p`. */
-static fw_piece *piece_fit(fw_piece *p, fw_pool *pool)
+static fw_piece *piece_fit(fw_piece *p, fw_chunk_cache *cache)
 {
     if (p->kind == PIECE_FILE || p->left > piece_memory(p) / 2)
         return p;
@@ -263,24 +263,24 @@ static fw_piece *piece_fit(fw_piece *p, fw_pool *pool)
     fit->left = p->left;
     fit->room = 0;
     fit->next = p->next;
-    piece_drop(p, pool);
+    piece_drop(p, cache);
     return fit;
 }
 
-void fw_outq_compact(fw_outq *q, fw_pool *pool)
+void fw_outq_compact(fw_outq *q, fw_chunk_cache *cache)
 {
     fw_piece **at = &q->head;
     for (int i = 0; *at != NULL && i < LOOKED_AT; at = &(*at)->next, i++) {
         const bool last = *at == q->tail;
-        *at = piece_fit(*at, pool);
+        *at = piece_fit(*at, cache);
         if (last)
             q->tail = *at;
     }
 }
 
-void fw_outq_clear(fw_outq *q, fw_pool *pool)
+void fw_outq_clear(fw_outq *q, fw_chunk_cache *cache)
 {
-    drop_from(q, q->head, pool);
+    drop_from(q, q->head, cache);
     q->head = q->tail = NULL;
 }
 
@@ -292,14 +292,14 @@ static int broken_or_retry(int e)
 }
 
 /* Takes `n` sent bytes off the front of the queue. */
-static void consume(fw_outq *q, fw_pool *pool, size_t n)
+static void consume(fw_outq *q, fw_chunk_cache *cache, size_t n)
 {
     q->bytes -= n;
     while (q->head != NULL && n >= q->head->left) {
         fw_piece *p = q->head;
         n -= p->left;
         q->head = p->next;
-        piece_drop(p, pool);
+        piece_drop(p, cache);
     }
     if (q->head == NULL) {
         q->tail = NULL;
@@ -326,10 +326,10 @@ static ssize_t send_memory(const fw_outq *q, int fd)
 }
 
 /* sendfile(2) refuses some descriptors; their next bytes are read into a chunk in front of what is left. */
-static int file_to_chunk(fw_outq *q, fw_pool *pool)
+static int file_to_chunk(fw_outq *q, fw_chunk_cache *cache)
 {
     fw_piece *f = q->head;
-    fw_piece *c = chunk_take(pool, FW_CHUNK);
+    fw_piece *c = chunk_take(cache, FW_CHUNK);
     if (c == NULL)
         return -ENOMEM;
     size_t want = f->left < FW_CHUNK ? f->left : FW_CHUNK;
@@ -339,7 +339,7 @@ static int file_to_chunk(fw_outq *q, fw_pool *pool)
     while (n < 0 && errno == EINTR);
     if (n <= 0) {
         int e = n < 0 ? errno : EIO;
-        piece_drop(c, pool);
+        piece_drop(c, cache);
         return -e;
     }
     c->left = (size_t)n;
@@ -371,11 +371,11 @@ static ssize_t send_file(fw_piece *p, int fd)
     return n;
 }
 
-static int flush_file(fw_outq *q, fw_pool *pool, int fd)
+static int flush_file(fw_outq *q, fw_chunk_cache *cache, int fd)
 {
     ssize_t n = send_file(q->head, fd);
     if (n > 0) {
-        consume(q, pool, (size_t)n);
+        consume(q, cache, (size_t)n);
         return FW_OK;
     }
     if (n == 0)
@@ -383,20 +383,20 @@ static int flush_file(fw_outq *q, fw_pool *pool, int fd)
     if (errno == EINTR)
         return FW_OK;
     if (errno == EINVAL || errno == ENOSYS || errno == ENOTSUP)
-        return file_to_chunk(q, pool);
+        return file_to_chunk(q, cache);
     return broken_or_retry(errno);
 }
 
-int fw_outq_flush(fw_outq *q, fw_pool *pool, int fd)
+int fw_outq_flush(fw_outq *q, fw_chunk_cache *cache, int fd)
 {
     while (q->head != NULL) {
         fw_piece *p = q->head;
         if (p->left == 0) { /* reserved and not used, or an empty file */
-            consume(q, pool, 0);
+            consume(q, cache, 0);
             continue;
         }
         if (p->kind == PIECE_FILE) {
-            int rc = flush_file(q, pool, fd);
+            int rc = flush_file(q, cache, fd);
             if (rc != FW_OK)
                 return rc;
             continue;
@@ -407,7 +407,7 @@ int fw_outq_flush(fw_outq *q, fw_pool *pool, int fd)
                 continue;
             return broken_or_retry(errno);
         }
-        consume(q, pool, (size_t)n);
+        consume(q, cache, (size_t)n);
     }
     return FW_OK;
 }

@@ -2,10 +2,10 @@
  *
  * Writes are tried directly (fw_outq_flush); what the socket does not take stays queued and is flushed again when the
  * poller says so.  Referenced memory and files belong to an `owner` (a Python object, to the core an opaque pointer):
- * once the last byte of such a piece has been sent or dropped, the owner is put on the pool's list of spent owners, and
- * the thread that holds the interpreter lock releases it (fw_pool_spent).
+ * once the last byte of such a piece has been sent or dropped, the owner is put on the cache's list of owners to release,
+ * and the thread that holds the interpreter lock releases it (fw_chunk_cache_to_release).
  *
- * A pool keeps a few empty chunks so that the steady state allocates nothing.  Neither pool nor queue locks: both
+ * A cache keeps a few empty chunks so that the steady state allocates nothing.  Neither cache nor queue locks: both
  * belong to the thread that owns the connection at the time, or to whoever has passed the gate of a thread that gathers
  * (thread.h).
  */
@@ -14,15 +14,15 @@
 
 #include "fw.h"
 
-#define FW_CHUNK 16384 /* bytes of one pooled chunk of copied output */
+#define FW_CHUNK 16384 /* bytes of one cached chunk of copied output */
 
 typedef struct fw_piece fw_piece;
 
-typedef struct fw_pool {
-    fw_piece *chunks; /* empty chunks */
-    unsigned nchunks;
-    fw_piece *spent; /* pieces whose owner waits to be released */
-} fw_pool;
+typedef struct fw_chunk_cache {
+    fw_piece *free; /* empty chunks */
+    unsigned nfree;
+    fw_piece *to_release; /* pieces whose owner waits to be released */
+} fw_chunk_cache;
 
 typedef struct fw_outq {
     fw_piece *head, *tail;
@@ -47,36 +47,36 @@ typedef struct fw_outq_mark {
     size_t left;
 } fw_outq_mark;
 
-void fw_pool_close(fw_pool *pool);
+void fw_chunk_cache_clear(fw_chunk_cache *cache);
 
 /* Owners whose piece is gone, one per call; NULL when there is none. */
-void *fw_pool_spent(fw_pool *pool);
+void *fw_chunk_cache_to_release(fw_chunk_cache *cache);
 
 /* Room for `n` contiguous bytes at the tail, or NULL (out of memory).  Nothing is queued until fw_outq_commit, which
  * takes at most the bytes reserved. */
-char *fw_outq_reserve(fw_outq *q, fw_pool *pool, size_t n);
+char *fw_outq_reserve(fw_outq *q, fw_chunk_cache *cache, size_t n);
 void fw_outq_commit(fw_outq *q, size_t n);
 
 /* FW_OK or -errno (-ENOMEM; of a file also what dup says, as -EMFILE), then nothing was queued and `owner` is still the
  * caller's.  `fd` is duplicated: its owner may close it while bytes of the file are queued, and the number be another
- * file's.  The duplicate is closed with the piece, at the latest by fw_pool_spent. */
-int fw_outq_copy(fw_outq *q, fw_pool *pool, const void *data, size_t n);
-int fw_outq_ref(fw_outq *q, fw_pool *pool, const void *data, size_t n, void *owner);
-int fw_outq_file(fw_outq *q, fw_pool *pool, int fd, off_t offset, size_t n, void *owner);
+ * file's.  The duplicate is closed with the piece, at the latest by fw_chunk_cache_to_release. */
+int fw_outq_copy(fw_outq *q, fw_chunk_cache *cache, const void *data, size_t n);
+int fw_outq_ref(fw_outq *q, fw_chunk_cache *cache, const void *data, size_t n, void *owner);
+int fw_outq_file(fw_outq *q, fw_chunk_cache *cache, int fd, off_t offset, size_t n, void *owner);
 
 /* fw_outq_rollback drops everything queued since the mark; no flush may lie between. */
 fw_outq_mark fw_outq_here(const fw_outq *q);
-void fw_outq_rollback(fw_outq *q, fw_pool *pool, fw_outq_mark mark);
+void fw_outq_rollback(fw_outq *q, fw_chunk_cache *cache, fw_outq_mark mark);
 
 /* Sends what the socket takes.  FW_OK: the queue is empty; FW_RETRY: bytes remain; -errno: the connection is broken
  * (-EIO: a file was shorter than promised). */
-int fw_outq_flush(fw_outq *q, fw_pool *pool, int fd);
+int fw_outq_flush(fw_outq *q, fw_chunk_cache *cache, int fd);
 
 /* Puts what is left of half-empty chunks and of half-sent blocks, of the first few dozen pieces, into memory of its size.
  * What there is no memory for stays as it is. */
-void fw_outq_compact(fw_outq *q, fw_pool *pool);
+void fw_outq_compact(fw_outq *q, fw_chunk_cache *cache);
 
 /* Drops everything. */
-void fw_outq_clear(fw_outq *q, fw_pool *pool);
+void fw_outq_clear(fw_outq *q, fw_chunk_cache *cache);
 
 #endif

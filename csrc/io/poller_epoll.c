@@ -1,4 +1,4 @@
-/* poller_epoll.c - readiness on Linux. */
+/* poller_epoll.c - readiness on Linux. The unit test of all pollers is test_poller.c. */
 #include "io/poller.h"
 
 #include <errno.h>

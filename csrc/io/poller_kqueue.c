@@ -1,7 +1,7 @@
 /* poller_kqueue.c - readiness on macOS and the BSDs.
  *
  * kqueue reports the two directions of one descriptor as two events; the loop treats each on its own, so nothing here
- * joins them.
+ * joins them. The unit test of all pollers is test_poller.c.
  */
 #include "io/poller.h"
 

@@ -1,13 +1,9 @@
-/* store.c - jobs on files of request bodies, and the threads that do them. The rules are in store.h. */
+/* store.c - the threads that do jobs on files of request bodies. The rules are in store.h. */
 #include "io/store.h"
-#include "io/conn_parts.h"
-#include "threads/crew.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <limits.h>
+#include <pthread.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -19,94 +15,17 @@
 #define LEFT_BEHIND_S 1 /* how long the end waits for jobs under way */
 
 struct fw_store {
-    fw_loop *loop; /* not to be used once `gone` */
+    fw_store_done *done; /* not to be called once `gone` */
+    void *arg;
     pthread_mutex_t lock;
     pthread_cond_t work, ended;
     fw_job *head, *tail;
     unsigned queued, waiting, threads;
-    unsigned inside; /* threads that take the loop's lock, or have it */
+    unsigned inside; /* threads that are in `done` */
     bool quit;       /* no further job is begun */
-    bool gone;       /* the loop may be freed */
+    bool gone;       /* what `done` works on may be freed */
     char dir[];      /* of temporary files: a thread that is left behind may still want it */
 };
-
-/* ---- jobs ------------------------------------------------------------------------------------------------------ */
-
-fw_job *fw_job_new(int fd, const char *dir)
-{
-    fw_job *j = calloc(1, sizeof *j);
-    if (j == NULL)
-        return NULL;
-    j->fd = fd;
-    j->dir = dir;
-    return j;
-}
-
-void fw_job_disown(fw_job *j)
-{
-    j->owner = NULL;
-    atomic_store(&j->dropped, true);
-}
-
-void fw_job_free(fw_job *j)
-{
-    if (j->fd >= 0)
-        close(j->fd);
-    free(j->data);
-    free(j);
-}
-
-/* An anonymous file in `dir`: O_TMPFILE where the file system has it, else created and unlinked. */
-static int open_temp(const char *dir)
-{
-#ifdef O_TMPFILE
-    int quick = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC | O_EXCL, 0600);
-    if (quick >= 0)
-        return quick;
-    if (errno == ENOSPC || errno == EMFILE || errno == ENFILE)
-        return -errno;
-#endif
-    char path[PATH_MAX];
-    int n = snprintf(path, sizeof path, "%s/fastwsgi-body-XXXXXX", dir);
-    if (n < 0 || (size_t)n >= sizeof path)
-        return -ENAMETOOLONG;
-    int fd = mkstemp(path);
-    if (fd < 0)
-        return -errno;
-    fcntl(fd, F_SETFD, FD_CLOEXEC);
-    unlink(path);
-    return fd;
-}
-
-static int write_all(int fd, const char *data, size_t n)
-{
-    while (n > 0) {
-        ssize_t w = write(fd, data, n);
-        if (w < 0) {
-            if (errno == EINTR)
-                continue;
-            return -errno;
-        }
-        data += w;
-        n -= (size_t)w;
-    }
-    return FW_OK;
-}
-
-void fw_job_run(fw_job *j)
-{
-    int fd = j->fd >= 0 ? j->fd : open_temp(j->dir);
-    j->rc = fd < 0 ? fd : write_all(fd, j->data, j->n); /* behind what is there: only we move its position */
-    if (fd >= 0 && (j->rc != FW_OK || j->n == 0)) {
-        close(fd);
-        fd = -1;
-    }
-    j->fd = fd < 0 ? -1 : fd;
-    if (j->cap > j->keep) {
-        free(j->data);
-        j->data = NULL;
-    }
-}
 
 /* ---- threads --------------------------------------------------------------------------------------------------- */
 
@@ -118,22 +37,6 @@ static void destroy(fw_store *s)
     free(s);
 }
 
-/* The connection goes on; who is to know of it is told. */
-static void finish(fw_loop *l, fw_job *j)
-{
-    fw_loop_lock(l);
-    if (j->owner != NULL) {
-        fw_conn_stored(&l->hub, j->owner);
-        fw_lead_call(l);
-        if (l->hub.ready_head != NULL || l->hub.storage_error != 0)
-            fw_loop_kick(l);
-        j = NULL;
-    }
-    fw_loop_unlock(l);
-    if (j != NULL)
-        fw_job_free(j);
-}
-
 /* Does a job; the store's lock is given up meanwhile. */
 static void handle(fw_store *s, fw_job *j)
 {
@@ -143,13 +46,13 @@ static void handle(fw_store *s, fw_job *j)
     pthread_mutex_lock(&s->lock);
     if (s->gone) {
         pthread_mutex_unlock(&s->lock);
-        fw_job_free(j);
+        fw_job_close(j);
         pthread_mutex_lock(&s->lock);
         return;
     }
     s->inside++;
     pthread_mutex_unlock(&s->lock);
-    finish(s->loop, j);
+    s->done(s->arg, j);
     pthread_mutex_lock(&s->lock);
     s->inside--;
 }
@@ -169,7 +72,7 @@ static fw_job *take(fw_store *s)
     return j;
 }
 
-static void *live(void *arg)
+static void *run(void *arg)
 {
     fw_store *s = arg;
     pthread_mutex_lock(&s->lock);
@@ -194,7 +97,7 @@ static bool start_thread(fw_store *s)
     sigfillset(&all);
     pthread_attr_setdetachstate(&how, PTHREAD_CREATE_DETACHED);
     pthread_sigmask(SIG_SETMASK, &all, &before); /* signals are the application's threads' */
-    const bool started = pthread_create(&id, &how, live, s) == 0;
+    const bool started = pthread_create(&id, &how, run, s) == 0;
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     pthread_attr_destroy(&how);
     s->threads += started;
@@ -226,48 +129,33 @@ bool fw_store_put(fw_store *s, fw_job *j)
 
 void fw_store_release(fw_store *s, int fd)
 {
-    fw_job *j = fw_job_new(fd, NULL);
+    fw_job *j = fw_job_open(fd, NULL);
     if (j == NULL) {
         close(fd);
         return;
     }
     fw_job_disown(j);
     if (!fw_store_put(s, j))
-        fw_job_free(j);
+        fw_job_close(j);
 }
 
-void fw_store_open(fw_loop *l)
+fw_store *fw_store_open(const char *dir, fw_store_done *done, void *arg)
 {
-    const size_t n = strlen(l->hub.cfg.temp_dir) + 1;
+    const size_t n = strlen(dir) + 1;
     fw_store *s = calloc(1, sizeof *s + n);
     if (s == NULL)
-        return;
-    memcpy(s->dir, l->hub.cfg.temp_dir, n);
-    s->loop = l;
+        return NULL;
+    memcpy(s->dir, dir, n);
+    s->done = done;
+    s->arg = arg;
     pthread_mutex_init(&s->lock, NULL);
     pthread_cond_init(&s->work, NULL);
     pthread_cond_init(&s->ended, NULL);
-    l->hub.store = s;
+    return s;
 }
 
-/* Connections whose jobs will not come back to them; the jobs have no owners then. */
-static void close_waiting(fw_loop *l)
+void fw_store_stop(fw_store *s)
 {
-    fw_loop_lock(l);
-    fw_conn *end = &l->hub.conns;
-    for (fw_conn *c = end->next, *next; c != end; c = next) {
-        next = c->next;
-        if (c->state == FW_STATE_STORE)
-            fw_conn_close(&l->hub, c);
-    }
-    fw_loop_unlock(l);
-}
-
-void fw_store_close(fw_loop *l)
-{
-    fw_store *s = l->hub.store;
-    if (s == NULL)
-        return;
     struct timespec until;
     clock_gettime(CLOCK_REALTIME, &until);
     until.tv_sec += LEFT_BEHIND_S;
@@ -277,7 +165,10 @@ void fw_store_close(fw_loop *l)
     while (s->threads != 0 && pthread_cond_timedwait(&s->ended, &s->lock, &until) == 0)
         ;
     pthread_mutex_unlock(&s->lock);
-    close_waiting(l);
+}
+
+void fw_store_close(fw_store *s)
+{
     pthread_mutex_lock(&s->lock);
     while (s->inside != 0)
         pthread_cond_wait(&s->ended, &s->lock);
@@ -288,9 +179,8 @@ void fw_store_close(fw_loop *l)
     while (jobs != NULL) {
         fw_job *j = jobs;
         jobs = j->next;
-        fw_job_free(j);
+        fw_job_close(j);
     }
-    l->hub.store = NULL;
     if (last)
         destroy(s);
 }

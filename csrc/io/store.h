@@ -1,10 +1,11 @@
-/* store.h - what is done with the files of request bodies, and the threads that do it, so that no slow disk stops the loop.
+/* store.h - the threads that do jobs on the files of request bodies, so that no slow disk stops the loop.
  *
  * Rules:
  *  1. A job has its file and its memory for itself: nobody else touches them until it is done. Its owner, a connection in
  *     FW_STATE_STORE, is guarded by the loop's lock; a connection that ends meanwhile disowns its job.
- *  2. A thread that has done a job takes the loop's lock, as a thread does that hands a connection back, and lets the
- *     connection go on, or throws away what nobody owns any more.
+ *  2. A thread that has done a job hands it to the function that the store was opened with. That takes the loop's lock, as
+ *     a thread does that hands a connection back, and lets the connection go on, or frees what nobody owns any more. The
+ *     store itself knows neither the loop nor its lock.
  *  3. Threads start with the first job, are few, know no Python, and end with the standby. One that a disk does not let go
  *     is left behind; it then touches nothing but its job and the store, which the last one frees.
  *
@@ -13,45 +14,22 @@
 #ifndef FW_STORE_H
 #define FW_STORE_H
 
-#include "fw.h"
-
-#include <stdatomic.h>
-
-struct fw_loop;
-
-typedef struct fw_job {
-    struct fw_job *next;
-    void *owner;         /* the connection that waits for it, or NULL */
-    atomic_bool dropped; /* nobody waits: it need not be done */
-    const char *dir;     /* where a file is made; borrowed */
-    int fd;              /* -1: to be made */
-    char *data;
-    size_t n, cap;       /* to be written; allocated */
-    size_t keep;         /* memory up to this size is used again */
-    int rc;              /* FW_OK or -errno, when it is done */
-} fw_job;
-
-/* Takes over `fd` (-1: none).  NULL when memory is short. */
-fw_job *fw_job_new(int fd, const char *dir);
-
-/* Makes the file if there is none, and appends; with nothing to write it only tries whether a file can be made. May wait for
- * the disk. On failure there is no file afterwards. */
-void fw_job_run(fw_job *j);
-
-/* Under the loop's lock: its owner is gone. */
-void fw_job_disown(fw_job *j);
-
-/* Closes and frees what it still has. May wait for the disk. */
-void fw_job_free(fw_job *j);
+#include "http/job.h"
 
 typedef struct fw_store fw_store;
 
-/* Gives the loop a store; no thread is started yet. When memory is short it has none, and jobs are done at once. */
-void fw_store_open(struct fw_loop *l);
+/* Takes over a job that has been done. Called in a thread of the store, which holds no lock then. */
+typedef void fw_store_done(void *arg, fw_job *j);
 
-/* Ends it; no application thread may be inside the loop, and the standby has ended. Connections that wait for a job are
- * closed. Waits for jobs that are under way, but not for ever. */
-void fw_store_close(struct fw_loop *l);
+/* No thread is started yet. `dir` is copied. NULL when memory is short: then jobs are done at once. */
+fw_store *fw_store_open(const char *dir, fw_store_done *done, void *arg);
+
+/* Begins no further job, and waits for those under way, but not for ever. */
+void fw_store_stop(fw_store *s);
+
+/* After fw_store_stop, when every job has been disowned: `done` is not called any more when this returns. A thread that
+ * hangs in a job is left behind, and frees the store when it ends. */
+void fw_store_close(fw_store *s);
 
 /* Under the loop's lock: hands over a job. False: no thread can be had for it, it stays the caller's. */
 bool fw_store_put(fw_store *s, fw_job *j);

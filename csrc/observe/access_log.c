@@ -165,7 +165,7 @@ static void put_line(line *n, const fw_entry *e)
         *n->to++ = '"';
 }
 
-static void put_path(line *n, const fw_access *a, const fw_entry *e)
+static void put_path(line *n, const fw_access_log *a, const fw_entry *e)
 {
     char decoded[LONGEST];
     fw_text t = path_of(e);
@@ -316,7 +316,7 @@ static void digits(char *to, unsigned v, unsigned n)
 }
 
 /* The texts of this second, local time. */
-static void tell_time(fw_access *a)
+static void tell_time(fw_access_log *a)
 {
     static const char MONTHS[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
     const time_t now = time(NULL);
@@ -370,7 +370,7 @@ static void put_decimal_seconds(line *n, uint64_t us)
 
 /* ---- the line -------------------------------------------------------------------------------------------------- */
 
-static void put_piece(line *n, fw_access *a, const fw_log_piece *p, const fw_entry *e, const fw_text **given)
+static void put_piece(line *n, fw_access_log *a, const fw_log_piece *p, const fw_entry *e, const fw_text **given)
 {
     switch ((enum fw_atom)p->atom) {
     case FW_ATOM_TEXT:
@@ -421,7 +421,7 @@ static void put_piece(line *n, fw_access *a, const fw_log_piece *p, const fw_ent
     }
 }
 
-void fw_access_put(fw_access *a, const fw_entry *e)
+void fw_access_log_put(fw_access_log *a, const fw_entry *e)
 {
     line n = {.json = a->json};
     const fw_text *given = e->given;
@@ -434,12 +434,13 @@ void fw_access_put(fw_access *a, const fw_entry *e)
 
 /* ---- life ------------------------------------------------------------------------------------------------------ */
 
-int fw_access_open(fw_access **out, int fd, const fw_log_piece *pieces, unsigned npieces, bool json, fw_text script_name)
+int fw_access_log_open(fw_access_log **out, int fd, const fw_log_piece *pieces, unsigned npieces, bool json,
+                       fw_text script_name)
 {
-    fw_access *a = calloc(1, sizeof *a);
+    fw_access_log *a = calloc(1, sizeof *a);
     if (a == NULL)
         return -ENOMEM;
-    const int rc = fw_batch_open(&a->batch, fd);
+    const int rc = fw_batch_init(&a->batch, fd);
     if (rc != FW_OK) {
         free(a);
         return rc;
@@ -455,15 +456,15 @@ int fw_access_open(fw_access **out, int fd, const fw_log_piece *pieces, unsigned
     return FW_OK;
 }
 
-void fw_access_free(fw_access *a)
+void fw_access_log_close(fw_access_log *a)
 {
     if (a == NULL)
         return;
-    fw_batch_close(&a->batch);
+    fw_batch_clear(&a->batch);
     free(a);
 }
 
-unsigned long long fw_access_lost(fw_access *a, int *error)
+unsigned long long fw_access_log_lost(fw_access_log *a, int *error)
 {
     *error = atomic_load(&a->batch.error);
     return atomic_exchange(&a->batch.lost, 0);

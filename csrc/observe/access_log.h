@@ -52,7 +52,7 @@ typedef struct fw_log_piece {
     char head[8];     /* a short one again: copied as a word */
 } fw_log_piece;
 
-typedef struct fw_access {
+typedef struct fw_access_log {
     fw_batch batch;
     const fw_log_piece *pieces; /* borrowed */
     unsigned npieces;
@@ -62,7 +62,7 @@ typedef struct fw_access {
     char local[32], iso[32];
     char process[24];
     uint8_t process_len;
-} fw_access;
+} fw_access_log;
 
 /* What is told of one request. */
 typedef struct fw_entry {
@@ -77,20 +77,21 @@ typedef struct fw_entry {
 } fw_entry;
 
 /* FW_OK or -ENOMEM; `fd` stays the caller's. */
-int fw_access_open(fw_access **out, int fd, const fw_log_piece *pieces, unsigned npieces, bool json, fw_text script_name);
-void fw_access_free(fw_access *a);
+int fw_access_log_open(fw_access_log **out, int fd, const fw_log_piece *pieces, unsigned npieces, bool json,
+                       fw_text script_name);
+void fw_access_log_close(fw_access_log *a);
 
 /* Adds a line; it is written by fw_batch_flush. From any thread. */
-void fw_access_put(fw_access *a, const fw_entry *e);
+void fw_access_log_put(fw_access_log *a, const fw_entry *e);
 
 /* Writes the lines that there are, if there is a log. Takes as long as the disk does: not under the loop's lock. */
-static inline void fw_access_flush(fw_access *a)
+static inline void fw_access_log_flush(fw_access_log *a)
 {
     if (a != NULL && fw_batch_len(&a->batch) != 0)
         fw_batch_flush(&a->batch);
 }
 
 /* Lines lost since it was last asked, and the errno of the last failure in `*error`. */
-unsigned long long fw_access_lost(fw_access *a, int *error);
+unsigned long long fw_access_log_lost(fw_access_log *a, int *error);
 
 #endif

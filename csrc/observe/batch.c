@@ -9,7 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-int fw_batch_open(fw_batch *b, int fd)
+int fw_batch_init(fw_batch *b, int fd)
 {
     struct stat st;
     memset(b, 0, sizeof *b);
@@ -27,7 +27,7 @@ int fw_batch_open(fw_batch *b, int fd)
     return FW_OK;
 }
 
-void fw_batch_close(fw_batch *b)
+void fw_batch_clear(fw_batch *b)
 {
     free(b->filling);
     free(b->pouring);

@@ -28,10 +28,10 @@ typedef struct fw_batch {
 } fw_batch;
 
 /* For the descriptor `fd`, which stays the caller's. FW_OK or -ENOMEM. */
-int fw_batch_open(fw_batch *b, int fd);
+int fw_batch_init(fw_batch *b, int fd);
 
 /* Frees the buffers; what still gathers is gone. */
-void fw_batch_close(fw_batch *b);
+void fw_batch_clear(fw_batch *b);
 
 /* Begins a line: where it goes and, in `*end`, where the room ends. To be followed by fw_batch_end on the same thread. */
 char *fw_batch_begin(fw_batch *b, char **end);

@@ -1,4 +1,4 @@
-/* escape.c - foreign bytes in a line of text. */
+/* escape.c - foreign bytes in a line of text. Its unit test is in test_access_log.c, whose lines hold them. */
 #include "observe/escape.h"
 
 #include <string.h>

@@ -2,6 +2,7 @@
 #include "observe/scoreboard.h"
 
 #include <arpa/inet.h>
+#include <netinet/in.h>
 #include <string.h>
 
 _Static_assert(sizeof(fw_stats) == (FW_BOARD_COUNTERS - 1) * sizeof(uint64_t), "a counter is missing on the board");
@@ -29,7 +30,7 @@ size_t fw_board_size(unsigned threads)
     return sizeof(fw_board) + threads * sizeof(fw_board_call);
 }
 
-void fw_board_open(fw_board *b, uint32_t pid, unsigned threads)
+void fw_board_init(fw_board *b, uint32_t pid, unsigned threads)
 {
     begin(&b->seq);
     b->layout = FW_BOARD_LAYOUT;
@@ -45,33 +46,31 @@ static void put(char *to, size_t room, const char *from, size_t n)
     to[n] = '\0';
 }
 
-static void put_client(fw_board_call *e, const fw_conn *c)
+static void put_client(fw_board_call *e, const struct sockaddr *client)
 {
-    const struct sockaddr *a = fw_conn_address(c);
     const void *from = NULL;
-    if (a->sa_family == AF_INET)
-        from = &c->address.v4.sin_addr;
-    else if (a->sa_family == AF_INET6)
-        from = &c->address.v6.sin6_addr;
+    if (client->sa_family == AF_INET)
+        from = &((const struct sockaddr_in *)(const void *)client)->sin_addr;
+    else if (client->sa_family == AF_INET6)
+        from = &((const struct sockaddr_in6 *)(const void *)client)->sin6_addr;
     e->client[0] = '\0';
     if (from != NULL)
-        inet_ntop(a->sa_family, from, e->client, sizeof e->client);
+        inet_ntop(client->sa_family, from, e->client, sizeof e->client);
 }
 
-void fw_board_show(fw_board_call *e, uint32_t tid, const fw_conn *c, uint64_t since)
+void fw_board_show(fw_board_call *e, uint32_t tid, const struct sockaddr *client, const fw_request *r, uint64_t since)
 {
-    const fw_request *r = c->req;
     begin(&e->seq);
     e->phase = FW_PHASE_APPLICATION;
     e->since = since;
     e->number++;
     e->tid = tid;
     e->method[0] = e->target[0] = '\0';
-    if (r != NULL) { /* NULL: the client of a suspended response is gone */
+    if (r != NULL) {
         put(e->method, sizeof e->method, fw_request_at(r, r->method), r->method.len);
         put(e->target, sizeof e->target, fw_request_at(r, r->target), r->target.len);
     }
-    put_client(e, c);
+    put_client(e, client);
     end(&e->seq);
 }
 

@@ -5,7 +5,7 @@
  * waits for anybody: each part has a number that is odd while the part is written (a seqlock).
  *
  * It costs the hot path next to nothing. The counters are copied by whoever leads, between two polls, a few times a second. A
- * call is shown when the standby has noticed that it lasts, or in the pool regime; what was never shown took less than a
+ * call is shown when the standby has noticed that it lasts, or in queued mode; what was never shown took less than a
  * few milliseconds, and that is the first bucket of the histogram.
  *
  * scoreboard.py reads the same bytes: sizes are fixed, nothing points anywhere, times are of CLOCK_MONOTONIC.
@@ -13,13 +13,19 @@
 #ifndef FW_SCOREBOARD_H
 #define FW_SCOREBOARD_H
 
-#include "io/conn.h"
+#include "http/request.h"
 
 #include <stdatomic.h>
+#include <sys/socket.h>
 
 #define FW_BOARD_LAYOUT 1   /* to be raised with every change */
 #define FW_BOARD_COUNTERS 10
 #define FW_BOARD_BUCKETS 13 /* calls that took up to 2.5, 5, 10, 25, 50, 100, 250, 500 ms, 1, 2.5, 5, 10 s; longer ones */
+
+/* What a worker counts. `connections` are those that are open now. */
+typedef struct fw_stats {
+    uint64_t accepted, requests, refused, timeouts, truncated, broken, bytes_in, bytes_out, connections;
+} fw_stats;
 
 enum fw_phase {
     FW_PHASE_NONE,        /* in the loop, idle, or in a call that has not lasted yet */
@@ -50,10 +56,11 @@ typedef struct fw_board {
 size_t fw_board_size(unsigned threads);
 
 /* Makes zeroed memory of that size a board. */
-void fw_board_open(fw_board *b, uint32_t pid, unsigned threads);
+void fw_board_init(fw_board *b, uint32_t pid, unsigned threads);
 
-/* Shows that thread `tid` is in a call about `c` since then. */
-void fw_board_show(fw_board_call *e, uint32_t tid, const fw_conn *c, uint64_t since);
+/* Shows that thread `tid` is in a call since then, for this request (NULL: the client of a suspended response is gone) of
+ * the client at this address. */
+void fw_board_show(fw_board_call *e, uint32_t tid, const struct sockaddr *client, const fw_request *r, uint64_t since);
 
 /* The call has begun or ended to wait for its client; `since` as above. */
 void fw_board_phase(fw_board_call *e, enum fw_phase phase, uint64_t since);

@@ -1,8 +1,6 @@
 /* thread.c - an application thread: pulling turns, handing back, output, waiting. */
 #include "threads/thread.h"
 #include "observe/access_log.h"
-#include "threads/crew.h"
-#include "threads/standby.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -14,40 +12,39 @@
 
 /* ---- life ------------------------------------------------------------------------------------------------------ */
 
-fw_thread *fw_thread_open(fw_loop *l)
+fw_thread *fw_thread_open(fw_leader *l)
 {
     fw_thread *t = calloc(1, sizeof *t);
     if (t == NULL)
         return NULL;
-    t->loop = l;
-    t->main = l->crew.threads == NULL;
-    for (const fw_thread *other = l->crew.threads; other != NULL; other = other->next)
+    t->leader = l;
+    for (const fw_thread *other = l->threads; other != NULL; other = other->next)
         t->index++;
     pthread_cond_init(&t->wake, NULL);
     pthread_mutex_init(&t->gate, NULL);
-    *l->crew.last = t;
-    l->crew.last = &t->next;
+    *l->last = t;
+    l->last = &t->next;
     return t;
 }
 
-void fw_thread_close_all(fw_loop *l)
+void fw_thread_close_all(fw_leader *l)
 {
-    for (fw_thread *t = l->crew.threads, *next; t != NULL; t = next) {
+    for (fw_thread *t = l->threads, *next; t != NULL; t = next) {
         next = t->next;
-        while (t->buried != NULL) {
-            fw_conn *c = t->buried;
-            t->buried = c->link;
+        while (t->to_release != NULL) {
+            fw_conn *c = t->to_release;
+            t->to_release = c->link;
             free(c);
         }
-        while (fw_pool_spent(&t->pool) != NULL)
+        while (fw_chunk_cache_to_release(&t->cache) != NULL)
             ;
-        fw_pool_close(&t->pool);
+        fw_chunk_cache_clear(&t->cache);
         pthread_cond_destroy(&t->wake);
         pthread_mutex_destroy(&t->gate);
         free(t);
     }
-    l->crew.threads = NULL;
-    l->crew.last = &l->crew.threads;
+    l->threads = NULL;
+    l->last = &l->threads;
 }
 
 void fw_thread_attach(fw_thread *t)
@@ -59,65 +56,65 @@ void fw_thread_attach(fw_thread *t)
 #endif
 }
 
-/* ---- what the loop has for this thread to release --------------------------------------------------------------- */
+/* ---- what the loop has for this thread to release -------------------------------------------------------------- */
 
-static bool has_litter(const fw_hub *h)
+static bool has_to_release(const fw_conns *cs)
 {
-    return h->pool.spent != NULL || h->buried != NULL || h->memos.nretired != 0;
+    return cs->cache.to_release != NULL || cs->to_release != NULL || cs->memos.nto_release != 0;
 }
 
 /* Under the lock: takes over what is to be released, so that it can be done without. While the thread gathers its pool is
  * shared with the standby, and the gate is not for those who hold the lock. */
-static void take_litter(fw_thread *t)
+static void take_to_release(fw_thread *t)
 {
-    fw_hub *h = &t->loop->hub;
-    if (atomic_load_explicit(&t->gathering, memory_order_relaxed) == NULL && t->pool.spent == NULL) {
-        t->pool.spent = h->pool.spent;
-        h->pool.spent = NULL;
+    fw_conns *cs = &t->leader->loop.conns;
+    if (atomic_load_explicit(&t->gathering, memory_order_relaxed) == NULL && t->cache.to_release == NULL) {
+        t->cache.to_release = cs->cache.to_release;
+        cs->cache.to_release = NULL;
     }
-    if (t->buried == NULL) {
-        t->buried = h->buried;
-        h->buried = NULL;
+    if (t->to_release == NULL) {
+        t->to_release = cs->to_release;
+        cs->to_release = NULL;
     }
-    t->retired = h->memos.nretired != 0;
+    t->memos_to_release = cs->memos.nto_release != 0;
 }
 
 void fw_thread_clear_up(fw_thread *t)
 {
-    fw_loop *l = t->loop;
-    fw_loop_abandon(l);
-    fw_hub_reap(&l->hub);
-    fw_memos_clear(&l->hub.memos);
-    take_litter(t);
+    fw_leader *l = t->leader;
+    fw_loop_abandon(&l->loop);
+    fw_conns_reap(&l->loop.conns);
+    fw_memos_clear(&l->loop.conns.memos);
+    take_to_release(t);
 }
 
 bool fw_thread_call(fw_thread *t, fw_board_call *to)
 {
-    fw_loop *l = t->loop;
-    fw_loop_lock(l);
+    fw_leader *l = t->leader;
+    fw_leader_lock(l);
     const bool shown = t->shown;
     if (shown)
-        memcpy(to, &l->board->calls[t->index], sizeof *to);
-    fw_loop_unlock(l);
+        memcpy(to, &l->loop.board->calls[t->index], sizeof *to);
+    fw_leader_unlock(l);
     return shown;
 }
 
-void *fw_thread_spent(fw_thread *t)
+void *fw_thread_to_release(fw_thread *t)
 {
     fw_thread_open_gate(t);
-    void *owner = fw_pool_spent(&t->pool);
+    void *owner = fw_chunk_cache_to_release(&t->cache);
     fw_thread_close_gate(t);
-    if (owner == NULL && fw_unlikely(t->buried != NULL)) {
-        fw_conn *c = t->buried;
-        t->buried = c->link;
+    if (owner == NULL && fw_unlikely(t->to_release != NULL)) {
+        fw_conn *c = t->to_release;
+        t->to_release = c->link;
         owner = c->peer;
         free(c);
     }
-    if (owner == NULL && fw_unlikely(t->retired)) {
-        fw_loop_lock(t->loop);
-        owner = fw_memo_retired(&t->loop->hub.memos);
-        fw_loop_unlock(t->loop);
-        t->retired = owner != NULL;
+    if (owner == NULL && fw_unlikely(t->memos_to_release)) {
+        fw_leader_lock(t->leader);
+        owner = fw_memo_to_release(&t->leader->loop.conns.memos);
+        fw_leader_unlock(t->leader);
+        t->memos_to_release = owner != NULL;
     }
     return owner;
 }
@@ -129,12 +126,12 @@ void fw_thread_pend(fw_thread *t, bool pending)
     if (atomic_exchange(&t->pending, pending) == pending)
         return;
     if (pending)
-        atomic_fetch_add(&t->loop->crew.pending, 1);
+        atomic_fetch_add(&t->leader->pending, 1);
     else
-        atomic_fetch_sub(&t->loop->crew.pending, 1);
+        atomic_fetch_sub(&t->leader->pending, 1);
 }
 
-/* The queue is the owner's alone again. */
+/* From here on only the owner touches the queue. */
 static void end_gathering(fw_thread *t)
 {
     if (fw_likely(atomic_load_explicit(&t->gathering, memory_order_relaxed) == NULL))
@@ -153,8 +150,8 @@ int fw_thread_gather(fw_thread *t, fw_conn *c)
         atomic_store(&t->gathering, c);
     if (!atomic_load(&t->pending)) {
         fw_thread_pend(t, true);
-        if (atomic_load(&t->loop->crew.resting) != FW_REST_NONE)
-            fw_standby_need(t->loop);
+        if (atomic_load(&t->leader->resting) != FW_REST_NONE)
+            fw_leader_wake_standby(t->leader);
     }
     return FW_OK;
 }
@@ -163,7 +160,7 @@ int fw_thread_gather(fw_thread *t, fw_conn *c)
 
 int fw_thread_send(fw_thread *t, fw_conn *c)
 {
-    int rc = fw_conn_send(c, &t->pool, &t->bytes_out);
+    int rc = fw_conn_send(c, &t->cache, &t->bytes_out);
     if (rc != FW_RETRY && fw_unlikely(atomic_load_explicit(&t->pending, memory_order_relaxed)))
         fw_thread_pend(t, false);
     return rc;
@@ -171,8 +168,8 @@ int fw_thread_send(fw_thread *t, fw_conn *c)
 
 int fw_thread_pass(fw_thread *t, fw_conn *c, bool more)
 {
-    const size_t mark = atomic_load_explicit(&t->loop->hub.mark, memory_order_relaxed);
-    if (fw_unlikely(mark < t->loop->hub.cfg.high_water) && !c->limited)
+    const size_t mark = atomic_load_explicit(&t->leader->loop.conns.mark, memory_order_relaxed);
+    if (fw_unlikely(mark < t->leader->loop.conns.cfg.high_water) && !c->limited)
         fw_conn_limit_unsent(c);
     fw_thread_open_gate(t);
     int rc = fw_thread_send(t, c);
@@ -188,10 +185,10 @@ int fw_thread_pass(fw_thread *t, fw_conn *c, bool more)
 
 static bool pull(fw_thread *t, fw_conn **out)
 {
-    fw_loop *l = t->loop;
-    if (fw_unlikely(l->crew.lead == FW_LEAD_STANDBY))
+    fw_leader *l = t->leader;
+    if (fw_unlikely(l->lead == FW_LEAD_STANDBY))
         fw_lead_claim(l, t);
-    fw_conn *c = fw_conn_pull(&l->hub, &t->owner, fw_lead_allows(l, t));
+    fw_conn *c = fw_conn_pull(&l->loop.conns, &t->owner, fw_lead_allows(l, t));
     if (c == NULL)
         return false;
     t->parked -= c->turn != FW_TURN_REQUEST;
@@ -204,20 +201,19 @@ static bool pull(fw_thread *t, fw_conn **out)
     return true;
 }
 
-/* What the leader's step has brought. True: `*rc` is to be returned. */
+/* Takes one step as the leader. True: `*rc` is to be returned. */
 static bool step(fw_thread *t, int *rc)
 {
-    fw_loop *l = t->loop;
-    l->patience = -1;
-    *rc = fw_loop_step(l);
-    fw_loop_step_aside(l);
-    if (fw_unlikely(l->hub.called))
-        fw_lead_call(l);
+    fw_leader *l = t->leader;
+    *rc = fw_lead_step(l);
+    fw_lead_step_aside(l);
+    if (fw_unlikely(l->loop.conns.called))
+        fw_lead_wake_threads(l);
     if (fw_likely(*rc == FW_LOOP_ON))
         return false;
     if (*rc == FW_LOOP_WAKE) {
         *rc = FW_NEXT_WAKE;
-        return fw_lead_poke_main(l, t);
+        return fw_lead_wake_signals(l, t);
     }
     fw_lead_end(l, *rc == FW_LOOP_DONE ? FW_NEXT_DONE : *rc);
     return false;
@@ -226,43 +222,43 @@ static bool step(fw_thread *t, int *rc)
 /* Under the lock: the next request is to be run at once. */
 static bool has_more(const fw_thread *t)
 {
-    const fw_loop *l = t->loop;
-    return l->crew.leader == t && (l->hub.ready_head != NULL || fw_loop_pending(l));
+    const fw_leader *l = t->leader;
+    return l->leader == t && (l->loop.conns.ready_head != NULL || fw_loop_pending(&l->loop));
 }
 
 static void release_held(fw_thread *t)
 {
-    fw_hub *h = &t->loop->hub;
-    if (h->nheld != 0)
-        fw_hub_release(h, &t->pool, &t->bytes_out);
+    fw_conns *cs = &t->leader->loop.conns;
+    if (cs->nheld != 0)
+        fw_conns_release(cs, &t->cache, &t->bytes_out);
 }
 
 static int take_turn(fw_thread *t, bool hasty, fw_conn **out)
 {
-    fw_loop *l = t->loop;
+    fw_leader *l = t->leader;
     int rc;
     for (;;) {
         if (fw_unlikely(t->parked != 0) && !hasty) {
-            fw_loop_flush_access(l); /* first: who is called while it has no lock is not asleep yet */
+            fw_lead_flush_access(l); /* first: it gives up the lock, and the thread may be woken meanwhile */
             if (fw_lead_pass_on(l, t)) {
-                fw_idle_wait(l, t);
+                fw_lead_wait_idle(l, t);
                 continue;
             }
         }
         if (pull(t, out))
             return FW_NEXT_TURN;
-        if (fw_unlikely(t->poked)) {
-            t->poked = false;
+        if (fw_unlikely(t->must_return)) {
+            t->must_return = false;
             return FW_NEXT_WAKE;
         }
         if (fw_unlikely(l->over))
             return l->result;
         if (fw_likely(fw_lead_take(l, t))) {
-            if (!fw_loop_pending(l)) {
+            if (!fw_loop_pending(&l->loop)) {
                 release_held(t);
                 if (hasty)
                     return FW_RETRY;
-                if (l->hub.pool.spent != NULL) /* nothing of the size of a response is kept while we wait */
+                if (l->loop.conns.cache.to_release != NULL) /* nothing of the size of a response is kept while we wait */
                     return FW_NEXT_WAKE;
             }
             if (step(t, &rc))
@@ -270,131 +266,131 @@ static int take_turn(fw_thread *t, bool hasty, fw_conn **out)
         } else {
             if (hasty)
                 return FW_RETRY;
-            if (!fw_loop_flush_access(l))
-                fw_idle_wait(l, t);
+            if (!fw_lead_flush_access(l))
+                fw_lead_wait_idle(l, t);
         }
     }
 }
 
-/* Under the lock: counts what the thread has done since it was here last; `done`: it has finished what it had a turn for. */
+/* Under the lock: counts what the thread has done since it was here last. `done`: it has finished its turn. */
 static void come_back(fw_thread *t, bool done)
 {
-    fw_loop *l = t->loop;
+    fw_leader *l = t->leader;
     t->away = false;
     t->conn = NULL;
-    l->hub.stats.bytes_out += t->bytes_out;
+    l->loop.conns.stats.bytes_out += t->bytes_out;
     t->bytes_out = 0;
     if (fw_unlikely(t->timed || t->shown))
         fw_lead_judge(l, t, done);
 }
 
-/* Before the lock is taken: what is queued is sent, unless the answer to a pipelined request may share the send, or
- * (`more`) it may be held. And a body in a file is let go: to free the pages of a gigabyte takes the system a tenth of a
- * second. */
+/* Before the lock is taken: sends what is queued, unless the answer to a pipelined request may share the send, or
+ * (`more`) it may be held. Also closes a body in a file, because the kernel needs a tenth of a second to free the pages
+ * of a gigabyte. */
 static void send_last(fw_thread *t, fw_conn *c, bool keep, bool more)
 {
     end_gathering(t);
     const bool pipelined = keep && c->in != NULL && c->in->pos != c->in->len;
-    if (c->out.head != NULL && !pipelined && !(more && fw_conn_may_hold(&t->loop->hub, c)))
+    if (c->out.head != NULL && !pipelined && !(more && fw_conn_may_hold(&t->leader->loop.conns, c)))
         fw_thread_send(t, c);
     if (fw_unlikely(c->req != NULL && c->req->body.fd >= 0))
         fw_body_close(&c->req->body);
 }
 
-/* Lines of the access log that must not wait for a pause: many, or of calls that may be long. */
-static void flush_due(fw_loop *l)
+/* Writes lines of the access log that must not wait for a pause: there are many, or calls may be long. */
+static void flush_due(fw_leader *l)
 {
-    fw_batch *b = &l->hub.cfg.access->batch;
+    fw_batch *b = &l->loop.conns.cfg.access->batch;
     const size_t n = fw_batch_len(b);
-    if (n >= FW_BATCH_DUE || (n != 0 && atomic_load_explicit(&l->crew.pool, memory_order_relaxed)))
+    if (n >= FW_BATCH_DUE || (n != 0 && atomic_load_explicit(&l->queued, memory_order_relaxed)))
         fw_batch_flush(b);
 }
 
 int fw_thread_next(fw_thread *t, fw_conn *done, bool keep, bool cut, bool hasty, fw_conn **out)
 {
-    fw_loop *l = t->loop;
+    fw_leader *l = t->leader;
     if (done != NULL)
         send_last(t, done, keep, t->more);
-    if (fw_unlikely(l->hub.cfg.access != NULL) && !hasty)
+    if (fw_unlikely(l->loop.conns.cfg.access != NULL) && !hasty)
         flush_due(l);
-    fw_loop_lock(l);
+    fw_leader_lock(l);
     come_back(t, done != NULL);
     if (done != NULL)
-        fw_conn_finish(&l->hub, done, keep, cut, has_more(t));
-    if (fw_unlikely(l->hub.nheld >= atomic_load_explicit(&l->hub.held_most, memory_order_relaxed)))
+        fw_conn_finish(&l->loop.conns, done, keep, cut, has_more(t));
+    if (fw_unlikely(l->loop.conns.nheld >= atomic_load_explicit(&l->loop.conns.held_most, memory_order_relaxed)))
         release_held(t);
     const int rc = take_turn(t, hasty, out);
     if (fw_unlikely(rc == FW_NEXT_WAKE))
         fw_lead_leave(l, t);
-    if (fw_unlikely(has_litter(&l->hub)))
-        take_litter(t);
-    if (fw_unlikely(l->hub.called || fw_in_pool(l)))
-        fw_lead_call(l);
-    fw_loop_unlock(l);
+    if (fw_unlikely(has_to_release(&l->loop.conns)))
+        take_to_release(t);
+    if (fw_unlikely(l->loop.conns.called || fw_lead_in_queued_mode(l)))
+        fw_lead_wake_threads(l);
+    fw_leader_unlock(l);
     return rc;
 }
 
 void fw_thread_finish(fw_thread *t, fw_conn *done, bool keep, bool cut)
 {
-    fw_loop *l = t->loop;
+    fw_leader *l = t->leader;
     send_last(t, done, keep, false);
-    fw_loop_lock(l);
+    fw_leader_lock(l);
     come_back(t, true);
-    fw_conn_finish(&l->hub, done, keep, cut, false);
+    fw_conn_finish(&l->loop.conns, done, keep, cut, false);
     fw_lead_leave(l, t);
-    fw_lead_call(l);
-    fw_loop_unlock(l);
+    fw_lead_wake_threads(l);
+    fw_leader_unlock(l);
 }
 
 void fw_thread_enter(fw_thread *t)
 {
-    fw_loop *l = t->loop;
+    fw_leader *l = t->leader;
     t->at_door = false;
-    atomic_fetch_sub(&l->crew.door, 1);
+    atomic_fetch_sub(&l->door, 1);
     t->entered = fw_deadline_us();
-    if (atomic_load(&l->hub.nready) == 0)
+    if (atomic_load(&l->loop.conns.nready) == 0)
         return;
-    fw_loop_lock(l);
-    fw_lead_call(l);
-    fw_loop_unlock(l);
+    fw_leader_lock(l);
+    fw_lead_wake_threads(l);
+    fw_leader_unlock(l);
 }
 
 void fw_thread_suspend(fw_thread *t, fw_conn *c, void *user)
 {
-    fw_loop *l = t->loop;
+    fw_leader *l = t->leader;
     end_gathering(t);
-    fw_loop_lock(l);
+    fw_leader_lock(l);
     t->parked++;
-    fw_conn_suspend(&l->hub, c, user);
-    if (l->hub.called)
-        fw_lead_call(l);
-    fw_loop_unlock(l);
+    fw_conn_suspend(&l->loop.conns, c, user);
+    if (l->loop.conns.called)
+        fw_lead_wake_threads(l);
+    fw_leader_unlock(l);
 }
 
 int fw_thread_wait(fw_thread *t, fw_conn *c)
 {
-    fw_loop *l = t->loop;
+    fw_leader *l = t->leader;
     int rc = -EPIPE;
     end_gathering(t);
-    fw_loop_lock(l);
+    fw_leader_lock(l);
     if (!c->broken && !l->over) {
         rc = FW_OK;
         fw_lead_give_up(l, t);
         const uint64_t began = fw_lead_pause(l, t);
-        fw_conn_wait(&l->hub, c);
-        fw_loop_remind(l);
-        while (c->state == FW_STATE_SUSPENDED && !t->poked && !l->over)
-            fw_loop_wait(l, &t->wake);
+        fw_conn_wait(&l->loop.conns, c);
+        fw_lead_wake_poller_if_due(l);
+        while (c->state == FW_STATE_SUSPENDED && !t->must_return && !l->over)
+            fw_lead_wait(l, &t->wake);
         fw_lead_proceed(l, t, began);
     }
     if (c->state == FW_STATE_SUSPENDED) {
-        fw_conn_take_back(c);
+        fw_conn_take_back(&l->loop.conns, c);
         rc = l->over ? -EPIPE : FW_RETRY; /* over: nobody polls any more */
     }
     if (c->broken)
         rc = -EPIPE;
-    if (rc == FW_RETRY) /* else what it was poked for is still to be looked at */
-        t->poked = false;
-    fw_loop_unlock(l);
+    if (rc == FW_RETRY) /* otherwise the reason to return is still to be dealt with */
+        t->must_return = false;
+    fw_leader_unlock(l);
     return rc;
 }

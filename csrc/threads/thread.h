@@ -1,8 +1,8 @@
-/* thread.h - an application thread as the core knows it: it pulls turns, queues output, hands connections back.
+/* thread.h - what one application thread may do: pull turns, queue output, hand connections back.
  *
- * Worker threads pull: fw_thread_next runs the loop, or waits while somebody else runs it, until a connection wants its
- * turn, and returns it. Nothing here ever calls back. All functions take the loop's lock themselves;
- * fw_thread_send, and what fills an output queue, do without it, because a BUSY connection is its owner's.
+ * Threads pull: fw_thread_next runs the loop, or waits while another thread runs it, until a connection wants its turn,
+ * and returns that connection. Nothing here ever calls back. All functions take the monitor's lock themselves.
+ * fw_thread_send, and what fills an output queue, need no lock, because a BUSY connection belongs to its owner.
  *
  * The queue of a BUSY connection is shared in one case: while it gathers (small streamed blocks, or responses that share
  * a send) the standby sends what has waited for a millisecond. Then the owner reads and writes it between
@@ -11,7 +11,10 @@
 #ifndef FW_THREAD_H
 #define FW_THREAD_H
 
-#include "io/loop.h"
+#include "threads/leader.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
 
 #define FW_GATHER 16384 /* queued bytes of a stream that go out at once; fewer wait for more, for about a millisecond */
 
@@ -22,30 +25,29 @@ enum fw_next {
 };
 
 typedef struct fw_thread {
-    fw_loop *loop;
+    fw_leader *leader;
     struct fw_thread *next; /* all threads of the loop */
     fw_owner owner;         /* responses that only this thread may resume */
-    fw_pool pool;           /* chunks, and spent owners, of its output */
+    fw_chunk_cache cache;         /* chunks, and to_release owners, of its output */
     fw_date date;
-    fw_conn *buried; /* closed, and only their `peer` waits to be released */
-    bool retired;    /* remembered heads have objects to release */
-    bool main;       /* the thread that handles signals */
-    bool more;       /* when it pulled its last turn, another was to be had without waiting */
+    fw_conn *to_release; /* closed, and only their `peer` waits to be released */
+    bool memos_to_release;    /* remembered heads have objects to release */
+    bool more;       /* when it pulled its last turn, another one was ready */
     bool away;       /* in a call */
-    bool shown;      /* ... that is on the board */
+    bool shown;      /* that call is on the board */
     fw_conn *conn;   /* what it has a turn for */
     unsigned index;  /* its place on the board */
     unsigned parked; /* suspended responses that only it can resume */
-    bool timed;      /* ... that counts for the average */
+    bool timed;      /* its call counts for the average */
     bool at_door;    /* it has a turn and waits for the interpreter lock */
     /* waiting for something to do */
     pthread_cond_t wake;
     struct fw_thread *above, *below; /* the idle, latest on top */
     bool idle;
-    bool sent_for; /* woken because requests wait */
-    bool poked;    /* it is to return FW_NEXT_WAKE */
-    int tid;       /* the system's number, for its state */
-    uint64_t entered; /* us: when its call began (timed or shown) */
+    bool woken_for_request; /* because requests wait in queued mode */
+    bool must_return;       /* it is to return FW_NEXT_WAKE */
+    int tid;                /* the system's number, to read its state */
+    uint64_t entered;       /* us: when its call began (timed or shown) */
     uint64_t bytes_out;
     /* gathering */
     pthread_mutex_t gate;
@@ -55,7 +57,7 @@ typedef struct fw_thread {
 
 /* One more application thread; to be called before the standby starts. The first one handles signals. NULL when memory
  * is short. It lives as long as the loop. */
-fw_thread *fw_thread_open(fw_loop *l);
+fw_thread *fw_thread_open(fw_leader *l);
 
 /* The next turn: enum fw_next or -errno. With `done`, a BUSY connection, that is handed back first: its response is
  * complete and queued (`keep`: the connection may live on), or it broke off (`cut`: the client must see the end). With
@@ -69,12 +71,12 @@ void fw_thread_finish(fw_thread *t, fw_conn *done, bool keep, bool cut);
 void fw_thread_attach(fw_thread *t);
 
 /* After the standby has stopped: frees all threads of the loop. */
-void fw_thread_close_all(fw_loop *l);
+void fw_thread_close_all(fw_leader *l);
 
 /* Notes that something is queued, or that nothing is. */
 void fw_thread_pend(fw_thread *t, bool pending);
 
-/* The thread has got what it needs to run its turn (the interpreter lock). */
+/* The thread has passed the door: it has the interpreter lock, and runs its turn. */
 void fw_thread_enter(fw_thread *t);
 
 /* Sends what is queued; results as fw_conn_send. */
@@ -82,7 +84,7 @@ int fw_thread_send(fw_thread *t, fw_conn *c);
 
 /* The same for a streamed block; what a full socket does not take is left to the standby. FW_RETRY: the application is to
  * be held back, because so much is queued, or (`more`: it is to be asked for another block) because memory is short
- * (fw_hub.mark is 0) and the socket is full. Passes the gate, so it is not for those who have opened it. */
+ * (fw_conns.mark is 0) and the socket is full. Passes the gate, so it is not for those who have opened it. */
 int fw_thread_pass(fw_thread *t, fw_conn *c, bool more);
 
 /* Leaves what is queued to the standby, which sends it within about a millisecond. FW_OK, or -EPIPE: the client is
@@ -126,7 +128,7 @@ static inline size_t fw_thread_unsent(fw_thread *t, const fw_conn *c)
 
 static inline char *fw_thread_reserve(fw_thread *t, fw_conn *c, size_t n)
 {
-    return fw_outq_reserve(&c->out, &t->pool, n);
+    return fw_outq_reserve(&c->out, &t->cache, n);
 }
 
 static inline void fw_thread_commit(fw_conn *c, size_t n)
@@ -136,17 +138,17 @@ static inline void fw_thread_commit(fw_conn *c, size_t n)
 
 static inline int fw_thread_copy(fw_thread *t, fw_conn *c, const void *data, size_t n)
 {
-    return fw_outq_copy(&c->out, &t->pool, data, n);
+    return fw_outq_copy(&c->out, &t->cache, data, n);
 }
 
 static inline int fw_thread_ref(fw_thread *t, fw_conn *c, const void *data, size_t n, void *owner)
 {
-    return fw_outq_ref(&c->out, &t->pool, data, n, owner);
+    return fw_outq_ref(&c->out, &t->cache, data, n, owner);
 }
 
 static inline int fw_thread_file(fw_thread *t, fw_conn *c, int fd, int64_t offset, size_t n, void *owner)
 {
-    return fw_outq_file(&c->out, &t->pool, fd, offset, n, owner);
+    return fw_outq_file(&c->out, &t->cache, fd, offset, n, owner);
 }
 
 static inline fw_outq_mark fw_thread_here(const fw_conn *c)
@@ -156,7 +158,7 @@ static inline fw_outq_mark fw_thread_here(const fw_conn *c)
 
 static inline void fw_thread_rollback(fw_thread *t, fw_conn *c, fw_outq_mark mark)
 {
-    fw_outq_rollback(&c->out, &t->pool, mark);
+    fw_outq_rollback(&c->out, &t->cache, mark);
 }
 
 /* Bytes that are queued, to be called between the gates. */
@@ -169,8 +171,8 @@ static inline size_t fw_thread_unsent_inside(const fw_conn *c)
  * false if it is to be sent. */
 static inline bool fw_thread_gathers(const fw_thread *t, size_t queued)
 {
-    return queued < FW_GATHER && t->loop->crew.running &&
-           fw_likely(atomic_load_explicit(&t->loop->hub.mark, memory_order_relaxed) >= FW_GATHER);
+    return queued < FW_GATHER && t->leader->running &&
+           fw_likely(atomic_load_explicit(&t->leader->loop.conns.mark, memory_order_relaxed) >= FW_GATHER);
 }
 
 /* Parks the response `user`: fw_conn_suspend. */
@@ -184,11 +186,11 @@ int fw_thread_wait(fw_thread *t, fw_conn *c);
  * `t`, which has nothing else to release. */
 void fw_thread_clear_up(fw_thread *t);
 
-/* The call that it is in as the board shows it, if it does: true. From any thread. */
+/* True if the board shows the call that `t` is in; then `*to` is what it shows. From any thread. */
 bool fw_thread_call(fw_thread *t, fw_board_call *to);
 
 /* The next object (owner of sent bytes, peer of a closed connection, what a forgotten head had) that this thread must
  * release, or NULL. */
-void *fw_thread_spent(fw_thread *t);
+void *fw_thread_to_release(fw_thread *t);
 
 #endif

@@ -34,7 +34,7 @@ cdef class AccessLog:
     makes of a format: (kind, text) pairs; and ``json``, whether their texts are to be written so.
     """
 
-    cdef fw_access *log
+    cdef fw_access_log *log
     cdef fw_log_piece *pieces
     cdef object file          # keeps the descriptor open
     cdef list texts           # what the pieces point to
@@ -75,10 +75,10 @@ cdef class AccessLog:
             raise ValueError("too many pieces to look up")
         mount.at = PyBytes_AS_STRING(self.script_name)
         mount.len = <size_t>PyBytes_GET_SIZE(self.script_name)
-        check(fw_access_open(&self.log, file.fd, self.pieces, <unsigned>len(pieces), file.json, mount))
+        check(fw_access_log_open(&self.log, file.fd, self.pieces, <unsigned>len(pieces), file.json, mount))
 
     def __dealloc__(self):
-        fw_access_free(self.log)
+        fw_access_log_close(self.log)
         free(self.pieces)
 
     cdef int begin(self, Response r) except -1:
@@ -141,17 +141,17 @@ cdef class AccessLog:
 
     cdef int flush(self) except -1:
         with nogil:
-            fw_access_flush(self.log)
+            fw_access_log_flush(self.log)
         return 0
 
     cdef str complaint(self):
         """What is to be said of lost lines."""
         cdef int error = 0
-        cdef unsigned long long lines = fw_access_lost(self.log, &error)
+        cdef unsigned long long lines = fw_access_log_lost(self.log, &error)
         return f"The access log cannot be written ({os.strerror(error)}): {lines} lines are lost"
 
 
-cdef int put_line(fw_access *log, Response r, const fw_conn *c, uint64_t us, const fw_text *given) except -1:
+cdef int put_line(fw_access_log *log, Response r, const fw_conn *c, uint64_t us, const fw_text *given) except -1:
     cdef fw_entry e
     cdef uint64_t unsent = fw_thread_unsent(r.state.thread, c)
     e.req = c.req
@@ -167,5 +167,5 @@ cdef int put_line(fw_access *log, Response r, const fw_conn *c, uint64_t us, con
     e.bytes = <uint64_t>r.sent - min(<uint64_t>r.sent, unsent)
     e.us = us
     e.given = given
-    fw_access_put(log, &e)
+    fw_access_log_put(log, &e)
     return 0

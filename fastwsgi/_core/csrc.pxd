@@ -43,7 +43,7 @@ cdef extern from "observe/access_log.h" nogil:
         uint32_t len
         const char *text
         char head[8]
-    struct fw_access:
+    struct fw_access_log:
         pass
     struct fw_entry:
         const fw_request *req
@@ -54,11 +54,11 @@ cdef extern from "observe/access_log.h" nogil:
         uint64_t bytes
         uint64_t us
         const fw_text *given
-    int fw_access_open(fw_access **, int fd, const fw_log_piece *, unsigned, bint json, fw_text script_name)
-    void fw_access_free(fw_access *)
-    void fw_access_put(fw_access *, const fw_entry *)
-    unsigned long long fw_access_lost(fw_access *, int *error)
-    void fw_access_flush(fw_access *)
+    int fw_access_log_open(fw_access_log **, int fd, const fw_log_piece *, unsigned, bint json, fw_text script_name)
+    void fw_access_log_close(fw_access_log *)
+    void fw_access_log_put(fw_access_log *, const fw_entry *)
+    unsigned long long fw_access_log_lost(fw_access_log *, int *error)
+    void fw_access_log_flush(fw_access_log *)
 
 
 cdef extern from "system/process.h" nogil:
@@ -108,7 +108,7 @@ cdef extern from "fw.h" nogil:
         bint overload_refuse
         const char *temp_dir
         const char *health
-        fw_access *access
+        fw_access_log *access
     void fw_config_defaults(fw_config *)
 
 
@@ -196,7 +196,7 @@ cdef extern from "http/request.h" nogil:
 
 
 cdef extern from "io/outq.h" nogil:
-    struct fw_pool:
+    struct fw_chunk_cache:
         pass
     struct fw_outq:
         size_t bytes
@@ -231,6 +231,32 @@ cdef extern from "http/wire.h" nogil:
     size_t fw_wire_unquote(char *, const char *, size_t)
 
 
+cdef extern from "observe/scoreboard.h" nogil:
+    struct fw_stats:
+        uint64_t accepted
+        uint64_t requests
+        uint64_t refused
+        uint64_t timeouts
+        uint64_t truncated
+        uint64_t broken
+        uint64_t bytes_in
+        uint64_t bytes_out
+        uint64_t connections
+    enum:
+        FW_PHASE_APPLICATION
+    struct fw_board_call:
+        uint32_t phase
+        uint64_t since
+        uint32_t number
+        char method[24]
+        char client[48]
+        char target[416]
+    struct fw_board:
+        pass
+    size_t fw_board_size(unsigned)
+    void fw_board_init(fw_board *, uint32_t pid, unsigned threads)
+
+
 cdef extern from "io/conn.h" nogil:
     enum fw_turn:
         FW_TURN_REQUEST
@@ -247,40 +273,17 @@ cdef extern from "io/conn.h" nogil:
         size_t unsent
         void *user
         void *peer
-    struct fw_stats:
-        uint64_t accepted
-        uint64_t requests
-        uint64_t refused
-        uint64_t timeouts
-        uint64_t truncated
-        uint64_t broken
-        uint64_t bytes_in
-        uint64_t bytes_out
-        uint64_t connections
-    struct fw_hub:
+    const sockaddr *fw_conn_address(const fw_conn *)
+
+
+cdef extern from "io/conns.h" nogil:
+    struct fw_conns:
         fw_config cfg
-        fw_pool pool
+        fw_chunk_cache cache
         fw_date date
         fw_stats stats
         fw_memos memos
         bint stopping
-    const sockaddr *fw_conn_address(const fw_conn *)
-
-
-cdef extern from "observe/scoreboard.h" nogil:
-    enum:
-        FW_PHASE_APPLICATION
-    struct fw_board_call:
-        uint32_t phase
-        uint64_t since
-        uint32_t number
-        char method[24]
-        char client[48]
-        char target[416]
-    struct fw_board:
-        pass
-    size_t fw_board_size(unsigned)
-    void fw_board_open(fw_board *, uint32_t pid, unsigned threads)
 
 
 cdef extern from "io/loop.h" nogil:
@@ -293,18 +296,25 @@ cdef extern from "io/loop.h" nogil:
         FW_STOP_GRACEFUL
         FW_STOP_QUICK
     struct fw_loop:
-        fw_hub hub
+        fw_conns conns
         fw_board *board
         int wake_write
         int storage_error
-    int fw_loop_open(fw_loop **, const fw_llhttp_api *, const fw_config *)
-    void fw_loop_free(fw_loop *)
     int fw_loop_listen(fw_loop *, int fd, bint tcp)
     int fw_loop_lifeline(fw_loop *, int fd)
     void fw_loop_stop(fw_loop *, fw_stop)
-    void fw_loop_reopen(fw_loop *)
-    unsigned fw_loop_notices(fw_loop *)
-    fw_stats fw_loop_stats(fw_loop *)
+
+
+cdef extern from "threads/leader.h" nogil:
+    struct fw_leader:
+        fw_loop loop
+    int fw_leader_open(fw_leader **, const fw_llhttp_api *, const fw_config *)
+    void fw_leader_close(fw_leader *)
+    void fw_leader_reopen(fw_leader *)
+    int fw_standby_start(fw_leader *)
+    void fw_standby_stop(fw_leader *)
+    unsigned fw_leader_notices(fw_leader *)
+    fw_stats fw_leader_stats(fw_leader *)
 
 
 cdef extern from "threads/thread.h" nogil:
@@ -313,13 +323,13 @@ cdef extern from "threads/thread.h" nogil:
         FW_NEXT_WAKE
         FW_NEXT_DONE
     struct fw_thread:
-        fw_loop *loop
-        fw_pool pool
+        fw_leader *leader
+        fw_chunk_cache cache
         fw_date date
         bint more
         bint at_door
-    fw_thread *fw_thread_open(fw_loop *)
-    void fw_thread_close_all(fw_loop *)
+    fw_thread *fw_thread_open(fw_leader *)
+    void fw_thread_close_all(fw_leader *)
     void fw_thread_attach(fw_thread *)
     int fw_thread_next(fw_thread *, fw_conn *, bint keep, bint cut, bint hasty, fw_conn **)
     void fw_thread_finish(fw_thread *, fw_conn *, bint keep, bint cut)
@@ -344,9 +354,4 @@ cdef extern from "threads/thread.h" nogil:
     void fw_thread_suspend(fw_thread *, fw_conn *, void *)
     int fw_thread_wait(fw_thread *, fw_conn *)
     bint fw_thread_call(fw_thread *, fw_board_call *)
-    void *fw_thread_spent(fw_thread *)
-
-
-cdef extern from "threads/standby.h" nogil:
-    int fw_standby_start(fw_loop *)
-    void fw_standby_stop(fw_loop *)
+    void *fw_thread_to_release(fw_thread *)

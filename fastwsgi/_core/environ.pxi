@@ -137,7 +137,7 @@ cdef tuple peer_of(fw_conn *c):
             peer = (text.decode("ascii"), str(port))
         else:
             peer = (EMPTY, EMPTY)
-        Py_INCREF(peer)  # the connection's reference; the worker drops it when the connection is buried
+        Py_INCREF(peer)  # the connection's reference; the worker drops it when the connection is freed
         c.peer = <void *>peer
     return <tuple>c.peer
 
@@ -316,7 +316,7 @@ cdef class EnvironBuilder:
     cdef int remember(self, fw_request *r, dict environ, tuple peer) except -1:
         """Keeps a copy of the environ with the head that it was built from (memo.h)."""
         cdef tuple kept = (PyDict_Copy(environ), peer)
-        Py_INCREF(kept)  # the memo's reference; comes back as spent when the memo is overwritten
+        Py_INCREF(kept)  # the memo's reference; comes back to be released when the memo is overwritten
         fw_memo_fill(r, <void *>kept)
         return 0
 

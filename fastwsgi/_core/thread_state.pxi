@@ -87,7 +87,7 @@ cdef class ThreadState:
     """Made by the worker for each thread; borrowed pointers are valid as long as the worker lives."""
 
     cdef fw_thread *thread
-    cdef const fw_hub *hub
+    cdef const fw_conns *conns
     cdef const fw_process *process
     cdef object errors    # wsgi.errors
     cdef object log       # log(level, message, exception or None)

@@ -82,7 +82,8 @@ cdef class Worker:
     the application.
     """
 
-    cdef fw_loop *loop
+    cdef fw_leader *leader
+    cdef fw_loop *loop       # the leader's
     cdef bytes temp_dir
     cdef bytes health      # the core's setting borrows it
     cdef str script_name
@@ -125,7 +126,8 @@ cdef class Worker:
             self.held = <PyObject *>self.access
             cfg.access = self.access.log
         check(fw_process_open(&self.process))
-        check(fw_loop_open(&self.loop, &_api, &cfg))
+        check(fw_leader_open(&self.leader, &_api, &cfg))
+        self.loop = &self.leader.loop
         self.open_board(board)
         if lifeline is not None:
             check(fw_loop_lifeline(self.loop, lifeline))
@@ -144,10 +146,10 @@ cdef class Worker:
             if not fw_process_is_own(self.process):
                 return  # a forked child has neither the standby nor a share in the poller
             with nogil:
-                fw_standby_stop(self.loop)
+                fw_standby_stop(self.leader)
             self.clear_up()
-            fw_thread_close_all(self.loop)
-            fw_loop_free(self.loop)
+            fw_thread_close_all(self.leader)
+            fw_leader_close(self.leader)
         if self.board.buf != NULL:
             PyBuffer_Release(&self.board)
         PyMem_Free(self.own_board)
@@ -167,22 +169,22 @@ cdef class Worker:
             if <size_t>self.board.len < size:
                 raise ValueError(f"the scoreboard needs {size} bytes, not {self.board.len}")
             self.loop.board = <fw_board *>self.board.buf
-        fw_board_open(self.loop.board, <uint32_t>getpid(), self.nthreads)
+        fw_board_init(self.loop.board, <uint32_t>getpid(), self.nthreads)
         return 0
 
     cdef WorkerThread thread(
         self, object application, list bases, object log, object errors, set warned, bint memo, object timeout_error
     ):
         cdef ThreadState state = ThreadState.__new__(ThreadState)
-        state.thread = fw_thread_open(self.loop)
+        state.thread = fw_thread_open(self.leader)
         if state.thread == NULL:
             raise MemoryError("no memory for a thread")
-        state.hub = &self.loop.hub
+        state.conns = &self.loop.conns
         state.process = self.process
         state.errors = errors
         state.log = log
         state.shown = self.shown
-        state.keepalive = self.loop.hub.cfg.timeouts[<int>FW_CLASS_KEEPALIVE] > 0
+        state.keepalive = self.loop.conns.cfg.timeouts[<int>FW_CLASS_KEEPALIVE] > 0
         state.sendfile = self.sendfile
         state.warned = warned
         state.timeout_error = timeout_error
@@ -240,7 +242,7 @@ cdef class Worker:
 
     def stats(self):
         """Counters since the start: connections, requests, refusals, errors, bytes."""
-        cdef dict counters = fw_loop_stats(self.loop)
+        cdef dict counters = fw_leader_stats(self.leader)
         cdef WorkerThread thread
         counters["app_errors"] = 0
         for thread in self.threads:
@@ -250,7 +252,7 @@ cdef class Worker:
     @property
     def stopping(self):
         """Whether a stop has begun."""
-        return self.loop.hub.stopping
+        return self.loop.conns.stopping
 
     def calls(self):
         """The calls that are in flight and have lasted for some milliseconds, as tuples: index of the thread, number of
@@ -305,7 +307,7 @@ cdef class Worker:
         cdef object context = PyContext_CopyCurrent()  # with what the application set when it was imported
         if self.running:
             raise RuntimeError("this worker is running already")
-        check(fw_standby_start(self.loop))
+        check(fw_standby_start(self.leader))
         self.running = True
         try:
             for i in range(1, len(self.threads)):
@@ -322,7 +324,7 @@ cdef class Worker:
             self.leave(threads)
             failure, self.failure = self.failure, None
             if (interrupted or failure is not None) and not self.running:
-                fw_loop_reopen(self.loop)  # now, so that a stop() before the next run is not taken back
+                fw_leader_reopen(self.leader)  # now, so that a stop() before the next run is not taken back
         if failure is not None:
             raise failure
 
@@ -346,7 +348,7 @@ cdef class Worker:
         if any(thread.is_alive() for thread in threads):
             return 0
         with nogil:
-            fw_standby_stop(self.loop)
+            fw_standby_stop(self.leader)
         self.running = False
         return self.clear_up()
 
@@ -358,9 +360,9 @@ cdef class Worker:
         cdef WorkerThread thread
         cdef list whole = [one for one in self.threads or () if (<WorkerThread>one).state is not None]
         for thread in whole:
-            thread.release_spent()
+            thread.release_owned()
         if whole:
             thread = <WorkerThread>whole[0]
             fw_thread_clear_up(thread.state.thread)
-            thread.release_spent()
+            thread.release_owned()
         return 0

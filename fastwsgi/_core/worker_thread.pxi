@@ -4,9 +4,9 @@
 # the response, hand the connection back. The core never calls into Python; this thread asks it for work.
 #
 # References that cross into C: conn.user (a parked Response, one reference while the connection is suspended),
-# conn.peer (a tuple, one reference until the connection is buried), memo users, owners in the output queue. All come
-# back through a turn or fw_thread_spent and are dropped here, with the interpreter lock held. What is said of "this
-# thread" below is never touched by another one: each application thread has a WorkerThread of its own.
+# conn.peer (a tuple, one reference until the connection is gone), memo users, owners in the output queue. All come
+# back through a turn or fw_thread_to_release and are dropped here, with the interpreter lock held. What is said of
+# "this thread" below is never touched by another one: each application thread has a WorkerThread of its own.
 #
 # A MemoryError ends the request at hand, never this thread: what has to be allocated for a turn has a way out without
 # it.
@@ -86,7 +86,7 @@ cdef class WorkerThread:
             return self.pull()
         except BaseException as error:
             end_if_child(self.state, error)
-            fw_loop_stop(self.state.thread.loop, FW_STOP_QUICK)
+            fw_loop_stop(&self.state.thread.leader.loop, FW_STOP_QUICK)
             self.wind_up()
             raise
         finally:
@@ -105,7 +105,7 @@ cdef class WorkerThread:
                 rc = next_turn(t, c, r.keep, r.cut, &self.streak, &c)
             if r is not None:
                 r = self.put_away(r)
-            self.release_spent()
+            self.release_owned()
             if rc == FW_NEXT_TURN:
                 r = self.turn(c)
                 if r is None:
@@ -272,11 +272,11 @@ cdef class WorkerThread:
 
     # ---- housekeeping ----
 
-    cdef int release_spent(self) except -1:
-        cdef void *owner = fw_thread_spent(self.state.thread)
+    cdef int release_owned(self) except -1:
+        cdef void *owner = fw_thread_to_release(self.state.thread)
         while owner != NULL:
             Py_DECREF(<object>owner)
-            owner = fw_thread_spent(self.state.thread)
+            owner = fw_thread_to_release(self.state.thread)
         return 0
 
     cdef int look_around(self) except -1:
@@ -289,7 +289,7 @@ cdef class WorkerThread:
         return 0
 
     cdef int pass_on_notices(self) except -1:
-        cdef unsigned notices = fw_loop_notices(self.state.thread.loop)
+        cdef unsigned notices = fw_leader_notices(self.state.thread.leader)
         if notices & FW_NOTICE_DESCRIPTORS:
             self.state.report(logging.ERROR, "Out of file descriptors or socket memory: accepting is paused until"
                               " connections close; raise the limit (ulimit -n) or lower worker_connections", None)
@@ -304,9 +304,9 @@ cdef class WorkerThread:
 
     cdef str storage_complaint(self):
         """Why bodies cannot be stored, and what to do."""
-        cdef bytes folder = self.state.hub.cfg.temp_dir
+        cdef bytes folder = self.state.conns.cfg.temp_dir
         return (f"A request body larger than body_memory was refused: no temporary file can be written in"
-                f" {os.fsdecode(folder)} ({os.strerror(self.state.thread.loop.storage_error)}); TMPDIR names the"
+                f" {os.fsdecode(folder)} ({os.strerror(self.state.thread.leader.loop.storage_error)}); TMPDIR names the"
                 " directory")
 
     cdef int wind_up(self) except -1:
@@ -317,7 +317,7 @@ cdef class WorkerThread:
         cdef int rc
         while True:
             rc = next_turn(t, c, False, True, &self.streak, &c)
-            self.release_spent()
+            self.release_owned()
             if rc == FW_NEXT_TURN:
                 if c.turn != FW_TURN_REQUEST:
                     r = self.unpark(c)

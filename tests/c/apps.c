@@ -15,7 +15,7 @@ static void break_off(loop_fixture *s, fw_conn *c)
 static bool queue(loop_fixture *s, fw_conn *c, const char *from, size_t n)
 {
     app_state *a = s->data;
-    if (fw_outq_ref(&c->out, &s->thread->pool, from, n, &a->owned) != FW_OK)
+    if (fw_outq_ref(&c->out, &s->thread->cache, from, n, &a->owned) != FW_OK)
         return false;
     a->owned++;
     return true;
@@ -33,7 +33,7 @@ void app_file(loop_fixture *s, fw_conn *c)
 {
     app_state *a = s->data;
     if (loop_fixture_head(s, c, APP_LARGE) &&
-        fw_outq_file(&c->out, &s->thread->pool, a->file, 0, APP_LARGE, &a->owned) == FW_OK) {
+        fw_outq_file(&c->out, &s->thread->cache, a->file, 0, APP_LARGE, &a->owned) == FW_OK) {
         a->owned++;
         loop_fixture_finish(s, c, c->req->keep_alive, false);
     } else {

@@ -14,9 +14,9 @@ int threads_fixture_client(threads_fixture *m)
 
 int threads_fixture_narrow(threads_fixture *m)
 {
-    fw_loop_lock(m->loop);
+    fw_leader_lock(m->leader);
     const int client = loop_fixture_pair(&m->loop_fixture, true, NULL);
-    fw_loop_unlock(m->loop);
+    fw_leader_unlock(m->leader);
     return client;
 }
 

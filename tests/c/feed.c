@@ -33,7 +33,7 @@ static void feed_chunks(feed *f, const char *bytes, size_t n, size_t from, size_
 
 void feed_open(feed *f, const fw_config *cfg, const char *bytes, size_t n, size_t first, size_t step)
 {
-    *f = (feed){.r = fw_request_new(parser(), cfg), .head = FW_PARSE_MORE, .body = FW_PARSE_MORE};
+    *f = (feed){.r = fw_request_open(parser(), cfg), .head = FW_PARSE_MORE, .body = FW_PARSE_MORE};
     if (f->r == NULL)
         FAIL("no memory for the test itself");
     size_t have = 0;
@@ -59,7 +59,7 @@ void feed_open(feed *f, const fw_config *cfg, const char *bytes, size_t n, size_
 
 void feed_close(feed *f)
 {
-    fw_request_free(f->r);
+    fw_request_close(f->r);
     free(f->bytes);
 }
 

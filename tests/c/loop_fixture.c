@@ -26,11 +26,12 @@ int loop_fixture_try_open(loop_fixture *s, const fw_config *cfg)
     *s = (loop_fixture){.cfg = *cfg, .app = loop_fixture_answer, .listener = -1};
     s->local.handle.kind = FW_HANDLE_LISTENER;
     s->local.fd = -1;
-    int rc = fw_loop_open(&s->loop, parser(), &s->cfg);
+    int rc = fw_leader_open(&s->leader, parser(), &s->cfg);
     if (rc != FW_OK)
         return rc;
-    if ((s->thread = fw_thread_open(s->loop)) == NULL) {
-        fw_loop_free(s->loop);
+    s->loop = &s->leader->loop;
+    if ((s->thread = fw_thread_open(s->leader)) == NULL) {
+        fw_leader_close(s->leader);
         return -ENOMEM;
     }
     listen_here(s);
@@ -46,13 +47,13 @@ void loop_fixture_open(loop_fixture *s, const fw_config *cfg)
 void loop_fixture_standby(loop_fixture *s)
 {
     fw_thread_attach(s->thread);
-    CHECK_INT(fw_standby_start(s->loop), FW_OK);
+    CHECK_INT(fw_standby_start(s->leader), FW_OK);
 }
 
 unsigned loop_fixture_release(loop_fixture *s)
 {
     unsigned n = 0;
-    for (int *owner; (owner = fw_thread_spent(s->thread)) != NULL; n++)
+    for (int *owner; (owner = fw_thread_to_release(s->thread)) != NULL; n++)
         --*owner;
     return n;
 }
@@ -94,25 +95,25 @@ static void give(loop_fixture *s, fw_conn *c)
 void loop_fixture_abandon(loop_fixture *s)
 {
     fw_loop_abandon(s->loop);
-    for (fw_conn *c; (c = fw_conn_pull(&s->loop->hub, &s->thread->owner, true)) != NULL;) {
+    for (fw_conn *c; (c = fw_conn_pull(&s->loop->conns, &s->thread->owner, true)) != NULL;) {
         s->gone += c->turn == FW_TURN_GONE;
-        fw_conn_finish(&s->loop->hub, c, false, true, false);
+        fw_conn_finish(&s->loop->conns, c, false, true, false);
     }
 }
 
 void loop_fixture_close(loop_fixture *s)
 {
-    fw_hub *h = &s->loop->hub;
-    fw_standby_stop(s->loop);
+    fw_conns *cs = &s->loop->conns;
+    fw_standby_stop(s->leader);
     loop_fixture_abandon(s);
-    CHECK_INT(h->stats.connections, 0);
+    CHECK_INT(cs->stats.connections, 0);
     loop_fixture_release(s);
     fw_thread_clear_up(s->thread);
     loop_fixture_release(s);
     CHECK_INT(s->memos, 0);
     CHECK_INT(s->peers, 0);
-    fw_thread_close_all(s->loop);
-    fw_loop_free(s->loop);
+    fw_thread_close_all(s->leader);
+    fw_leader_close(s->leader);
     close(s->listener);
 }
 
@@ -152,11 +153,11 @@ int loop_fixture_pair(loop_fixture *s, bool narrow, fw_conn **conn)
 {
     int ends[2];
     pair_open(ends, narrow);
-    fw_conn *c = fw_conn_open(&s->loop->hub, ends[0], &s->local, NULL, 0);
+    fw_conn *c = fw_conn_open(&s->loop->conns, ends[0], &s->local, NULL, 0);
     CHECK(c != NULL);
     if (conn != NULL)
         *conn = c;
-    fw_conn_event(&s->loop->hub, c, FW_EVENT_IN);
+    fw_conn_event(&s->loop->conns, c, FW_EVENT_IN);
     return ends[1];
 }
 
@@ -214,7 +215,7 @@ bool loop_fixture_head(loop_fixture *s, fw_conn *c, size_t n)
 {
     char head[128];
     const int len = snprintf(head, sizeof head, "HTTP/1.1 200 OK\r\nContent-Length: %zu\r\n\r\n", n);
-    return fw_outq_copy(&c->out, &s->thread->pool, head, (size_t)len) == FW_OK;
+    return fw_outq_copy(&c->out, &s->thread->cache, head, (size_t)len) == FW_OK;
 }
 
 void loop_fixture_answer(loop_fixture *s, fw_conn *c)
@@ -238,11 +239,11 @@ void loop_fixture_answer(loop_fixture *s, fw_conn *c)
     char head[128];
     const int head_len = snprintf(head, sizeof head, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n", len);
     fw_outq_mark mark = fw_outq_here(&c->out);
-    if (n < 0 || fw_outq_copy(&c->out, &s->thread->pool, head, (size_t)head_len) != FW_OK ||
-        fw_outq_copy(&c->out, &s->thread->pool, body, (size_t)len) != FW_OK) {
-        fw_outq_rollback(&c->out, &s->thread->pool, mark);
+    if (n < 0 || fw_outq_copy(&c->out, &s->thread->cache, head, (size_t)head_len) != FW_OK ||
+        fw_outq_copy(&c->out, &s->thread->cache, body, (size_t)len) != FW_OK) {
+        fw_outq_rollback(&c->out, &s->thread->cache, mark);
         loop_fixture_finish(s, c, false, true); /* as when a worker has no memory for its response */
         return;
     }
-    loop_fixture_finish(s, c, r->keep_alive && !s->loop->hub.stopping, false);
+    loop_fixture_finish(s, c, r->keep_alive && !s->loop->conns.stopping, false);
 }

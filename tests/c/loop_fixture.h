@@ -6,7 +6,7 @@
 #ifndef LOOP_FIXTURE_H
 #define LOOP_FIXTURE_H
 
-#include "threads/standby.h"
+#include "threads/thread.h"
 
 #include <netinet/in.h>
 
@@ -16,7 +16,8 @@ typedef struct loop_fixture loop_fixture;
 typedef void (*loop_fixture_app)(loop_fixture *s, fw_conn *c);
 
 struct loop_fixture {
-    fw_loop *loop;
+    fw_leader *leader;
+    fw_loop *loop;     /* the leader's */
     fw_thread *thread; /* the test's own */
     fw_config cfg;
     int listener;
@@ -32,7 +33,7 @@ struct loop_fixture {
     bool reset; /* the connection that loop_fixture_hear heard last ended with an error */
 };
 
-/* FW_OK, or what fw_loop_open said; then the loop_fixture is not open. */
+/* FW_OK, or what fw_leader_open said; then the loop_fixture is not open. */
 int loop_fixture_try_open(loop_fixture *s, const fw_config *cfg);
 void loop_fixture_open(loop_fixture *s, const fw_config *cfg);
 

@@ -92,7 +92,7 @@ static void *visit(void *arg)
     return NULL;
 }
 
-static fw_access *open_log(void)
+static fw_access_log *open_log(void)
 {
     static const fw_log_piece PIECES[] = {
         {.atom = FW_ATOM_LINE},
@@ -101,10 +101,10 @@ static fw_access *open_log(void)
         {.atom = FW_ATOM_TIME},
         {.atom = FW_ATOM_TEXT, .len = 1, .text = "\n", .head = "\n"},
     };
-    fw_access *a;
+    fw_access_log *a;
     const int fd = open("/dev/null", O_WRONLY);
     CHECK(fd >= 0);
-    CHECK_INT(fw_access_open(&a, fd, PIECES, COUNT(PIECES), false, (fw_text){NULL, 0}), FW_OK);
+    CHECK_INT(fw_access_log_open(&a, fd, PIECES, COUNT(PIECES), false, (fw_text){NULL, 0}), FW_OK);
     return a;
 }
 
@@ -140,7 +140,7 @@ static void everything_at_once(unsigned threads, uint32_t seed, fw_config *cfg)
     fw_loop_stop(m.loop, seed % 2 ? FW_STOP_GRACEFUL : FW_STOP_QUICK);
     threads_fixture_close(&m);
     close(cfg->access->batch.fd);
-    fw_access_free(cfg->access);
+    fw_access_log_close(cfg->access);
     for (unsigned i = 0; i < CLIENTS; i++)
         close(last[i]);
 }

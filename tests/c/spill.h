@@ -3,7 +3,7 @@
 #define SPILL_H
 
 #include "http/body.h"
-#include "io/store.h"
+#include "http/job.h"
 
 /* Does what is due; `whole`: nothing more will come.  FW_OK or -errno. */
 static inline int spill(fw_body *b, bool whole, const fw_config *cfg)

@@ -14,9 +14,9 @@
 static char got[1 << 20];
 
 /* What the line of `e` is, without its end. */
-static const char *line_of(fw_access *a, const fw_entry *e)
+static const char *line_of(fw_access_log *a, const fw_entry *e)
 {
-    fw_access_put(a, e);
+    fw_access_log_put(a, e);
     const size_t n = fw_batch_len(&a->batch);
     CHECK(n > 0 && n < sizeof got);
     memcpy(got, a->batch.filling, n);
@@ -26,17 +26,17 @@ static const char *line_of(fw_access *a, const fw_entry *e)
     return got;
 }
 
-static void check_line(fw_access *a, const fw_entry *e, const char *expected)
+static void check_line(fw_access_log *a, const fw_entry *e, const char *expected)
 {
     const char *found = line_of(a, e);
     CHECK_BYTES(found, strlen(found), expected);
 }
 
-static fw_access *access_of(const fw_log_piece *pieces, unsigned n, bool json)
+static fw_access_log *access_of(const fw_log_piece *pieces, unsigned n, bool json)
 {
-    fw_access *a;
+    fw_access_log *a;
     faults_clear();
-    CHECK_INT(fw_access_open(&a, 1, pieces, n, json, (fw_text){NULL, 0}), FW_OK);
+    CHECK_INT(fw_access_log_open(&a, 1, pieces, n, json, (fw_text){NULL, 0}), FW_OK);
     return a;
 }
 
@@ -48,7 +48,7 @@ static void times_agree_with_strftime_in_every_zone(void)
     for (size_t zone = 0; zone < COUNT(ZONES); zone++) {
         setenv("TZ", ZONES[zone], 1);
         tzset();
-        fw_access *a = access_of(PIECES, COUNT(PIECES), false);
+        fw_access_log *a = access_of(PIECES, COUNT(PIECES), false);
         for (int i = 0; i < 1000; i++) {
             char expected[96], iso[40];
             const time_t when = 1 + (time_t)dice(&seed) * 2;
@@ -62,7 +62,7 @@ static void times_agree_with_strftime_in_every_zone(void)
             trying("%s", expected);
             check_line(a, &e, expected);
         }
-        fw_access_free(a);
+        fw_access_log_close(a);
     }
     clock_reset();
     unsetenv("TZ");
@@ -73,7 +73,7 @@ static void numbers_and_durations_agree_with_printf(void)
 {
     static const fw_log_piece PIECES[] = {PIECE(BYTES), {.atom = FW_ATOM_TEXT, .len = 1, .text = " ", .head = " "},
                                       PIECE(DECIMAL_SECONDS), FEED};
-    fw_access *a = access_of(PIECES, COUNT(PIECES), false);
+    fw_access_log *a = access_of(PIECES, COUNT(PIECES), false);
     for (uint64_t v = 1; v < UINT64_MAX / 4; v = v * 3 + 1) {
         char expected[96];
         const fw_entry e = {.bytes = v, .us = v};
@@ -87,13 +87,13 @@ static void numbers_and_durations_agree_with_printf(void)
         snprintf(expected, sizeof expected, "%u 0.000000", (unsigned)v);
         check_line(a, &e, expected);
     }
-    fw_access_free(a);
+    fw_access_log_close(a);
 }
 
 static void addresses_agree_with_inet_ntop(void)
 {
     static const fw_log_piece PIECES[] = {PIECE(CLIENT), FEED};
-    fw_access *a = access_of(PIECES, COUNT(PIECES), false);
+    fw_access_log *a = access_of(PIECES, COUNT(PIECES), false);
     uint32_t seed = 7;
     for (int i = 0; i < 3000; i++) {
         char expected[64];
@@ -102,7 +102,7 @@ static void addresses_agree_with_inet_ntop(void)
         inet_ntop(AF_INET, &v4.sin_addr, expected, sizeof expected);
         check_line(a, &e, expected);
     }
-    fw_access_free(a);
+    fw_access_log_close(a);
 }
 
 /* What the text should be, byte by byte. */
@@ -123,7 +123,7 @@ static void every_byte_is_escaped_wherever_it_stands(void)
 {
     static const fw_log_piece PIECES[] = {PIECE(GIVEN), FEED};
     for (int json = 0; json < 2; json++) {
-        fw_access *a = access_of(PIECES, COUNT(PIECES), json);
+        fw_access_log *a = access_of(PIECES, COUNT(PIECES), json);
         for (size_t length = 1; length < 40; length++)
             for (unsigned c = 0; c < 256; c++)
                 for (size_t at = 0; at < length; at += length > 20 ? 3 : 1) {
@@ -137,7 +137,7 @@ static void every_byte_is_escaped_wherever_it_stands(void)
                     const fw_entry e = {.given = &given};
                     check_line(a, &e, expected);
                 }
-        fw_access_free(a);
+        fw_access_log_close(a);
     }
 }
 
@@ -148,34 +148,34 @@ static void a_line_without_room_is_lost_whole(void)
     memset(text, 1, sizeof text);
     const fw_text given[] = {{text, sizeof text}, {text, sizeof text}};
     const fw_entry e = {.given = given, .status = 200};
-    fw_access *a = access_of(PIECES, COUNT(PIECES), false);
+    fw_access_log *a = access_of(PIECES, COUNT(PIECES), false);
     const size_t one = 2 * 4 * sizeof text + 4;
     size_t lines = 0;
     for (int i = 0; i < 10; i++) {
         const size_t before = fw_batch_len(&a->batch);
-        fw_access_put(a, &e);
+        fw_access_log_put(a, &e);
         lines += fw_batch_len(&a->batch) != before;
         CHECK_INT(fw_batch_len(&a->batch), lines * one);
     }
     int error;
     CHECK(lines >= 2);
-    CHECK_INT(fw_access_lost(a, &error), 10 - lines);
+    CHECK_INT(fw_access_log_lost(a, &error), 10 - lines);
     CHECK_INT(error, ENOBUFS);
-    CHECK_INT(fw_access_lost(a, &error), 0);
-    fw_access_free(a);
+    CHECK_INT(fw_access_log_lost(a, &error), 0);
+    fw_access_log_close(a);
 }
 
 static void without_memory_there_is_none(void)
 {
     for (unsigned i = 0; i < 3; i++) {
-        fw_access *a = NULL;
+        fw_access_log *a = NULL;
         faults_clear();
         fault_fail(FAULT_MEMORY, i, 1, ENOMEM);
-        CHECK_INT(fw_access_open(&a, 1, NULL, 0, false, (fw_text){NULL, 0}), -ENOMEM);
+        CHECK_INT(fw_access_log_open(&a, 1, NULL, 0, false, (fw_text){NULL, 0}), -ENOMEM);
         CHECK(a == NULL);
     }
     faults_clear();
-    fw_access_free(NULL);
+    fw_access_log_close(NULL);
 }
 
 int main(int argc, char **argv)

@@ -44,7 +44,7 @@ static void lines_are_written_together(void)
 {
     fw_batch b;
     const int fd = temporary();
-    CHECK_INT(fw_batch_open(&b, fd), FW_OK);
+    CHECK_INT(fw_batch_init(&b, fd), FW_OK);
     faults_clear();
     fw_batch_flush(&b);
     CHECK_INT(fault_calls(FAULT_WRITE), 0);
@@ -57,7 +57,7 @@ static void lines_are_written_together(void)
     add(&b, "three\n");
     fw_batch_flush(&b);
     CHECK_BYTES(got, contents(fd), "one\ntwo\nthree\n");
-    fw_batch_close(&b);
+    fw_batch_clear(&b);
     close(fd);
 }
 
@@ -65,7 +65,7 @@ static void a_short_write_and_an_interruption_are_gone_on_with(void)
 {
     fw_batch b;
     const int fd = temporary();
-    CHECK_INT(fw_batch_open(&b, fd), FW_OK);
+    CHECK_INT(fw_batch_init(&b, fd), FW_OK);
     faults_clear();
     fault_short(FAULT_WRITE, 0, 1, 2);
     add(&b, "whole\n");
@@ -76,7 +76,7 @@ static void a_short_write_and_an_interruption_are_gone_on_with(void)
     faults_clear();
     CHECK_BYTES(got, contents(fd), "whole\ntoo\n");
     CHECK_INT(b.lost, 0);
-    fw_batch_close(&b);
+    fw_batch_clear(&b);
     close(fd);
 }
 
@@ -87,7 +87,7 @@ static void what_the_system_refuses_is_lost_and_counted(void)
         fw_batch b;
         const int fd = temporary();
         trying("%s", strerror(ERRORS[i]));
-        CHECK_INT(fw_batch_open(&b, fd), FW_OK);
+        CHECK_INT(fw_batch_init(&b, fd), FW_OK);
         faults_clear();
         fault_fail(FAULT_WRITE, 0, FOR_EVER, ERRORS[i]);
         add(&b, "one\n");
@@ -100,7 +100,7 @@ static void what_the_system_refuses_is_lost_and_counted(void)
         add(&b, "three\n");
         fw_batch_flush(&b);
         CHECK_BYTES(got, contents(fd), "three\n");
-        fw_batch_close(&b);
+        fw_batch_clear(&b);
         close(fd);
     }
 }
@@ -109,7 +109,7 @@ static void the_rest_of_a_torn_line_is_not_the_next_one(void)
 {
     fw_batch b;
     const int fd = temporary();
-    CHECK_INT(fw_batch_open(&b, fd), FW_OK);
+    CHECK_INT(fw_batch_init(&b, fd), FW_OK);
     faults_clear();
     struct rlimit before, six = {0};
     getrlimit(RLIMIT_FSIZE, &before);
@@ -127,7 +127,7 @@ static void the_rest_of_a_torn_line_is_not_the_next_one(void)
     add(&b, "next\n");
     fw_batch_flush(&b);
     CHECK_BYTES(got, contents(fd), "one\nse\nnext\n");
-    fw_batch_close(&b);
+    fw_batch_clear(&b);
     close(fd);
 }
 
@@ -140,7 +140,7 @@ static void a_pipe_gets_whole_lines_of_which_nobody_else_writes_into_one(void)
     memset(line, 'x', sizeof line);
     line[999] = '\n';
     line[1000] = '\0';
-    CHECK_INT(fw_batch_open(&b, ends[1]), FW_OK);
+    CHECK_INT(fw_batch_init(&b, ends[1]), FW_OK);
     CHECK_INT(b.share, PIPE_BUF);
     faults_clear();
     for (int i = 0; i < 10; i++)
@@ -148,7 +148,7 @@ static void a_pipe_gets_whole_lines_of_which_nobody_else_writes_into_one(void)
     fw_batch_flush(&b);
     CHECK_INT(fault_calls(FAULT_WRITE), 3); /* 4, 4 and 2 lines */
     CHECK_INT(read(ends[0], got, sizeof got), 10000);
-    fw_batch_close(&b);
+    fw_batch_clear(&b);
     close(ends[0]);
     close(ends[1]);
 }
@@ -162,7 +162,7 @@ static void a_line_longer_than_that_goes_by_itself(void)
     memset(line, 'x', sizeof line);
     line[sizeof line - 2] = '\n';
     line[sizeof line - 1] = '\0';
-    CHECK_INT(fw_batch_open(&b, ends[1]), FW_OK);
+    CHECK_INT(fw_batch_init(&b, ends[1]), FW_OK);
     faults_clear();
     add(&b, "short\n");
     add(&b, line);
@@ -170,7 +170,7 @@ static void a_line_longer_than_that_goes_by_itself(void)
     fw_batch_flush(&b);
     CHECK_INT(fault_calls(FAULT_WRITE), 3);
     CHECK_INT(read(ends[0], got, sizeof got), 12 + (long long)strlen(line));
-    fw_batch_close(&b);
+    fw_batch_clear(&b);
     close(ends[0]);
     close(ends[1]);
 }
@@ -183,7 +183,7 @@ static void the_buffer_does_not_grow(void)
     memset(line, 'x', sizeof line);
     line[9999] = '\n';
     line[10000] = '\0';
-    CHECK_INT(fw_batch_open(&b, fd), FW_OK);
+    CHECK_INT(fw_batch_init(&b, fd), FW_OK);
     for (int i = 0; i < 30; i++)
         add(&b, line);
     CHECK_INT(fw_batch_len(&b), FW_BATCH_MOST / 10000 * 10000);
@@ -191,7 +191,7 @@ static void the_buffer_does_not_grow(void)
     CHECK_INT(b.error, ENOBUFS);
     fw_batch_flush(&b);
     CHECK_INT(contents(fd), FW_BATCH_MOST / 10000 * 10000);
-    fw_batch_close(&b);
+    fw_batch_clear(&b);
     close(fd);
 }
 
@@ -201,7 +201,7 @@ static void without_memory_there_is_none(void)
     for (unsigned i = 0; i < 2; i++) {
         faults_clear();
         fault_fail(FAULT_MEMORY, i, 1, ENOMEM);
-        CHECK_INT(fw_batch_open(&b, 1), -ENOMEM);
+        CHECK_INT(fw_batch_init(&b, 1), -ENOMEM);
     }
     faults_clear();
 }

@@ -314,7 +314,7 @@ static void a_body_may_be_closed_while_its_file_is_lent(void)
     CHECK(j->owner == NULL && j->dropped && b.job == NULL);
     fw_job_run(j);
     CHECK_INT(j->rc, FW_OK);
-    fw_job_free(j);
+    fw_job_close(j);
 }
 
 static void short_and_interrupted_calls_are_repeated(void)

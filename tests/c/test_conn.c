@@ -98,7 +98,7 @@ static void pipelined_requests_are_answered_in_order_and_share_a_send(void)
     char requests[8192];
     size_t n = 0;
     loop_fixture_open(&s, &cfg);
-    s.loop->hub.shares = true; /* as with a standby, which would send what waits for too long */
+    s.loop->conns.shares = true; /* as with a standby, which would send what waits for too long */
     const int client = loop_fixture_pair(&s, false, &c);
     for (int i = 0; i < 20; i++)
         n += (size_t)snprintf(requests + n, sizeof requests - n,
@@ -267,7 +267,7 @@ static void nothing_is_read_as_a_request_after_a_refusal(void)
     loop_fixture_run(&s);
     CHECK_INT(s.requests, 1);
     wait_ms(&s, cfg.timeouts[FW_CLASS_LINGER]);
-    CHECK_INT(s.loop->hub.stats.connections, 0);
+    CHECK_INT(s.loop->conns.stats.connections, 0);
     close(client);
     loop_fixture_close(&s);
 }
@@ -300,7 +300,7 @@ static void answer_and_leave(loop_fixture *s, fw_conn *c)
 {
     const bool cut = s->data != NULL;
     CHECK(loop_fixture_head(s, c, 0));
-    fw_conn_finish(&s->loop->hub, c, false, cut, false);
+    fw_conn_finish(&s->loop->conns, c, false, cut, false);
 }
 
 /* Who breaks off hangs up at once; who ends in peace waits for the client, unless that has nothing more to say. */
@@ -328,7 +328,7 @@ static void a_connection_lingers_when_the_client_may_still_talk(void)
         const int client = loop_fixture_pair(&s, false, &c);
         SAY(client, CASES[i].request);
         check_end(&s, client, "HTTP/1.1 200 OK");
-        CHECK_INT(s.loop->hub.stats.connections, CASES[i].lingers);
+        CHECK_INT(s.loop->conns.stats.connections, CASES[i].lingers);
         close(client);
         loop_fixture_run(&s);
     }
@@ -351,7 +351,7 @@ static void a_client_that_has_shut_its_side_gets_its_response(void)
         CHECK_INT(responses_in(got, strlen(got)), 2);
         close(client);
     }
-    CHECK_INT(s.loop->hub.stats.truncated, 0);
+    CHECK_INT(s.loop->conns.stats.truncated, 0);
     loop_fixture_close(&s);
 }
 
@@ -367,7 +367,7 @@ static void an_end_in_the_middle_is_counted_and_not_answered(void)
         SAY(client, BEGINNINGS[i]);
         CHECK(shutdown(client, SHUT_WR) == 0);
         check_end(&s, client, NULL);
-        CHECK_INT(s.loop->hub.stats.truncated, i + 1);
+        CHECK_INT(s.loop->conns.stats.truncated, i + 1);
         close(client);
     }
     CHECK_INT(s.requests, 0);
@@ -388,7 +388,7 @@ static void a_connection_that_breaks_while_reading_is_counted(void)
         fault_fail(FAULT_RECV, 0, 1, ERRORS[i]);
         SAY(client, "TTP/1.1\r\nHost: h\r\n\r\n");
         check_end(&s, client, NULL);
-        CHECK_INT(s.loop->hub.stats.broken, i + 1);
+        CHECK_INT(s.loop->conns.stats.broken, i + 1);
         close(client);
     }
     loop_fixture_close(&s);

@@ -70,8 +70,8 @@ static void a_reader_that_does_not_read_is_given_up(void)
     wait_ms(&s, cfg.timeouts[FW_CLASS_WRITE] - 1);
     CHECK_INT(c->state, FW_STATE_FLUSH);
     wait_ms(&s, cfg.timeouts[FW_CLASS_WRITE] / 8); /* it is looked at so often */
-    CHECK_INT(s.loop->hub.stats.connections, 0);
-    CHECK_INT(s.loop->hub.stats.timeouts, 1);
+    CHECK_INT(s.loop->conns.stats.connections, 0);
+    CHECK_INT(s.loop->conns.stats.timeouts, 1);
     CHECK_INT(a.owned, 0);
     close(client);
     loop_fixture_close(&s);
@@ -92,8 +92,8 @@ static void a_reader_that_leaves_frees_what_is_queued(void)
     close(client);
     loop_fixture_run(&s);
     loop_fixture_run(&s);
-    CHECK_INT(s.loop->hub.stats.connections, 0);
-    CHECK_INT(s.loop->hub.stats.broken, 1);
+    CHECK_INT(s.loop->conns.stats.connections, 0);
+    CHECK_INT(s.loop->conns.stats.broken, 1);
     CHECK_INT(a.owned, 0);
     loop_fixture_close(&s);
 }
@@ -144,8 +144,8 @@ static void a_suspended_response_learns_that_its_client_is_gone(void)
         loop_fixture_run(&s);
         if (way == 3) /* the poller does not take it when it is to wait for the first time */
             fault_fail(FAULT_EPOLL_CTL, 0, 1, ENOMEM);
-        CHECK((c = fw_conn_open(&s.loop->hub, ends[0], &s.local, NULL, 0)) != NULL);
-        fw_conn_event(&s.loop->hub, c, FW_EVENT_IN);
+        CHECK((c = fw_conn_open(&s.loop->conns, ends[0], &s.local, NULL, 0)) != NULL);
+        fw_conn_event(&s.loop->conns, c, FW_EVENT_IN);
         loop_fixture_run(&s);
         CHECK(way == 3 || c->state == FW_STATE_SUSPENDED);
         if (way == 0)
@@ -157,7 +157,7 @@ static void a_suspended_response_learns_that_its_client_is_gone(void)
         loop_fixture_run(&s);
         loop_fixture_run(&s);
         CHECK_INT(s.gone, 1);
-        CHECK_INT(s.loop->hub.stats.connections, 0);
+        CHECK_INT(s.loop->conns.stats.connections, 0);
         if (way != 0)
             close(client);
         loop_fixture_close(&s);
@@ -237,7 +237,7 @@ static void a_write_learns_that_its_client_is_gone(void)
         app_write(&s, pulled);
         CHECK_INT(a.rc, -EPIPE);
         loop_fixture_run(&s);
-        CHECK_INT(s.loop->hub.stats.connections, 0);
+        CHECK_INT(s.loop->conns.stats.connections, 0);
         if (way != 0)
             close(client);
         loop_fixture_close(&s);

@@ -94,7 +94,7 @@ static void each_phase_has_its_time(void)
     wait_ms(&s, 1);
     check_end(&s, client, NULL);
     close(client);
-    CHECK_INT(s.loop->hub.stats.timeouts, 2);
+    CHECK_INT(s.loop->conns.stats.timeouts, 2);
     loop_fixture_close(&s);
 }
 
@@ -117,7 +117,7 @@ static void nobody_is_late_whose_bytes_wait_in_the_kernel(void)
     clock_advance(cfg.timeouts[FW_CLASS_HEADER]);
     loop_fixture_run(&s);
     CHECK_INT(s.requests, COUNT(clients));
-    CHECK_INT(s.loop->hub.stats.timeouts, 0);
+    CHECK_INT(s.loop->conns.stats.timeouts, 0);
     for (size_t i = 0; i < COUNT(clients); i++)
         close(clients[i]);
     loop_fixture_close(&s);
@@ -179,8 +179,8 @@ static void one_that_talks_without_pause_does_not_keep_others_waiting(void)
     fault_before(FAULT_RECV, NULL, NULL);
     close(client);
     loop_fixture_run(&s);
-    CHECK_INT(s.loop->hub.stats.connections, 1);
-    CHECK_INT(s.loop->hub.stats.truncated, 1);
+    CHECK_INT(s.loop->conns.stats.connections, 1);
+    CHECK_INT(s.loop->conns.stats.truncated, 1);
     close(other);
     loop_fixture_close(&s);
 }
@@ -194,19 +194,19 @@ static void a_postponed_connection_may_be_closed_meanwhile(void)
     for (int way = 0; way < 3; way++) {
         loop_fixture_open(&s, &cfg);
         begin_talking(&s, &client, &c);
-        fw_conn_event(&s.loop->hub, c, FW_EVENT_IN);
+        fw_conn_event(&s.loop->conns, c, FW_EVENT_IN);
         CHECK(c->again);
         if (way == 0)
-            fw_conn_close(&s.loop->hub, c);
+            fw_conn_close(&s.loop->conns, c);
         else
-            fw_conn_expire(&s.loop->hub, c); /* refused; what is still to come is thrown away */
+            fw_conn_expire(&s.loop->conns, c); /* refused; what is still to come is thrown away */
         CHECK_INT(c->state, way == 0 ? FW_STATE_CLOSED : FW_STATE_LINGER);
         if (way == 2)
-            fw_conn_close(&s.loop->hub, c);
-        fw_hub_reap(&s.loop->hub);
+            fw_conn_close(&s.loop->conns, c);
+        fw_conns_reap(&s.loop->conns);
         faults_clear();
         loop_fixture_run(&s);
-        CHECK_INT(s.loop->hub.stats.connections, way == 1);
+        CHECK_INT(s.loop->conns.stats.connections, way == 1);
         close(client);
         loop_fixture_close(&s);
     }
@@ -220,7 +220,7 @@ static void a_postponed_connection_is_freed_with_the_loop(void)
     int client;
     loop_fixture_open(&s, &cfg);
     begin_talking(&s, &client, &c);
-    fw_conn_event(&s.loop->hub, c, FW_EVENT_IN);
+    fw_conn_event(&s.loop->conns, c, FW_EVENT_IN);
     CHECK(c->again);
     faults_clear();
     loop_fixture_close(&s);
@@ -251,7 +251,7 @@ static void one_that_sends_too_slowly_on_average_is_refused(void)
     SAY(client, "x");
     loop_fixture_hear(&s, client, got, sizeof got, 0, &end);
     CHECK(memcmp(got, "HTTP/1.1 408 ", 13) == 0);
-    CHECK_INT(s.loop->hub.stats.timeouts, 1);
+    CHECK_INT(s.loop->conns.stats.timeouts, 1);
     close(client);
     loop_fixture_close(&s);
 }

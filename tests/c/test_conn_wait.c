@@ -8,7 +8,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define GET "GET /x HTTP/1.1\r\nHost: h\r\n\r\n"
+#define GET "GET /x HTTP/1.1\r\nHost: cs\r\n\r\n"
 #define SECONDS 60 /* that are tried at most */
 
 static char got[4 << 20];
@@ -33,7 +33,7 @@ static void wait_ms(loop_fixture *s, unsigned ms)
 static unsigned seconds_for(loop_fixture *s, int client, size_t each)
 {
     for (unsigned i = 0; i < SECONDS; i++) {
-        if (s->loop->hub.stats.connections == 0)
+        if (s->loop->conns.stats.connections == 0)
             return i;
         for (size_t n = 0; n < each;) {
             const ssize_t r = hear(client, got, each - n);
@@ -66,7 +66,7 @@ static void a_client_that_takes_too_little_is_given_up(void)
             CHECK_INT(c->state, streamed ? FW_STATE_SUSPENDED : FW_STATE_FLUSH);
             const unsigned seconds = seconds_for(&s, client, each);
             CHECK(seconds > cfg.min_rate_grace_ms / 1000 && seconds < SECONDS);
-            CHECK_INT(s.loop->hub.stats.timeouts, 1);
+            CHECK_INT(s.loop->conns.stats.timeouts, 1);
             CHECK_INT(s.gone, streamed);
             CHECK_INT(a.owned, 0);
             close(client);
@@ -91,7 +91,7 @@ static void a_client_that_takes_enough_is_served(void)
     CHECK_INT(seconds_for(&s, client, APP_LARGE / 40), SECONDS);
     CHECK_INT(a.blocks, APP_BLOCKS);
     CHECK_INT(c->state, FW_STATE_IDLE);
-    CHECK_INT(s.loop->hub.stats.timeouts, 0);
+    CHECK_INT(s.loop->conns.stats.timeouts, 0);
     close(client);
     loop_fixture_close(&s);
 }
@@ -118,7 +118,7 @@ static void without_a_rate_a_byte_now_and_then_is_enough(void)
         if (c->state != FW_STATE_FLUSH)
             break;
     }
-    CHECK_INT(s.loop->hub.stats.timeouts, 0);
+    CHECK_INT(s.loop->conns.stats.timeouts, 0);
     close(client);
     loop_fixture_run(&s);
     loop_fixture_close(&s);
@@ -130,7 +130,7 @@ static void app_huge(loop_fixture *s, fw_conn *c)
     static const char bytes[16 << 20];
     app_state *a = s->data;
     CHECK(loop_fixture_head(s, c, sizeof bytes));
-    CHECK_INT(fw_outq_ref(&c->out, &s->thread->pool, bytes, sizeof bytes, &a->owned), FW_OK);
+    CHECK_INT(fw_outq_ref(&c->out, &s->thread->cache, bytes, sizeof bytes, &a->owned), FW_OK);
     a->owned++;
     loop_fixture_finish(s, c, true, false);
 }
@@ -142,7 +142,7 @@ static int begin_tcp(loop_fixture *s)
     CHECK(fcntl(client, F_SETFL, O_NONBLOCK) == 0);
     SAY(client, GET);
     loop_fixture_run(s);
-    CHECK_INT(s->loop->hub.conns.next->state, FW_STATE_FLUSH);
+    CHECK_INT(s->loop->conns.all.next->state, FW_STATE_FLUSH);
     return client;
 }
 
@@ -169,14 +169,14 @@ static void a_client_that_takes_a_little_all_the_time_is_not_late(void)
     const int client = begin_tcp(&s);
     for (int i = 0; i < 20; i++) {
         takes(&s, client, 200000, most / 4);
-        CHECK_INT(s.loop->hub.stats.connections, 1);
+        CHECK_INT(s.loop->conns.stats.connections, 1);
     }
     takes(&s, client, 0, most / 2);
-    CHECK_INT(s.loop->hub.stats.connections, 1);
-    for (int i = 0; i < 8 && s.loop->hub.stats.connections != 0; i++)
+    CHECK_INT(s.loop->conns.stats.connections, 1);
+    for (int i = 0; i < 8 && s.loop->conns.stats.connections != 0; i++)
         takes(&s, client, 0, most / 8);
-    CHECK_INT(s.loop->hub.stats.connections, 0);
-    CHECK_INT(s.loop->hub.stats.timeouts, 1);
+    CHECK_INT(s.loop->conns.stats.connections, 0);
+    CHECK_INT(s.loop->conns.stats.timeouts, 1);
     close(client);
     loop_fixture_close(&s);
 }
@@ -198,9 +198,9 @@ static void a_client_that_takes_half_as_much_again_is_served(void)
         const int client = begin_tcp(&s);
         for (int n = 0; n < 40; n++) {
             takes(&s, client, RATES[i] * 3 / 8, 250);
-            CHECK_INT(s.loop->hub.stats.connections, 1);
+            CHECK_INT(s.loop->conns.stats.connections, 1);
         }
-        CHECK_INT(s.loop->hub.stats.timeouts, 0);
+        CHECK_INT(s.loop->conns.stats.timeouts, 0);
         close(client);
         loop_fixture_run(&s);
         loop_fixture_close(&s);
@@ -222,13 +222,13 @@ static void what_waits_is_counted_until_it_has_ended(void)
             app_state a = {0};
             trying("application %zu, end %d", app, end);
             loop_fixture_open(&s, &cfg);
-            const fw_hub *h = &s.loop->hub;
+            const fw_conns *cs = &s.loop->conns;
             s.app = APPS[app];
             s.data = &a;
             const int client = loop_fixture_pair(&s, true, &c);
             SAY(client, GET);
             loop_fixture_run(&s);
-            CHECK(h->queued >= c->out.bytes && c->out.bytes > 0);
+            CHECK(cs->queued >= c->out.bytes && c->out.bytes > 0);
             switch (end) {
             case READ: loop_fixture_hear(&s, client, got, sizeof got, 1, NULL); break;
             case LEFT: close(client); break;
@@ -238,8 +238,8 @@ static void what_waits_is_counted_until_it_has_ended(void)
             }
             loop_fixture_run(&s);
             loop_fixture_run(&s);
-            CHECK_INT(h->queued, 0);
-            CHECK_INT(h->mark, cfg.high_water);
+            CHECK_INT(cs->queued, 0);
+            CHECK_INT(cs->mark, cfg.high_water);
             if (end != LEFT)
                 close(client);
             loop_fixture_close(&s);
@@ -262,7 +262,7 @@ static void a_response_is_held_back_earlier_when_others_have_queued_much(void)
     SAY(hog, GET);
     loop_fixture_run(&s);
     CHECK_INT(first->state, FW_STATE_FLUSH);
-    CHECK_INT(s.loop->hub.mark, 0);
+    CHECK_INT(s.loop->conns.mark, 0);
 
     s.app = app_stream;
     s.data = &stream;
@@ -281,8 +281,8 @@ static void a_response_is_held_back_earlier_when_others_have_queued_much(void)
     close(hog);
     loop_fixture_run(&s);
     loop_fixture_run(&s);
-    CHECK_INT(s.loop->hub.queued, 0);
-    CHECK_INT(s.loop->hub.mark, cfg.high_water);
+    CHECK_INT(s.loop->conns.queued, 0);
+    CHECK_INT(s.loop->conns.mark, cfg.high_water);
     close(reader);
     loop_fixture_close(&s);
 }
@@ -300,8 +300,8 @@ static void without_a_limit_nobody_is_held_back_for_others(void)
     const int client = loop_fixture_pair(&s, true, &c);
     SAY(client, GET);
     loop_fixture_run(&s);
-    CHECK(s.loop->hub.queued > 0);
-    CHECK_INT(s.loop->hub.mark, cfg.high_water);
+    CHECK(s.loop->conns.queued > 0);
+    CHECK_INT(s.loop->conns.mark, cfg.high_water);
     close(client);
     loop_fixture_run(&s);
     loop_fixture_run(&s);

@@ -13,7 +13,7 @@ static const uint32_t SPAN[FW_CLASSES] = {[FW_CLASS_HEADER] = 100,
 static void nothing_set_never_expires(void)
 {
     fw_deadlines d;
-    fw_deadlines_open(&d, SPAN);
+    fw_deadlines_init(&d, SPAN);
     CHECK(fw_deadline_expire(&d, UINT64_MAX) == NULL);
     CHECK_INT(fw_deadline_wait(&d, 0), -1);
     fw_deadline unset = {0};
@@ -24,7 +24,7 @@ static void nothing_set_never_expires(void)
 static void a_deadline_passes_after_its_span(void)
 {
     fw_deadlines d;
-    fw_deadlines_open(&d, SPAN);
+    fw_deadlines_init(&d, SPAN);
     fw_deadline e = {0};
     fw_deadline_set(&d, &e, FW_CLASS_HEADER, 1000);
     CHECK_INT(fw_deadline_wait(&d, 1000), 100);
@@ -41,7 +41,7 @@ static void a_deadline_passes_after_its_span(void)
 static void a_class_without_a_span_clears(void)
 {
     fw_deadlines d;
-    fw_deadlines_open(&d, SPAN);
+    fw_deadlines_init(&d, SPAN);
     fw_deadline e = {0};
     fw_deadline_set(&d, &e, FW_CLASS_HEADER, 0);
     fw_deadline_set(&d, &e, FW_CLASS_WRITE, 0);
@@ -54,7 +54,7 @@ static void a_class_without_a_span_clears(void)
 static void setting_again_moves_to_the_end(void)
 {
     fw_deadlines d;
-    fw_deadlines_open(&d, SPAN);
+    fw_deadlines_init(&d, SPAN);
     fw_deadline a = {0}, b = {0};
     fw_deadline_set(&d, &a, FW_CLASS_BODY, 0);
     fw_deadline_set(&d, &b, FW_CLASS_BODY, 10);
@@ -67,7 +67,7 @@ static void setting_again_moves_to_the_end(void)
 static void the_soonest_of_all_classes_decides_the_wait(void)
 {
     fw_deadlines d;
-    fw_deadlines_open(&d, SPAN);
+    fw_deadlines_init(&d, SPAN);
     fw_deadline slow = {0}, quick = {0};
     fw_deadline_set(&d, &slow, FW_CLASS_BODY, 0);
     CHECK_INT(fw_deadline_wait(&d, 0), 200);
@@ -81,7 +81,7 @@ static void a_distant_deadline_does_not_overflow_the_wait(void)
 {
     const uint32_t spans[FW_CLASSES] = {[FW_CLASS_HEADER] = UINT32_MAX};
     fw_deadlines d;
-    fw_deadlines_open(&d, spans);
+    fw_deadlines_init(&d, spans);
     fw_deadline e = {0};
     fw_deadline_set(&d, &e, FW_CLASS_HEADER, 5);
     CHECK_INT(fw_deadline_wait(&d, 5), INT_MAX);
@@ -94,7 +94,7 @@ static void random_moves_agree_with_a_plain_model(void)
 {
     enum { MEMBERS = 40 };
     fw_deadlines d;
-    fw_deadlines_open(&d, SPAN);
+    fw_deadlines_init(&d, SPAN);
     fw_deadline e[MEMBERS] = {{0}};
     uint64_t due[MEMBERS] = {0}; /* 0 = unset */
     uint64_t now = 1;

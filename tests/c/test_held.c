@@ -29,7 +29,7 @@ static void open_crowd(crowd *m, unsigned most, bool standby)
         loop_fixture_standby(&m->s);
     for (int i = 0; i < CLIENTS; i++)
         SAY(m->clients[i], GET);
-    atomic_store(&m->s.loop->hub.held_most, most);
+    atomic_store(&m->s.loop->conns.held_most, most);
 }
 
 static void close_crowd(crowd *m)
@@ -109,7 +109,7 @@ static void a_large_response_is_not_held(void)
     open_crowd(&m, FW_HELD, false);
     CHECK_INT(take(&m, NULL, false, false, &c), FW_NEXT_TURN);
     CHECK(loop_fixture_head(&m.s, c, sizeof body));
-    CHECK_INT(fw_outq_copy(&c->out, &m.s.thread->pool, body, sizeof body), FW_OK);
+    CHECK_INT(fw_outq_copy(&c->out, &m.s.thread->cache, body, sizeof body), FW_OK);
     CHECK_INT(take(&m, c, true, true, &c), FW_NEXT_TURN);
     CHECK_INT(answered(&m), 1);
     fw_thread_finish(m.s.thread, c, false, true);
@@ -146,11 +146,11 @@ static void the_client_of_a_held_response_may_leave(void)
             close(m.clients[i]); /* a reset */
             m.clients[i] = dup(m.s.listener);
         }
-    fw_conn_event(&m.s.loop->hub, first, FW_EVENT_IN | FW_EVENT_ERR | FW_EVENT_EOF); /* the leader hears of it */
+    fw_conn_event(&m.s.loop->conns, first, FW_EVENT_IN | FW_EVENT_ERR | FW_EVENT_EOF); /* the leader hears of it */
     CHECK_INT(first->state, FW_STATE_FLUSH);
     loop_fixture_finish(&m.s, c, true, false);
     loop_fixture_run(&m.s);
-    CHECK_INT(m.s.loop->hub.stats.connections, CLIENTS - 1);
+    CHECK_INT(m.s.loop->conns.stats.connections, CLIENTS - 1);
     close_crowd(&m);
 }
 
@@ -173,7 +173,7 @@ static fw_conn *second_with_first_held(crowd *m)
     fw_conn *c;
     open_crowd(m, FW_HELD, true);
     CHECK_INT(take(m, NULL, false, false, &c), FW_NEXT_TURN);
-    atomic_store(&m->s.loop->hub.held_most, FW_HELD);
+    atomic_store(&m->s.loop->conns.held_most, FW_HELD);
     CHECK(loop_fixture_head(&m->s, c, 0));
     CHECK_INT(take(m, c, true, false, &c), FW_NEXT_TURN);
     return c;

@@ -98,7 +98,7 @@ static const char *no_reason(const fw_llhttp *h)
     return NULL;
 }
 
-static uint8_t another_method(fw_llhttp *h)
+static uint8_t another_method(const fw_llhttp *h)
 {
     return (uint8_t)(real->get_method(h) + 1);
 }
@@ -114,7 +114,7 @@ static const char *no_method_name(int method)
     return NULL;
 }
 
-static uint8_t another_version(fw_llhttp *h)
+static uint8_t another_version(const fw_llhttp *h)
 {
     (void)h;
     return 0;

@@ -44,14 +44,14 @@ static void clients_are_accepted_and_served(void)
     for (int round = 0; round < 3; round++)
         for (int i = 0; i < 20; i++)
             check_served(&s, clients[i]);
-    CHECK_INT(s.loop->hub.stats.accepted, 20);
-    CHECK_INT(s.loop->hub.stats.requests, 60);
-    CHECK_INT(s.loop->hub.stats.connections, 20);
+    CHECK_INT(s.loop->conns.stats.accepted, 20);
+    CHECK_INT(s.loop->conns.stats.requests, 60);
+    CHECK_INT(s.loop->conns.stats.connections, 20);
     for (int i = 0; i < 20; i++)
         close(clients[i]);
     loop_fixture_run(&s);
     loop_fixture_run(&s);
-    CHECK_INT(s.loop->hub.stats.connections, 0);
+    CHECK_INT(s.loop->conns.stats.connections, 0);
     loop_fixture_close(&s);
 }
 
@@ -124,7 +124,7 @@ static void out_of_descriptors_pauses_accepting_and_spares_the_others(void)
         check_served(&s, first);
         const unsigned tries = fault_calls(FAULT_ACCEPT);
         CHECK(!s.loop->accepting);
-        CHECK_INT(fw_loop_notices(s.loop), FW_NOTICE_DESCRIPTORS);
+        CHECK_INT(fw_leader_notices(s.leader), FW_NOTICE_DESCRIPTORS);
         for (int k = 0; k < 5; k++)
             check_served(&s, first);
         CHECK_INT(fault_calls(FAULT_ACCEPT), tries); /* paused: not asked again */
@@ -132,7 +132,7 @@ static void out_of_descriptors_pauses_accepting_and_spares_the_others(void)
         CHECK(poll_patience() > 0 && poll_patience() <= 100);
         clock_advance(100);
         loop_fixture_run(&s);
-        CHECK_INT(fw_loop_notices(s.loop), 0); /* said once */
+        CHECK_INT(fw_leader_notices(s.leader), 0); /* said once */
         faults_clear();
         clock_advance(100);
         check_served(&s, second);
@@ -155,7 +155,7 @@ static void the_worker_learns_at_once_that_accepting_is_paused(void)
     fault_fail(FAULT_ACCEPT, 0, 1, EMFILE);
     CHECK_INT(loop_fixture_next(&s, &c), FW_NEXT_WAKE);
     CHECK_INT(fault_calls(FAULT_EPOLL_WAIT), 1); /* it has not waited for something else to happen */
-    CHECK_INT(fw_loop_notices(s.loop), FW_NOTICE_DESCRIPTORS);
+    CHECK_INT(fw_leader_notices(s.leader), FW_NOTICE_DESCRIPTORS);
     close(client);
     loop_fixture_close(&s);
 }
@@ -213,7 +213,7 @@ static void a_connection_without_memory_is_closed(void)
     const int second = loop_fixture_client(&s);
     fault_fail(FAULT_MEMORY, 0, 1, ENOMEM);
     check_ended(&s, second, NULL);
-    CHECK_INT(fw_loop_notices(s.loop), FW_NOTICE_DESCRIPTORS);
+    CHECK_INT(fw_leader_notices(s.leader), FW_NOTICE_DESCRIPTORS);
     check_served(&s, first);
     clock_advance(100);
     const int third = loop_fixture_client(&s);
@@ -261,22 +261,22 @@ static void a_loop_that_cannot_be_opened_leaves_nothing_behind(void)
         {FAULT_EPOLL_CREATE, EMFILE}, {FAULT_EPOLL_CTL, ENOSPC}, {FAULT_PIPE, EMFILE}, {FAULT_PIPE, ENFILE},
     };
     const fw_config cfg = defaults();
-    fw_loop *l = NULL;
+    fw_leader *l = NULL;
     for (size_t i = 0; i < COUNT(CASES); i++) {
         fault_fail(CASES[i].fault, 0, 1, CASES[i].error);
-        CHECK_INT(fw_loop_open(&l, parser(), &cfg), -CASES[i].error);
+        CHECK_INT(fw_leader_open(&l, parser(), &cfg), -CASES[i].error);
     }
     faults_clear();
     for (unsigned k = 0;; k++) {
         fault_fail(FAULT_MEMORY, k, 1, ENOMEM);
-        int rc = fw_loop_open(&l, parser(), &cfg);
+        int rc = fw_leader_open(&l, parser(), &cfg);
         if (rc == FW_OK)
             break;
         CHECK_INT(rc, -ENOMEM);
         CHECK(l == NULL);
     }
     CHECK(fault_hits(FAULT_MEMORY) >= 3);
-    fw_loop_free(l);
+    fw_leader_close(l);
 }
 
 static void a_poller_that_breaks_is_reported(void)
@@ -303,13 +303,13 @@ static void past_the_limit_clients_wait_in_the_backlog(void)
     check_served(&s, b);
     SAY(c, GET);
     loop_fixture_run(&s);
-    CHECK_INT(s.loop->hub.stats.connections, 2);
-    CHECK_INT(fw_loop_notices(s.loop), FW_NOTICE_CONNECTIONS);
+    CHECK_INT(s.loop->conns.stats.connections, 2);
+    CHECK_INT(fw_leader_notices(s.leader), FW_NOTICE_CONNECTIONS);
     check_served(&s, a);
     close(b);
     char got[4096];
     CHECK(loop_fixture_hear(&s, c, got, sizeof got, 1, NULL) > 0);
-    CHECK_INT(s.loop->hub.stats.connections, 2);
+    CHECK_INT(s.loop->conns.stats.connections, 2);
     close(a);
     close(c);
     loop_fixture_close(&s);
@@ -331,7 +331,7 @@ static void past_the_limit_clients_are_told_503(void)
         loop_fixture_run(&s);
     }
     check_served(&s, a);
-    CHECK_INT(s.loop->hub.stats.refused, 5);
+    CHECK_INT(s.loop->conns.stats.refused, 5);
     close(a);
     loop_fixture_close(&s);
 }
@@ -371,7 +371,7 @@ static void a_crowd_of_the_refused_is_bounded(void)
         clients[i] = loop_fixture_client(&s); /* they do not hang up: the refused linger */
         loop_fixture_run(&s);
     }
-    CHECK(s.loop->hub.stats.connections <= 1 + 64);
+    CHECK(s.loop->conns.stats.connections <= 1 + 64);
     loop_fixture_run(&s);
     CHECK(poll_patience() != 0);
     for (int i = 0; i < 100; i++)

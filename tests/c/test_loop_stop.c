@@ -100,7 +100,7 @@ static void postpone(loop_fixture *s, int client, fw_conn *c)
 {
     talker t = {client, 8};
     fault_before(FAULT_RECV, talk, &t);
-    fw_conn_event(&s->loop->hub, c, FW_EVENT_IN);
+    fw_conn_event(&s->loop->conns, c, FW_EVENT_IN);
     fault_before(FAULT_RECV, NULL, NULL);
     CHECK(c->again);
 }
@@ -186,7 +186,7 @@ static int stopped_within(loop_fixture *s, const fw_config *cfg)
     CHECK(loop_fixture_head(s, s->data, 0));
     fw_loop_stop(s->loop, FW_STOP_GRACEFUL);
     loop_fixture_run(s);
-    CHECK(s->loop->hub.stopping);
+    CHECK(s->loop->conns.stopping);
     return client;
 }
 
@@ -285,7 +285,7 @@ static void events_of_the_closed_are_forgotten(void)
     CHECK(s.loop->at < s.loop->nevents);
     loop_fixture_abandon(&s);
     loop_fixture_finish(&s, c, false, true);
-    fw_hub_reap(&s.loop->hub);
+    fw_conns_reap(&s.loop->conns);
     const int late = loop_fixture_client(&s);
     check_served(&s, late);
     for (int i = 0; i < 8; i++)
@@ -316,7 +316,7 @@ static void a_descriptor_kept_by_a_child_does_no_harm(void)
     clock_advance(cfg.timeouts[FW_CLASS_KEEPALIVE]);
     loop_fixture_run(&s); /* both are closed here, and live on in the child */
     loop_fixture_run(&s);
-    CHECK_INT(s.loop->hub.stats.connections, 0);
+    CHECK_INT(s.loop->conns.stats.connections, 0);
     const int third = loop_fixture_client(&s);
     check_served(&s, third); /* the memory is used again */
     SAY(client, GET);

@@ -61,7 +61,7 @@ static void a_single_request_is_not_remembered(void)
     }
     CHECK_INT(s.memos, 0);
     for (unsigned i = 0; i < FW_MEMOS; i++)
-        CHECK(s.loop->hub.memos.slots[i].bytes == NULL);
+        CHECK(s.loop->conns.memos.slots[i].bytes == NULL);
     loop_fixture_close(&s);
 }
 
@@ -151,7 +151,7 @@ static void a_bad_line_before_a_known_block_is_refused(void)
 
 static fw_request *parsed(const fw_config *cfg, const char *bytes)
 {
-    fw_request *r = fw_request_new(parser(), cfg);
+    fw_request *r = fw_request_open(parser(), cfg);
     CHECK(r != NULL);
     CHECK_INT(fw_request_parse(r, bytes, strlen(bytes)), FW_PARSE_DONE);
     return r;
@@ -173,13 +173,13 @@ static void every_user_comes_back(void)
                 users++;
             }
             fw_memo_unpin(r);
-            fw_request_free(r);
+            fw_request_close(r);
         }
-        CHECK(users > i || table.nretired > 0); /* nobody has collected: the table may stop to overwrite */
+        CHECK(users > i || table.nto_release > 0); /* nobody has collected: the table may stop to overwrite */
     }
     CHECK(users > FW_MEMOS);
     fw_memos_clear(&table);
-    for (void *user; (user = fw_memo_retired(&table)) != NULL; users--)
+    for (void *user; (user = fw_memo_to_release(&table)) != NULL; users--)
         CHECK(user == &owner);
     CHECK_INT(users, 0);
 }
@@ -202,17 +202,17 @@ static void a_memo_in_use_stays_as_it_is(void)
         snprintf(head, sizeof head, "GET / HTTP/1.1\r\nHost: h\r\nX-Number: %d and more to tell it by\r\n\r\n", i);
         fw_request *other = parsed(&cfg, head);
         fw_memo_note(&table, other, 0);
-        fw_request_free(other);
+        fw_request_close(other);
     }
     enum fw_memo_use use;
     CHECK(fw_memo_find(&table, slot, HEAD, sizeof HEAD - 1, 0, &use) == m && use == FW_MEMO_FULL);
     CHECK(fw_memo_find(&table, slot, HEAD, sizeof HEAD - 2, 0, &use) == NULL);
     CHECK(fw_memo_find(&table, slot, HEAD, sizeof HEAD - 1, 1, &use) == NULL);
     CHECK(fw_memo_find(&table, slot, HEAD, 10, 0, &use) == NULL);
-    fw_request_free(r);
+    fw_request_close(r);
     fw_memos_clear(&table);
-    CHECK(fw_memo_retired(&table) == &owner);
-    CHECK(fw_memo_retired(&table) == NULL);
+    CHECK(fw_memo_to_release(&table) == &owner);
+    CHECK(fw_memo_to_release(&table) == NULL);
 }
 
 static void what_a_memo_must_not_hold_is_not_noted(void)
@@ -231,7 +231,7 @@ static void what_a_memo_must_not_hold_is_not_noted(void)
         fw_request *r = parsed(&cfg, HEADS[i]);
         CHECK_INT(fw_memo_note(&table, r, 0), 0);
         CHECK_INT(r->memo_use, FW_MEMO_NONE);
-        fw_request_free(r);
+        fw_request_close(r);
     }
 }
 
@@ -243,7 +243,7 @@ static void no_memory_means_no_memo(void)
     fault_fail(FAULT_MEMORY, 0, 1, ENOMEM);
     CHECK_INT(fw_memo_note(&table, r, 0), 0);
     CHECK(fw_memo_note(&table, r, 0) > 0);
-    fw_request_free(r);
+    fw_request_close(r);
     fw_memos_clear(&table);
 }
 

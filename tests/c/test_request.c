@@ -400,7 +400,7 @@ static void no_memory_is_a_refusal_or_no_request(void)
     cfg.body_memory = 10;
     for (unsigned k = 0; k < 2; k++) {
         fault_fail(FAULT_MEMORY, k, 1, ENOMEM);
-        CHECK(fw_request_new(parser(), &cfg) == NULL);
+        CHECK(fw_request_open(parser(), &cfg) == NULL);
     }
     faults_clear();
     char request[4096];
@@ -408,11 +408,11 @@ static void no_memory_is_a_refusal_or_no_request(void)
     for (int i = 0; i < 60; i++)
         n += (size_t)snprintf(request + n, sizeof request - n, "X-%d: %d\r\n", i, i);
     n += (size_t)snprintf(request + n, sizeof request - n, "\r\n");
-    fw_request *r = fw_request_new(parser(), &cfg);
+    fw_request *r = fw_request_open(parser(), &cfg);
     fault_fail(FAULT_MEMORY, 0, 1, ENOMEM);
     CHECK_INT(fw_request_parse(r, request, n), FW_PARSE_REFUSED);
     CHECK_INT(r->status, 503);
-    fw_request_free(r);
+    fw_request_close(r);
 }
 
 static void a_body_that_cannot_be_stored_is_refused(void)
@@ -425,20 +425,20 @@ static void a_body_that_cannot_be_stored_is_refused(void)
     };
     for (size_t i = 0; i < COUNT(CASES); i++) {
         const fw_config cfg = defaults();
-        fw_request *r = fw_request_new(parser(), &cfg);
+        fw_request *r = fw_request_open(parser(), &cfg);
         CHECK_INT(fw_request_refuse_storage(r, -CASES[i].error), FW_PARSE_REFUSED);
         CHECK_INT(r->status, CASES[i].status);
-        fw_request_free(r);
+        fw_request_close(r);
     }
     const fw_config cfg = defaults();
-    fw_request *r = fw_request_new(parser(), &cfg);
+    fw_request *r = fw_request_open(parser(), &cfg);
     size_t used;
     static const char HEAD[] = CHUNKED;
     CHECK_INT(fw_request_parse(r, HEAD, sizeof HEAD - 1), FW_PARSE_DONE);
     fault_fail(FAULT_MEMORY, 0, 1, ENOMEM);
     CHECK_INT(fw_request_chunks(r, "5\r\nhello\r\n", 10, &used), FW_PARSE_REFUSED);
     CHECK_INT(r->status, 503);
-    fw_request_free(r);
+    fw_request_close(r);
 }
 
 static void a_request_is_used_again(void)
@@ -446,7 +446,7 @@ static void a_request_is_used_again(void)
     const fw_config cfg = defaults();
     static const char FIRST[] = CHUNKED, SECOND[] = "GET /second HTTP/1.0\r\n\r\n", THIRD[] = "BAD\r\n";
     size_t used;
-    fw_request *r = fw_request_new(parser(), &cfg);
+    fw_request *r = fw_request_open(parser(), &cfg);
     for (int i = 0; i < 3; i++) {
         CHECK_INT(fw_request_parse(r, FIRST, sizeof FIRST - 1), FW_PARSE_DONE);
         CHECK_INT(fw_request_chunks(r, "1\r\na\r\n0\r\n\r\n", 11, &used), FW_PARSE_DONE);
@@ -457,18 +457,18 @@ static void a_request_is_used_again(void)
         CHECK_INT(fw_request_parse(r, THIRD, sizeof THIRD - 1), FW_PARSE_REFUSED);
         fw_request_reset(r);
     }
-    fw_request_free(r);
+    fw_request_close(r);
 }
 
 static void the_first_refusal_stays(void)
 {
     const fw_config cfg = defaults();
-    fw_request *r = fw_request_new(parser(), &cfg);
+    fw_request *r = fw_request_open(parser(), &cfg);
     CHECK_INT(fw_request_refuse(r, 400, "first"), FW_PARSE_REFUSED);
     CHECK_INT(fw_request_refuse(r, 500, "second"), FW_PARSE_REFUSED);
     CHECK_INT(r->status, 400);
     CHECK_BYTES(r->why, strlen(r->why), "first");
-    fw_request_free(r);
+    fw_request_close(r);
 }
 
 int main(int argc, char **argv)

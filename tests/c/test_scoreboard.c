@@ -21,11 +21,11 @@ static void open_watched(watched *w, unsigned threads)
     cfg.high_water = 2 * APP_BLOCK;
     w->board = calloc(1, fw_board_size(threads));
     CHECK(w->board != NULL);
-    fw_board_open(w->board, 7, threads);
+    fw_board_init(w->board, 7, threads);
     threads_fixture_open(&w->m, &cfg, threads);
-    fw_loop_lock(w->m.loop);
+    fw_leader_lock(w->m.leader);
     w->m.loop->board = w->board;
-    fw_loop_unlock(w->m.loop);
+    fw_leader_unlock(w->m.leader);
 }
 
 static void close_watched(watched *w)
@@ -73,7 +73,7 @@ static uint64_t shown_calls(const threads_fixture *m)
 {
     uint64_t n = 0;
     for (unsigned i = 0; i < FW_BOARD_BUCKETS; i++)
-        n += m->loop->crew.latency[i];
+        n += m->loop->latency[i];
     return n;
 }
 
@@ -122,10 +122,10 @@ static void a_call_that_has_ended_is_counted_by_its_time(void)
     threads_fixture_open_checkpoint(&w.m, 0);
     CHECK_INT(answered(client, NULL, 0), 200);
     AWAIT(&w.m, nobody_is_shown);
-    fw_loop_lock(w.m.loop);
-    CHECK_INT(w.m.loop->crew.latency[fw_board_bucket(3000000)], 1);
+    fw_leader_lock(w.m.leader);
+    CHECK_INT(w.m.loop->latency[fw_board_bucket(3000000)], 1);
     CHECK_INT(shown_calls(&w.m), 1);
-    fw_loop_unlock(w.m.loop);
+    fw_leader_unlock(w.m.leader);
     close(client);
     close_watched(&w);
 }
@@ -134,7 +134,7 @@ static void the_time_of_a_client_is_not_the_applications(void)
 {
     const fw_conn c = {0}; /* of which nothing is left but its place */
     fw_board_call e = {0};
-    fw_board_show(&e, 3, &c, 100);
+    fw_board_show(&e, 3, fw_conn_address(&c), c.req, 100);
     CHECK_INT(e.tid, 3);
     CHECK_INT(e.phase, FW_PHASE_APPLICATION);
     CHECK_INT(strlen(e.method) + strlen(e.target) + strlen(e.client), 0);
@@ -160,9 +160,9 @@ static void a_call_that_waits_for_its_client_is_told_apart(void)
     CHECK_INT(strcmp(call.target, "/write"), 0);
     CHECK_INT(answered(client, NULL, 0), 200);
     AWAIT(&w.m, nobody_is_shown);
-    fw_loop_lock(w.m.loop);
+    fw_leader_lock(w.m.leader);
     CHECK_INT(shown_calls(&w.m), 1);
-    fw_loop_unlock(w.m.loop);
+    fw_leader_unlock(w.m.leader);
     close(client);
     close_watched(&w);
 }
@@ -176,11 +176,11 @@ static void counters_are_copied_even_if_no_application_is_called(void)
     CHECK_INT(answered(client, NULL, 0), 400);
     clock_advance(1000);
     AWAIT(&w.m, a_refusal_is_counted);
-    fw_loop_lock(w.m.loop);
+    fw_leader_lock(w.m.leader);
     CHECK_INT(COUNTED(&w.m, accepted), 1);
     CHECK(COUNTED(&w.m, bytes_in) > 0);
     CHECK(w.board->written > 0);
-    fw_loop_unlock(w.m.loop);
+    fw_leader_unlock(w.m.leader);
     close(client);
     close_watched(&w);
 }

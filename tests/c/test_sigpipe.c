@@ -78,20 +78,20 @@ static void one_that_was_held_back_before_stays(void)
 static void a_file_goes_to_a_peer_that_has_gone(void)
 {
     fw_outq q = {0};
-    fw_pool pool = {0};
+    fw_chunk_cache cache = {0};
     int owner, ends[2];
     pair_open(ends, false);
     signal(SIGPIPE, SIG_DFL);
     const int file = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
     CHECK(file >= 0);
-    CHECK_INT(fw_outq_file(&q, &pool, file, 0, 4096, &owner), FW_OK);
+    CHECK_INT(fw_outq_file(&q, &cache, file, 0, 4096, &owner), FW_OK);
     close(file);
     close(ends[1]);
-    CHECK_INT(fw_outq_flush(&q, &pool, ends[0]), -EPIPE);
+    CHECK_INT(fw_outq_flush(&q, &cache, ends[0]), -EPIPE);
     CHECK(!held_back() && !pends());
-    fw_outq_clear(&q, &pool);
-    CHECK(fw_pool_spent(&pool) == &owner);
-    fw_pool_close(&pool);
+    fw_outq_clear(&q, &cache);
+    CHECK(fw_chunk_cache_to_release(&cache) == &owner);
+    fw_chunk_cache_clear(&cache);
     close(ends[0]);
 }
 
@@ -101,7 +101,7 @@ static void a_batch_of_lines_goes_to_a_pipe_that_nobody_reads(void)
     char *end;
     const int fd = dead_pipe();
     signal(SIGPIPE, SIG_DFL);
-    CHECK_INT(fw_batch_open(&b, fd), FW_OK);
+    CHECK_INT(fw_batch_init(&b, fd), FW_OK);
     char *to = fw_batch_begin(&b, &end);
     to[0] = '\n';
     fw_batch_end(&b, to + 1);
@@ -109,7 +109,7 @@ static void a_batch_of_lines_goes_to_a_pipe_that_nobody_reads(void)
     CHECK_INT(b.lost, 1);
     CHECK_INT(b.error, EPIPE);
     CHECK(!held_back() && !pends());
-    fw_batch_close(&b);
+    fw_batch_clear(&b);
     close(fd);
 }
 

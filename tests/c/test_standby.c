@@ -17,28 +17,28 @@ static fw_config config(void)
 
 static bool standby_leads(const threads_fixture *m)
 {
-    return m->loop->crew.lead == FW_LEAD_STANDBY;
+    return m->leader->lead == FW_LEAD_STANDBY;
 }
 
 /* While a call goes on: the standby, or another thread that was quicker. */
 static bool somebody_leads(const threads_fixture *m)
 {
-    return standby_leads(m) || (m->loop->crew.lead == FW_LEAD_THREAD && m->loop->crew.attended);
+    return standby_leads(m) || (m->leader->lead == FW_LEAD_THREAD && m->leader->attended);
 }
 
 static bool thread_leads(const threads_fixture *m)
 {
-    return m->loop->crew.lead == FW_LEAD_THREAD && m->loop->crew.attended;
+    return m->leader->lead == FW_LEAD_THREAD && m->leader->attended;
 }
 
-static bool in_pool(const threads_fixture *m)
+static bool in_queued_mode(const threads_fixture *m)
 {
-    return atomic_load(&m->loop->crew.pool);
+    return atomic_load(&m->leader->queued);
 }
 
-static bool out_of_pool(const threads_fixture *m)
+static bool in_inline_mode(const threads_fixture *m)
 {
-    return !in_pool(m);
+    return !in_queued_mode(m);
 }
 
 /* One thread in a call at checkpoint 0. */
@@ -226,16 +226,16 @@ static void every_thread_may_be_away_and_those_that_wait_are_served_in_order(voi
     threads_fixture_close(&m);
 }
 
-/* ---- the pool regime -------------------------------------------------------------------------------------------- */
+/* ---- queued mode -------------------------------------------------------------------------------------------- */
 
 /* Slow calls, until they are expected. */
-static void enter_pool(threads_fixture *m, int client)
+static void enter_queued_mode(threads_fixture *m, int client)
 {
     for (unsigned checkpoint = 32; checkpoint < CHECKPOINTS; checkpoint++) {
         char target[32];
-        fw_loop_lock(m->loop);
-        const bool is = in_pool(m);
-        fw_loop_unlock(m->loop);
+        fw_leader_lock(m->leader);
+        const bool is = in_queued_mode(m);
+        fw_leader_unlock(m->leader);
         if (is)
             return;
         snprintf(target, sizeof target, "/checkpoint/%u", checkpoint);
@@ -245,34 +245,34 @@ static void enter_pool(threads_fixture *m, int client)
         threads_fixture_open_checkpoint(m, checkpoint);
         CHECK_INT(answered(client, NULL, 0), 200);
     }
-    FAIL("slow calls do not begin the pool regime");
+    FAIL("slow calls do not begin queued mode");
 }
 
-static void slow_calls_begin_the_pool_regime_and_quick_ones_end_it(void)
+static void slow_calls_begin_the_queued_mode_and_quick_ones_end_it(void)
 {
     const fw_config cfg = config();
     threads_fixture m;
     threads_fixture_open(&m, &cfg, 2);
     const int client = threads_fixture_client(&m);
-    enter_pool(&m, client);
+    enter_queued_mode(&m, client);
     for (int i = 0; i < 2000; i++) {
         ask(client, "/quick");
         CHECK_INT(answered(client, NULL, 0), 200);
     }
-    AWAIT(&m, out_of_pool);
+    AWAIT(&m, in_inline_mode);
     AWAIT(&m, thread_leads);
     close(client);
     threads_fixture_close(&m);
 }
 
-static void in_the_pool_every_thread_takes_requests(void)
+static void in_queued_mode_every_thread_takes_requests(void)
 {
     const fw_config cfg = config();
     threads_fixture m;
     threads_fixture_open(&m, &cfg, WORKERS);
     int clients[WORKERS + 1];
     clients[0] = threads_fixture_client(&m);
-    enter_pool(&m, clients[0]);
+    enter_queued_mode(&m, clients[0]);
     unsigned seen = 0;
     for (unsigned i = 0; i <= WORKERS; i++) {
         char target[32];
@@ -296,13 +296,13 @@ static void in_the_pool_every_thread_takes_requests(void)
 
 static bool waits_long(const threads_fixture *m)
 {
-    return m->loop->polling && (poll_patience() < 0 || poll_patience() >= 1000);
+    return m->leader->polling && (poll_patience() < 0 || poll_patience() >= 1000);
 }
 
 static bool waits_for_the_idle(const threads_fixture *m)
 {
-    const int idle = (int)m->loop->hub.cfg.timeouts[FW_CLASS_KEEPALIVE];
-    return m->loop->polling && poll_patience() > 0 && poll_patience() <= idle;
+    const int idle = (int)m->loop->conns.cfg.timeouts[FW_CLASS_KEEPALIVE];
+    return m->leader->polling && poll_patience() > 0 && poll_patience() <= idle;
 }
 
 /* The standby polls for long, as no connection has a deadline; the thread's connection gets a near one. */
@@ -313,7 +313,7 @@ static void a_deadline_that_a_thread_sets_shortens_the_wait_of_the_leader(void)
     threads_fixture m;
     threads_fixture_open(&m, &cfg, 1);
     const int client = threads_fixture_client(&m);
-    enter_pool(&m, client);
+    enter_queued_mode(&m, client);
     ask(client, "/checkpoint/0");
     threads_fixture_entered(&m, 0);
     AWAIT(&m, waits_long);
@@ -321,7 +321,7 @@ static void a_deadline_that_a_thread_sets_shortens_the_wait_of_the_leader(void)
     threads_fixture_open_checkpoint(&m, 0);
     CHECK_INT(answered(client, NULL, 0), 200);
     AWAIT(&m, waits_for_the_idle);
-    CHECK(fault_calls(FAULT_EPOLL_WAIT) - polls <= 4); /* kicked, not polling all the time */
+    CHECK(fault_calls(FAULT_EPOLL_WAIT) - polls <= 4); /* woken, not polling all the time */
     threads_fixture_pass(&m, cfg.timeouts[FW_CLASS_KEEPALIVE]);
     CHECK_INT(ended(client), 0);
     close(client);
@@ -367,8 +367,8 @@ int main(int argc, char **argv)
         T(a_waiting_request_goes_to_an_idle_thread),
         T(one_that_computes_is_replaced_after_a_while),
         T(every_thread_may_be_away_and_those_that_wait_are_served_in_order),
-        T(slow_calls_begin_the_pool_regime_and_quick_ones_end_it),
-        T(in_the_pool_every_thread_takes_requests),
+        T(slow_calls_begin_the_queued_mode_and_quick_ones_end_it),
+        T(in_queued_mode_every_thread_takes_requests),
         T(a_deadline_that_a_thread_sets_shortens_the_wait_of_the_leader),
         T(a_signal_reaches_the_main_thread_whoever_leads),
     };

@@ -9,8 +9,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define GET "GET /x HTTP/1.1\r\nHost: h\r\n\r\n"
-#define POST "POST /p HTTP/1.1\r\nHost: h\r\n"
+#define GET "GET /x HTTP/1.1\r\nHost: cs\r\n\r\n"
+#define POST "POST /p HTTP/1.1\r\nHost: cs\r\n"
 #define LARGE 300000
 
 static char got[1 << 16], bytes[LARGE];
@@ -49,7 +49,7 @@ static void a_body_that_no_file_can_take_is_refused_before_it_comes(void)
         reply(&s, client, POST "Content-Length: 1001\r\nExpect: 100-continue\r\n\r\n", &end);
         CHECK(strncmp(got, "HTTP/1.1 507 ", 13) == 0 && strstr(got, "\r\nConnection: close\r\n") != NULL);
         loop_fixture_run(&s);
-        const unsigned some = fw_loop_notices(s.loop);
+        const unsigned some = fw_leader_notices(s.leader);
         CHECK(some == 0 || some == FW_NOTICE_STORAGE);
         notices += some != 0;
         close(client);
@@ -136,8 +136,8 @@ static void await_stand(unsigned n)
 static unsigned in_store(const threads_fixture *m)
 {
     unsigned n = 0;
-    const fw_hub *h = &m->loop->hub;
-    for (const fw_conn *c = h->conns.next; c != &h->conns; c = c->next)
+    const fw_conns *cs = &m->loop->conns;
+    for (const fw_conn *c = cs->all.next; c != &cs->all; c = c->next)
         n += c->state == FW_STATE_STORE;
     return n;
 }
@@ -149,7 +149,7 @@ static bool one_stores(const threads_fixture *m)
 
 static bool none_is_there(const threads_fixture *m)
 {
-    return m->loop->hub.stats.connections == 0;
+    return m->loop->conns.stats.connections == 0;
 }
 
 static int upload(threads_fixture *m)

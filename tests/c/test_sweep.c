@@ -113,13 +113,13 @@ static int visitor(loop_fixture *s, bool narrow)
     int ends[2];
     heard = 0;
     pair_open(ends, narrow);
-    fw_conn *c = fw_conn_open(&s->loop->hub, ends[0], &s->local, NULL, 0);
+    fw_conn *c = fw_conn_open(&s->loop->conns, ends[0], &s->local, NULL, 0);
     if (c == NULL) {
         close(ends[0]);
         close(ends[1]);
         return -1;
     }
-    fw_conn_event(&s->loop->hub, c, FW_EVENT_IN);
+    fw_conn_event(&s->loop->conns, c, FW_EVENT_IN);
     return ends[1];
 }
 
@@ -291,8 +291,8 @@ static void a_full_queue(loop_fixture *s)
 {
     static const char POST[] = "POST /x HTTP/1.1\r\n" HOST "Content-Length: 3\r\n\r\nabc";
     int clients[2];
-    s->loop->hub.cfg.max_ready = 1;
-    s->loop->hub.cfg.overload_refuse = true;
+    s->loop->conns.cfg.max_ready = 1;
+    s->loop->conns.cfg.overload_refuse = true;
     for (size_t i = 0; i < COUNT(clients); i++)
         if ((clients[i] = visitor(s, false)) >= 0)
             sendto(clients[i], POST, sizeof POST - 1, MSG_NOSIGNAL, NULL, 0);
@@ -305,7 +305,7 @@ static void a_full_queue(loop_fixture *s)
         close(clients[i]);
     }
     loop_fixture_run(s);
-    s->loop->hub.cfg.max_ready = 0;
+    s->loop->conns.cfg.max_ready = 0;
 }
 
 static void health_answers(loop_fixture *s)
@@ -319,10 +319,10 @@ static void health_answers(loop_fixture *s)
 
 static void log_and_answer(loop_fixture *s, fw_conn *c)
 {
-    fw_access *a = s->loop->hub.cfg.access;
+    fw_access_log *a = s->loop->conns.cfg.access;
     if (a != NULL) {
         const fw_entry e = {.req = c->req, .client = fw_conn_address(c), .status = 200, .reason = {"OK", 2}};
-        fw_access_put(a, &e);
+        fw_access_log_put(a, &e);
     }
     loop_fixture_answer(s, c);
 }
@@ -332,16 +332,16 @@ static void logged_requests(loop_fixture *s)
     static const fw_log_piece PIECES[] = {{.atom = FW_ATOM_LINE}, {.atom = FW_ATOM_FIELD, .len = 4, .text = "host"}};
     static const char *const TEXTS[] = {
         GET, GET, GET, "POST /" HOST, "GET /y HTTP/1.1\r\n" HOST "\r\n", "GET / HTTP/1.1\r\n\r\n"};
-    fw_access *a = NULL;
+    fw_access_log *a = NULL;
     const int fd = memfd_create("log", MFD_CLOEXEC);
-    if (fw_access_open(&a, fd, PIECES, COUNT(PIECES), false, (fw_text){NULL, 0}) == FW_OK) {
-        s->loop->hub.cfg.access = a;
+    if (fw_access_log_open(&a, fd, PIECES, COUNT(PIECES), false, (fw_text){NULL, 0}) == FW_OK) {
+        s->loop->conns.cfg.access = a;
         s->app = log_and_answer;
         say_and_listen(s, false, TEXTS, COUNT(TEXTS));
         fw_batch_flush(&a->batch);
         s->app = loop_fixture_answer;
-        s->loop->hub.cfg.access = NULL;
-        fw_access_free(a);
+        s->loop->conns.cfg.access = NULL;
+        fw_access_log_close(a);
     }
     close(fd);
 }
@@ -355,15 +355,15 @@ static void held_responses(loop_fixture *s)
     for (size_t i = 0; i < COUNT(clients); i++)
         if ((clients[i] = visitor(s, false)) >= 0)
             sendto(clients[i], GET, strlen(GET), MSG_NOSIGNAL, NULL, 0);
-    atomic_store(&s->loop->hub.held_most, FW_HELD);
+    atomic_store(&s->loop->conns.held_most, FW_HELD);
     while ((rc = fw_thread_next(s->thread, done, !cut, cut, true, &c)) == FW_NEXT_TURN) {
         done = c;
         cut = !loop_fixture_head(s, c, 0);
     }
     if (rc == FW_RETRY)
-        CHECK_INT(s->loop->hub.nheld, 0);
+        CHECK_INT(s->loop->conns.nheld, 0);
     loop_fixture_run(s);
-    atomic_store(&s->loop->hub.held_most, 0);
+    atomic_store(&s->loop->conns.held_most, 0);
     for (size_t i = 0; i < COUNT(clients); i++) {
         if (clients[i] < 0)
             continue;

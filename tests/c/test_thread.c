@@ -1,7 +1,7 @@
 /* test_thread.c - what a thread does with a connection that is its own: parking, waiting, gathering. */
 #include "apps.h"
 #include "threads_fixture.h"
-#include "threads/crew.h"
+#include "threads/leader.h"
 #include "faults.h"
 #include "harness.h"
 
@@ -18,12 +18,12 @@ static fw_config config(void)
 
 static bool nobody_is_connected(const threads_fixture *m)
 {
-    return m->loop->hub.stats.connections == 0;
+    return m->loop->conns.stats.connections == 0;
 }
 
 static bool the_queue_is_full(const threads_fixture *m)
 {
-    return m->loop->hub.nready == 1;
+    return m->loop->conns.nready == 1;
 }
 
 static int health(threads_fixture *m)
@@ -70,7 +70,7 @@ static int resumed_by(threads_fixture *m)
 
 static bool one_is_parked(const threads_fixture *m)
 {
-    const fw_conn *end = &m->loop->hub.conns;
+    const fw_conn *end = &m->loop->conns.all;
     for (const fw_conn *c = end->next; c != end; c = c->next)
         if (c->state == FW_STATE_SUSPENDED)
             return true;
@@ -79,7 +79,7 @@ static bool one_is_parked(const threads_fixture *m)
 
 static bool the_parked_one_can_go_on(const threads_fixture *m)
 {
-    const fw_conn *end = &m->loop->hub.conns;
+    const fw_conn *end = &m->loop->conns.all;
     for (const fw_conn *c = end->next; c != end; c = c->next)
         if (c->state == FW_STATE_READY && c->turn != FW_TURN_REQUEST)
             return true;
@@ -108,9 +108,9 @@ static void a_parked_response_goes_on_in_its_own_thread(void)
         const ssize_t n = hear(reader, first + have, sizeof first - have);
         CHECK(n > 0 || n == -EAGAIN);
         have += n > 0 ? (size_t)n : 0;
-        fw_loop_lock(m.loop);
+        fw_leader_lock(m.leader);
         const bool can = the_parked_one_can_go_on(&m);
-        fw_loop_unlock(m.loop);
+        fw_leader_unlock(m.leader);
         if (can)
             break;
     }
@@ -167,7 +167,7 @@ static void a_parked_response_whose_client_leaves_is_ended(void)
 
 static bool one_waits(const threads_fixture *m)
 {
-    const fw_conn *end = &m->loop->hub.conns;
+    const fw_conn *end = &m->loop->conns.all;
     for (const fw_conn *c = end->next; c != end; c = c->next)
         if (c->waiter)
             return true;
@@ -283,10 +283,10 @@ static void a_waiting_call_ends_with_the_loop(void)
 
 static fw_conn *waiting_one(const threads_fixture *m)
 {
-    fw_conn *c = m->loop->hub.conns.next;
-    while (c != &m->loop->hub.conns && !c->waiter)
+    fw_conn *c = m->loop->conns.all.next;
+    while (c != &m->loop->conns.all && !c->waiter)
         c = c->next;
-    return c != &m->loop->hub.conns ? c : NULL;
+    return c != &m->loop->conns.all ? c : NULL;
 }
 
 /* The last byte goes out, and before the call has seen it the loop ends: what it has written is written. */
@@ -299,18 +299,18 @@ static void a_wait_that_is_over_before_the_loop_is_no_failure(void)
     const int reader = threads_fixture_narrow(&m);
     ask(reader, "/write");
     AWAIT(&m, one_waits);
-    fw_loop_lock(m.loop);
+    fw_leader_lock(m.leader);
     fw_conn *c = waiting_one(&m);
     CHECK(c != NULL);
     while (c->waiter) {
         const ssize_t n = hear(reader, sink, sizeof sink);
         CHECK(n > 0 || n == -EAGAIN);
-        fw_conn_event(&m.loop->hub, c, FW_EVENT_OUT);
+        fw_conn_event(&m.loop->conns, c, FW_EVENT_OUT);
     }
     CHECK_INT(c->state, FW_STATE_BUSY);
-    fw_lead_call(m.loop);
-    fw_lead_end(m.loop, -EBADF);
-    fw_loop_unlock(m.loop);
+    fw_lead_wake_threads(m.leader);
+    fw_lead_end(m.leader, -EBADF);
+    fw_leader_unlock(m.leader);
     threads_fixture_over(&m);
     close(reader);
     threads_fixture_close(&m);

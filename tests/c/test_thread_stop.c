@@ -15,22 +15,22 @@ static fw_config config(void)
 
 static bool standby_leads(const threads_fixture *m)
 {
-    return m->loop->crew.lead == FW_LEAD_STANDBY;
+    return m->leader->lead == FW_LEAD_STANDBY;
 }
 
 static bool the_loop_is_over(const threads_fixture *m)
 {
-    return m->loop->over;
+    return m->leader->over;
 }
 
 static bool stopping(const threads_fixture *m)
 {
-    return m->loop->hub.stopping;
+    return m->loop->conns.stopping;
 }
 
 static bool the_call_is_cut_off(const threads_fixture *m)
 {
-    return m->loop->hub.conns.next->broken;
+    return m->loop->conns.all.next->broken;
 }
 
 static void a_graceful_stop_lets_calls_end(void)

@@ -206,22 +206,10 @@ static void every_pair_of_hex_digits_is_its_byte(void)
 
 /* ---- refusals -------------------------------------------------------------------------------------------------- */
 
-/* Queues a refusal and fetches it through a socket. */
 static size_t refusal(int status, const char *why, bool head, char *to, size_t room)
 {
-    fw_outq q = {0};
-    fw_pool pool = {0};
     fw_date date = {0};
-    int ends[2];
-    pair_open(ends, false);
-    CHECK_INT(fw_wire_refusal(&q, &pool, &date, status, why, head), FW_OK);
-    CHECK_INT(fw_outq_flush(&q, &pool, ends[0]), FW_OK);
-    ssize_t n = hear(ends[1], to, room);
-    CHECK(n > 0);
-    fw_pool_close(&pool);
-    close(ends[0]);
-    close(ends[1]);
-    return (size_t)n;
+    return fw_wire_refusal(to, room, &date, status, why, head);
 }
 
 static void a_refusal_is_a_complete_response(void)
@@ -246,19 +234,15 @@ static void every_status_that_we_send_has_its_reason(void)
     CHECK(strcmp(fw_wire_reason(299), "Unknown") == 0);
 }
 
-static void a_refusal_without_memory_queues_nothing(void)
+static void a_refusal_fits_whole_or_not_at_all(void)
 {
-    fw_outq q = {0};
-    fw_pool pool = {0};
-    fw_date date = {0};
-    char endless[600];
-    fault_fail(FAULT_MEMORY, 0, 1, ENOMEM);
-    CHECK_INT(fw_wire_refusal(&q, &pool, &date, 400, "why", false), -ENOMEM);
-    CHECK(q.head == NULL);
+    char got[FW_REFUSAL_MOST], endless[600];
+    const size_t n = refusal(400, "why", false, got, sizeof got);
+    CHECK_INT(refusal(400, "why", false, got, n), 0); /* no room for the zero behind it */
+    CHECK_INT(refusal(400, "why", false, got, n + 1), n);
     memset(endless, 'w', sizeof endless);
     endless[sizeof endless - 1] = '\0';
-    CHECK_INT(fw_wire_refusal(&q, &pool, &date, 400, endless, false), -ENOMEM);
-    CHECK(q.head == NULL);
+    CHECK_INT(refusal(400, endless, false, got, sizeof got), 0);
 }
 
 int main(int argc, char **argv)
@@ -276,7 +260,7 @@ int main(int argc, char **argv)
         T(every_pair_of_hex_digits_is_its_byte),
         T(a_refusal_is_a_complete_response),
         T(every_status_that_we_send_has_its_reason),
-        T(a_refusal_without_memory_queues_nothing),
+        T(a_refusal_fits_whole_or_not_at_all),
     };
     return RUN_TESTS(TESTS);
 }

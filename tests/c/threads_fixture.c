@@ -83,9 +83,9 @@ void threads_fixture_await_at(const char *file, int line, threads_fixture *m, bo
 {
     const struct timespec until = guard();
     for (;;) {
-        fw_loop_lock(m->loop);
+        fw_leader_lock(m->leader);
         const bool is = holds(m);
-        fw_loop_unlock(m->loop);
+        fw_leader_unlock(m->leader);
         if (is)
             return;
         struct timespec now;
@@ -101,10 +101,10 @@ void threads_fixture_pass(threads_fixture *m, unsigned ms)
     clock_advance(ms);
     const uint64_t now = fw_deadline_clock();
     for (bool seen = false; !seen; sched_yield()) {
-        fw_loop_lock(m->loop);
-        fw_loop_kick(m->loop);
-        seen = m->loop->polled_at >= now || m->loop->over;
-        fw_loop_unlock(m->loop);
+        fw_leader_lock(m->leader);
+        fw_lead_wake_poller(m->leader);
+        seen = m->loop->polled_at >= now || m->leader->over;
+        fw_leader_unlock(m->leader);
     }
 }
 
@@ -119,13 +119,13 @@ static const ending PARKED = {NULL, false, false};
 
 static ending over(const worker *p, fw_conn *c, bool well)
 {
-    return (ending){c, well && c->req->keep_alive && !p->threads_fixture->loop->hub.stopping, !well};
+    return (ending){c, well && c->req->keep_alive && !p->threads_fixture->loop->conns.stopping, !well};
 }
 
 static bool put(worker *p, fw_conn *c, const char *text, size_t n)
 {
     fw_thread_open_gate(p->thread);
-    const int rc = fw_outq_copy(&c->out, &p->thread->pool, text, n);
+    const int rc = fw_outq_copy(&c->out, &p->thread->cache, text, n);
     fw_thread_close_gate(p->thread);
     return rc == FW_OK;
 }
@@ -140,7 +140,7 @@ static bool put_head(worker *p, fw_conn *c, size_t length)
 static bool put_ref(worker *p, fw_conn *c, const char *bytes, size_t n)
 {
     fw_thread_open_gate(p->thread);
-    const int rc = fw_outq_ref(&c->out, &p->thread->pool, bytes, n, &p->threads_fixture->held);
+    const int rc = fw_outq_ref(&c->out, &p->thread->cache, bytes, n, &p->threads_fixture->held);
     fw_thread_close_gate(p->thread);
     if (rc == FW_OK)
         atomic_fetch_add(&p->threads_fixture->held, 1);
@@ -170,7 +170,7 @@ static ending stream(worker *p, fw_conn *c, size_t *at)
             break;
         *at += APP_BLOCK;
         const int rc = send_gated(p, c);
-        if (rc == FW_RETRY && fw_thread_queued(p->thread, c) > m->loop->hub.cfg.high_water) {
+        if (rc == FW_RETRY && fw_thread_queued(p->thread, c) > m->loop->conns.cfg.high_water) {
             pthread_mutex_lock(&m->mutex);
             m->suspended_by = (int)p->number;
             pthread_mutex_unlock(&m->mutex);
@@ -321,15 +321,15 @@ static ending turn(worker *p, fw_conn *c)
 
 static void release(worker *p)
 {
-    for (atomic_int *owner; (owner = fw_thread_spent(p->thread)) != NULL;)
+    for (atomic_int *owner; (owner = fw_thread_to_release(p->thread)) != NULL;)
         atomic_fetch_sub(owner, 1);
 }
 
 static void note(worker *p, const fw_conn *c)
 {
     const fw_entry e = {.req = c->req, .client = fw_conn_address(c), .status = 200, .us = p->wakes};
-    if (p->threads_fixture->loop->hub.cfg.access != NULL)
-        fw_access_put(p->threads_fixture->loop->hub.cfg.access, &e);
+    if (p->threads_fixture->loop->conns.cfg.access != NULL)
+        fw_access_log_put(p->threads_fixture->loop->conns.cfg.access, &e);
 }
 
 static void *play(void *arg)
@@ -363,9 +363,9 @@ static void *play(void *arg)
 static bool one_leads_the_others_wait(const threads_fixture *m)
 {
     unsigned idle = 0;
-    for (const fw_thread *t = m->loop->crew.idle; t != NULL; t = t->below)
+    for (const fw_thread *t = m->leader->idle; t != NULL; t = t->below)
         idle++;
-    return idle + 1 == m->n && m->loop->crew.lead == FW_LEAD_THREAD && m->loop->crew.attended;
+    return idle + 1 == m->n && m->leader->lead == FW_LEAD_THREAD && m->leader->attended;
 }
 
 void threads_fixture_open(threads_fixture *m, const fw_config *cfg, unsigned n)
@@ -374,6 +374,7 @@ void threads_fixture_open(threads_fixture *m, const fw_config *cfg, unsigned n)
     loop_fixture_open(&m->loop_fixture, cfg);
     poll_sleeps(true);
     pattern(app_bytes, sizeof app_bytes);
+    m->leader = m->loop_fixture.leader;
     m->loop = m->loop_fixture.loop;
     m->n = n;
     m->suspended_by = m->resumed_by = -1;
@@ -384,10 +385,10 @@ void threads_fixture_open(threads_fixture *m, const fw_config *cfg, unsigned n)
         m->checkpoints[i].by = -1;
     for (unsigned i = 0; i < n; i++) {
         worker *p = &m->workers[i];
-        *p = (worker){.threads_fixture = m, .number = i, .thread = i == 0 ? m->loop_fixture.thread : fw_thread_open(m->loop)};
+        *p = (worker){.threads_fixture = m, .number = i, .thread = i == 0 ? m->loop_fixture.thread : fw_thread_open(m->leader)};
         CHECK(p->thread != NULL);
     }
-    CHECK_INT(fw_standby_start(m->loop), FW_OK);
+    CHECK_INT(fw_standby_start(m->leader), FW_OK);
     for (unsigned i = 0; i < n; i++) {
         m->workers[i].started = pthread_create(&m->workers[i].id, NULL, play, &m->workers[i]) == 0;
         CHECK(m->workers[i].started);
@@ -413,7 +414,7 @@ void threads_fixture_close(threads_fixture *m)
         threads_fixture_open_checkpoint(m, i);
     fw_loop_stop(m->loop, FW_STOP_QUICK);
     threads_fixture_over(m);
-    fw_standby_stop(m->loop);
+    fw_standby_stop(m->leader);
     for (unsigned i = 0; i < m->n; i++)
         release(&m->workers[i]);
     loop_fixture_close(&m->loop_fixture);

@@ -29,7 +29,8 @@ typedef struct worker {
 
 struct threads_fixture {
     loop_fixture loop_fixture;
-    fw_loop *loop;
+    fw_leader *leader;
+    fw_loop *loop; /* the leader's */
     worker workers[WORKERS];
     unsigned n;
     /* under the mutex */

@@ -296,7 +296,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     ref = (reference){.at = bytes, .end = bytes + n};
     const enum verdict v = refer(&ref);
 
-    fw_request *r = fw_request_new(parser(), &cfg);
+    fw_request *r = fw_request_open(parser(), &cfg);
     MUST(r != NULL && fw_request_parse(r, HEAD, sizeof HEAD - 1) == FW_PARSE_DONE);
     MUST(r->framing == FW_FRAMING_CHUNKED && r->head_len == sizeof HEAD - 1);
     uint32_t seed = data[1] | (uint32_t)data[2] << 8 | 1;
@@ -323,7 +323,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         MUST(r->body.len == ref.len && spill(&r->body, true, &cfg) == FW_OK);
         check_body(&r->body, &ref, data[2]);
     }
-    fw_request_free(r);
+    fw_request_close(r);
     MUST(blocks_in_use() == blocks);
     return 0;
 }

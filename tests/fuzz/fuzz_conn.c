@@ -51,29 +51,29 @@ static void connect_client(world *s, client *c, unsigned how)
 /* Of a loop that is not as it should be. */
 static void tell(const world *s)
 {
-    const fw_hub *h = &s->w.loop->hub;
-    for (const fw_conn *c = h->conns.next; c != &h->conns; c = c->next)
+    const fw_conns *cs = &s->w.loop->conns;
+    for (const fw_conn *c = cs->all.next; c != &cs->all; c = c->next)
         fprintf(stderr, "state %d, turn %d, %zu bytes queued, input %d, again %d, class %d, until %lld of %lld\n", c->state,
                 c->turn, c->out.bytes, c->input, c->again, c->deadline.class,
-                c->deadline.next != NULL ? (long long)c->deadline.when : -1, (long long)h->now);
+                c->deadline.next != NULL ? (long long)c->deadline.when : -1, (long long)cs->now);
 }
 
 /* Between two polls. */
 static void check_rest(world *s)
 {
-    const fw_hub *h = &s->w.loop->hub;
+    const fw_conns *cs = &s->w.loop->conns;
     uint64_t n = 0;
-    for (const fw_conn *c = h->conns.next; c != &h->conns; c = c->next) {
+    for (const fw_conn *c = cs->all.next; c != &cs->all; c = c->next) {
         n++;
         MUST(c->state != FW_STATE_CLOSED && c->state != FW_STATE_BUSY);
         if (c->state == FW_STATE_READY)
             continue; /* a signal came before it could be pulled */
         MUST(c->polled || c->again);
-        MUST(c->deadline.next != NULL || h->deadlines.span[FW_CLASS_HEADER] == 0);
+        MUST(c->deadline.next != NULL || cs->deadlines.span[FW_CLASS_HEADER] == 0);
         MUST((c->out.head != NULL) == (c->out.bytes != 0));
     }
-    MUST(n == h->stats.connections);
-    MUST(h->stats.connections <= (uint64_t)h->cfg.max_connections + (h->cfg.overload_refuse ? 64 : 0));
+    MUST(n == cs->stats.connections);
+    MUST(cs->stats.connections <= (uint64_t)cs->cfg.max_connections + (cs->cfg.overload_refuse ? 64 : 0));
     if (poll_spins() >= SPINS)
         tell(s);
     MUST(poll_spins() < SPINS);
@@ -95,21 +95,21 @@ static void run(world *s)
 /* ---- the script ------------------------------------------------------------------------------------------------ */
 
 static const char *const CANNED[] = {
-    "GET / HTTP/1.1\r\nHost: h\r\n\r\n",
-    "GET /a%20b?c=d HTTP/1.1\r\nHost: h\r\nAccept: */*\r\nCookie: a=1\r\n\r\n",
-    "GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n",
+    "GET / HTTP/1.1\r\nHost: cs\r\n\r\n",
+    "GET /a%20b?c=d HTTP/1.1\r\nHost: cs\r\nAccept: */*\r\nCookie: a=1\r\n\r\n",
+    "GET / HTTP/1.1\r\nHost: cs\r\nConnection: close\r\n\r\n",
     "GET / HTTP/1.0\r\n\r\n",
     "GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
-    "HEAD /x HTTP/1.1\r\nHost: h\r\n\r\n",
-    "OPTIONS * HTTP/1.1\r\nHost: h\r\n\r\n",
-    "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhello",
-    "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 300\r\nExpect: 100-continue\r\n\r\n",
-    "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3000000\r\n\r\n",
-    "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
-    "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\nExpect: 100-continue\r\n\r\n",
+    "HEAD /x HTTP/1.1\r\nHost: cs\r\n\r\n",
+    "OPTIONS * HTTP/1.1\r\nHost: cs\r\n\r\n",
+    "POST / HTTP/1.1\r\nHost: cs\r\nContent-Length: 5\r\n\r\nhello",
+    "POST / HTTP/1.1\r\nHost: cs\r\nContent-Length: 300\r\nExpect: 100-continue\r\n\r\n",
+    "POST / HTTP/1.1\r\nHost: cs\r\nContent-Length: 3000000\r\n\r\n",
+    "POST / HTTP/1.1\r\nHost: cs\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+    "POST / HTTP/1.1\r\nHost: cs\r\nTransfer-Encoding: chunked\r\nExpect: 100-continue\r\n\r\n",
     "fffff;a=b\r\n",
     "3\r\nabc\r\n0\r\nT: v\r\n\r\n",
-    "GET / HTTP/1.1\r\nHost: h\r\nBad Name: 1\r\n\r\n",
+    "GET / HTTP/1.1\r\nHost: cs\r\nBad Name: 1\r\n\r\n",
     "HEAD / HTTP/1.1\r\n\r\n",
     "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
     "\r\n",
@@ -219,13 +219,13 @@ static fw_config limits(unsigned choice)
 static void fall_silent(world *s)
 {
     run(s); /* takes those who have just connected */
-    for (int i = 0; i < 200 && s->w.loop->hub.stats.connections > 0 && s->rc >= 0 && s->rc != FW_NEXT_DONE; i++) {
+    for (int i = 0; i < 200 && s->w.loop->conns.stats.connections > 0 && s->rc >= 0 && s->rc != FW_NEXT_DONE; i++) {
         clock_advance(1000);
         run(s);
     }
-    if (s->rc >= 0 && s->w.loop->hub.stats.connections > 0)
+    if (s->rc >= 0 && s->w.loop->conns.stats.connections > 0)
         tell(s);
-    MUST(s->rc < 0 || s->w.loop->hub.stats.connections == 0);
+    MUST(s->rc < 0 || s->w.loop->conns.stats.connections == 0);
 }
 
 static void stop(world *s, enum fw_stop how)

@@ -168,7 +168,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     loop_fixture_open(&s, &cfg);
     fw_llhttp_api counted = *parser();
     counted.execute = counted_execute;
-    s.loop->hub.api = &counted;
+    s.loop->conns.api = &counted;
     s.app = check_body;
     const int client = loop_fixture_pair(&s, false, &c);
     SAY(client, HEAD);

@@ -12,8 +12,8 @@
  * - output that is queued waits for a full socket or is held, and nothing is held while the worker rests.
  */
 #include "asker.h"
-#include "io/conn_parts.h"
-#include "threads/crew.h"
+#include "io/conn.h"
+#include "threads/leader.h"
 #include "events.h"
 #include "faults.h"
 #include "worker.h"
@@ -64,14 +64,14 @@ static void connect_client(world *s, asker *a, unsigned how)
 /* Responses may break off from now on. */
 static void note_cuts(world *s)
 {
-    s->r.lenient |= s->w.cuts > 0 || s->w.loop->hub.stats.timeouts > 0;
+    s->r.lenient |= s->w.cuts > 0 || s->w.loop->conns.stats.timeouts > 0;
 }
 
 /* Read from since the last rest, and slower than allowed. */
 static bool is_too_slow(const world *s, const fw_conn *c)
 {
-    const fw_hub *h = &s->w.loop->hub;
-    const uint32_t elapsed = (uint32_t)h->now - c->since;
+    const fw_conns *cs = &s->w.loop->conns;
+    const uint32_t elapsed = (uint32_t)cs->now - c->since;
     bool same = false;
     for (unsigned i = 0; i < s->nseen; i++)
         same |= s->seen[i].c == c && s->seen[i].since == c->since && s->seen[i].got == c->got;
@@ -81,11 +81,11 @@ static bool is_too_slow(const world *s, const fw_conn *c)
 /* Between two polls. */
 static void check_rest(world *s)
 {
-    const fw_hub *h = &s->w.loop->hub;
+    const fw_conns *cs = &s->w.loop->conns;
     uint64_t n = 0;
     unsigned ready = 0;
-    MUST(h->nheld == 0);
-    for (const fw_conn *c = h->conns.next; c != &h->conns; c = c->next) {
+    MUST(cs->nheld == 0);
+    for (const fw_conn *c = cs->all.next; c != &cs->all; c = c->next) {
         n++;
         MUST(c->state != FW_STATE_CLOSED && c->state != FW_STATE_BUSY && !c->held);
         MUST((c->out.head != NULL) == (c->out.bytes != 0));
@@ -98,16 +98,16 @@ static void check_rest(world *s)
         if (s->cfg.min_rate != 0 && (c->state == FW_STATE_HEAD || c->state == FW_STATE_BODY))
             MUST(!is_too_slow(s, c));
     }
-    MUST(n == h->stats.connections);
-    MUST(ready == h->nready);
+    MUST(n == cs->stats.connections);
+    MUST(ready == cs->nready);
     MUST(poll_spins() < SPINS);
 }
 
 static void remember(world *s)
 {
-    const fw_hub *h = &s->w.loop->hub;
+    const fw_conns *cs = &s->w.loop->conns;
     s->nseen = 0;
-    for (const fw_conn *c = h->conns.next; c != &h->conns && s->nseen < CONNECTIONS; c = c->next)
+    for (const fw_conn *c = cs->all.next; c != &cs->all && s->nseen < CONNECTIONS; c = c->next)
         s->seen[s->nseen++] = (seen){c, c->since, c->got};
 }
 
@@ -120,8 +120,8 @@ static void run(world *s, unsigned turns)
         MUST(i < TURNS_AT_MOST);
         s->rc = worker_next(&s->w, &c);
         if (s->cfg.overload_refuse && s->cfg.max_ready != 0)
-            MUST(s->w.loop->hub.nready <= s->cfg.max_ready);
-        if (s->rc == FW_NEXT_WAKE && s->w.loop->hub.nheld != 0) { /* a notice came in between: it does not rest yet */
+            MUST(s->w.loop->conns.nready <= s->cfg.max_ready);
+        if (s->rc == FW_NEXT_WAKE && s->w.loop->conns.nheld != 0) { /* a notice came in between: it does not rest yet */
             MUST(++woken <= WAKES_AT_MOST);
         } else if (s->rc == FW_NEXT_WAKE) {
             check_rest(s);
@@ -135,26 +135,26 @@ static void run(world *s, unsigned turns)
 /* What the standby does at a tick, with the worker away. */
 static void stand_by(world *s, unsigned how)
 {
-    fw_loop *l = s->w.loop;
+    fw_leader *l = s->w.leader;
     fw_thread *t = s->w.thread;
     const unsigned most = how & 31;
-    fw_loop_lock(l);
+    fw_leader_lock(l);
     if (how & 32)
-        fw_hub_flush_ready(&l->hub);
-    atomic_store(&l->hub.held_most, most < FW_HELD ? most : FW_HELD);
-    if (l->hub.nheld > most || (how & 64) != 0)
-        fw_hub_release(&l->hub, &l->hub.pool, &l->hub.stats.bytes_out);
+        fw_conns_flush_ready(&l->loop.conns);
+    atomic_store(&l->loop.conns.held_most, most < FW_HELD ? most : FW_HELD);
+    if (l->loop.conns.nheld > most || (how & 64) != 0)
+        fw_conns_release(&l->loop.conns, &l->loop.conns.cache, &l->loop.conns.stats.bytes_out);
     if (how & 64)
-        MUST(l->hub.nheld == 0);
-    fw_loop_unlock(l);
+        MUST(l->loop.conns.nheld == 0);
+    fw_leader_unlock(l);
     if (!atomic_load(&t->pending))
         return;
     fw_thread_pend(t, false);
     fw_conn *c = atomic_load(&t->gathering);
-    if (c != NULL && fw_conn_send(c, &t->pool, &t->bytes_out) == FW_RETRY) {
-        fw_loop_lock(l);
-        fw_conn_arm(&l->hub, c);
-        fw_loop_unlock(l);
+    if (c != NULL && fw_conn_send(c, &t->cache, &t->bytes_out) == FW_RETRY) {
+        fw_leader_lock(l);
+        fw_conn_arm(&l->loop.conns, c);
+        fw_leader_unlock(l);
     }
 }
 
@@ -281,8 +281,8 @@ static void begin(world *s, const uint8_t *choices)
     s->w.calm = s->calm;
     s->w.meanwhile = meanwhile;
     s->w.data = s;
-    s->w.loop->hub.shares = (choices[0] & 2) != 0;
-    atomic_store(&s->w.loop->hub.held_most, MOST[choices[0] >> 2 & 3]);
+    s->w.loop->conns.shares = (choices[0] & 2) != 0;
+    atomic_store(&s->w.loop->conns.held_most, MOST[choices[0] >> 2 & 3]);
     MUST(fw_loop_listen(s->w.loop, s->unix_listener, false) == 0);
     MUST(fw_loop_listen(s->w.loop, s->tcp_listener, true) == 1);
     for (unsigned i = 0; i <= (choices[2] & 3u); i++)

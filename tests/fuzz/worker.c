@@ -1,7 +1,7 @@
 /* worker.c - the stub worker. */
 #include "worker.h"
 #include "client.h"
-#include "threads/crew.h"
+#include "threads/leader.h"
 
 #include <signal.h>
 #include <sys/mman.h>
@@ -62,7 +62,7 @@ static token *take_back(worker *w, void *p, enum token_kind kind)
 static unsigned release_spent(worker *w)
 {
     unsigned n = 0;
-    for (token *t; (t = fw_thread_spent(w->thread)) != NULL; n++) {
+    for (token *t; (t = fw_thread_to_release(w->thread)) != NULL; n++) {
         MUST(t->kind != TOKEN_RESPONSE);
         take_back(w, t, t->kind);
         free(t->memory);
@@ -102,7 +102,7 @@ static void check_recall(const worker *w, const fw_request *r)
         return;
     const token *built = fw_memo_user(r);
     MUST(built->out && built->kind == TOKEN_MEMO);
-    fw_request *fresh = fw_request_new(w->loop->hub.api, w->cfg);
+    fw_request *fresh = fw_request_open(w->loop->conns.api, w->cfg);
     if (fresh == NULL)
         return; /* a call has been made to fail */
     const enum fw_parse p = fw_request_parse(fresh, r->base, r->head_len);
@@ -116,7 +116,7 @@ static void check_recall(const worker *w, const fw_request *r)
         MUST(memcmp(&fresh->path, &r->path, sizeof r->path) == 0);
         MUST(memcmp(&fresh->query, &r->query, sizeof r->query) == 0);
     }
-    fw_request_free(fresh);
+    fw_request_close(fresh);
 }
 
 static void take_request(worker *w, fw_conn *c)
@@ -163,7 +163,7 @@ static bool put_head(worker *w, fw_conn *c, const token *t)
         describe(c, t, more, sizeof more);
     const int n = snprintf(head, sizeof head, "HTTP/1.1 200 OK\r\nX-Seq: %u\r\n%sContent-Length: %llu\r\n\r\n", peer->seq,
                            more, (unsigned long long)(t->blocks * t->block + t->cut));
-    if (fw_outq_copy(&c->out, &w->thread->pool, head, (size_t)n) != FW_OK)
+    if (fw_outq_copy(&c->out, &w->thread->cache, head, (size_t)n) != FW_OK)
         return false;
     peer->seq++;
     return true;
@@ -176,7 +176,7 @@ static bool put_ref(worker *w, fw_conn *c, uint64_t at, size_t n)
     if (memory == NULL)
         return false;
     memcpy(memory, letters + at % LETTERS, n);
-    if (fw_outq_ref(&c->out, &w->thread->pool, memory, n, t) != FW_OK) {
+    if (fw_outq_ref(&c->out, &w->thread->cache, memory, n, t) != FW_OK) {
         free(memory);
         return false;
     }
@@ -188,7 +188,7 @@ static bool put_ref(worker *w, fw_conn *c, uint64_t at, size_t n)
 static bool put_file(worker *w, fw_conn *c, uint64_t at, size_t n)
 {
     token *t = token_new(w, TOKEN_OWNER);
-    if (t == NULL || fw_outq_file(&c->out, &w->thread->pool, file, (off_t)(at % LETTERS), n, t) != FW_OK)
+    if (t == NULL || fw_outq_file(&c->out, &w->thread->cache, file, (off_t)(at % LETTERS), n, t) != FW_OK)
         return false;
     hand_in(w, t);
     return true;
@@ -200,11 +200,11 @@ static bool put_block(worker *w, fw_conn *c, uint64_t at, size_t n)
     if (how & 8) { /* taken back, and put again */
         const fw_outq_mark mark = fw_outq_here(&c->out);
         put_ref(w, c, at, n);
-        fw_outq_copy(&c->out, &w->thread->pool, letters, 1 + how);
-        fw_outq_rollback(&c->out, &w->thread->pool, mark);
+        fw_outq_copy(&c->out, &w->thread->cache, letters, 1 + how);
+        fw_outq_rollback(&c->out, &w->thread->cache, mark);
     }
     switch (how & 3) {
-    case 0: return fw_outq_copy(&c->out, &w->thread->pool, letters + at % LETTERS, n) == FW_OK;
+    case 0: return fw_outq_copy(&c->out, &w->thread->cache, letters + at % LETTERS, n) == FW_OK;
     case 1: return put_file(w, c, at, n);
     default: return put_ref(w, c, at, n);
     }
@@ -243,23 +243,23 @@ static void end_gathering(fw_thread *t)
 /* As fw_thread_wait, with nobody else there: the loop is led from here until it would sleep. */
 static int wait_for_client(worker *w, fw_conn *c)
 {
-    fw_loop *l = w->loop;
+    fw_leader *l = w->leader;
     int rc = FW_LOOP_ON;
     end_gathering(w->thread);
-    fw_loop_lock(l);
+    fw_leader_lock(l);
     if (!c->broken) {
         fw_lead_give_up(l, w->thread);
-        fw_conn_wait(&l->hub, c);
+        fw_conn_wait(&l->loop.conns, c);
     }
     while (c->state == FW_STATE_SUSPENDED && rc == FW_LOOP_ON) {
-        rc = fw_loop_step(l);
-        fw_lead_call(l);
+        rc = fw_lead_step(l);
+        fw_lead_wake_threads(l);
     }
     const bool waits = c->state == FW_STATE_SUSPENDED;
     if (waits)
-        fw_conn_take_back(c);
+        fw_conn_take_back(&l->loop.conns, c);
     MUST(c->state == FW_STATE_BUSY);
-    fw_loop_unlock(l);
+    fw_leader_unlock(l);
     if (c->broken || rc < 0) /* the loop has failed for good */
         return -EPIPE;
     return waits ? FW_RETRY : FW_OK;
@@ -302,7 +302,7 @@ static void respond(worker *w, fw_conn *c)
     /* A response that breaks off has promised more than it sends. */
     t->cut = (how & 3) == 3 && !w->calm;
     if (w->strict)
-        t->closes = !c->req->keep_alive || w->loop->hub.stopping || (tape_byte(w->script) & 7) == 7;
+        t->closes = !c->req->keep_alive || w->loop->conns.stopping || (tape_byte(w->script) & 7) == 7;
     if (!put_head(w, c, t)) {
         finish(w, c, false, true);
         return;
@@ -360,8 +360,9 @@ void worker_open(worker *w, tape *script, const fw_config *cfg)
     w->used = w->out = w->depth = w->cuts = 0;
     w->strict = w->calm = false;
     w->held = NULL;
-    MUST(fw_loop_open(&w->loop, parser(), cfg) == FW_OK);
-    MUST((w->thread = fw_thread_open(w->loop)) != NULL);
+    MUST(fw_leader_open(&w->leader, parser(), cfg) == FW_OK);
+    w->loop = &w->leader->loop;
+    MUST((w->thread = fw_thread_open(w->leader)) != NULL);
 }
 
 int worker_next(worker *w, fw_conn **c)
@@ -381,18 +382,18 @@ int worker_next(worker *w, fw_conn **c)
 
 void worker_close(worker *w)
 {
-    fw_hub *h = &w->loop->hub;
+    fw_conns *cs = &w->loop->conns;
     if (w->held != NULL)
         fw_thread_finish(w->thread, w->held, false, true);
     fw_loop_abandon(w->loop);
-    for (fw_conn *c; (c = fw_conn_pull(h, &w->thread->owner, true)) != NULL;) {
+    for (fw_conn *c; (c = fw_conn_pull(cs, &w->thread->owner, true)) != NULL;) {
         if (c->turn != FW_TURN_REQUEST) {
             take_back(w, c->user, TOKEN_RESPONSE);
             c->user = NULL;
         }
-        fw_conn_finish(h, c, false, true, false);
+        fw_conn_finish(cs, c, false, true, false);
     }
-    MUST(h->stats.connections == 0);
+    MUST(cs->stats.connections == 0);
     release_spent(w);
     fw_thread_clear_up(w->thread);
     release_spent(w);
@@ -400,6 +401,6 @@ void worker_close(worker *w)
         if (w->tokens[i].out)
             fprintf(stderr, "token %u, of kind %d, is still out\n", i, w->tokens[i].kind);
     MUST(w->out == 0);
-    fw_thread_close_all(w->loop);
-    fw_loop_free(w->loop);
+    fw_thread_close_all(w->leader);
+    fw_leader_close(w->leader);
 }

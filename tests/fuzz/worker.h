@@ -27,7 +27,8 @@ typedef struct token {
 } token;
 
 typedef struct worker {
-    fw_loop *loop;
+    fw_leader *leader;
+    fw_loop *loop; /* the leader's */
     fw_thread *thread;
     tape *script;
     const fw_config *cfg;

@@ -1,8 +1,8 @@
-/* monitor.pml - the rules of csrc/threads/standby.h as a model for spin: application threads, the standby, and an environment
+/* monitor.pml - the rules of csrc/threads/leader.h as a model for spin: application threads, the standby, and an environment
  * that makes REQUESTS requests and then stops the loop. tests/threads/test_model.py checks it.
  *
  * What a thread does under loop->lock without giving it up is one atomic block here, begun by HOLD and ended by RELEASE,
- * where fw_loop_unlock looks whether the polling leader must be kicked. What runs without the lock, and what the standby
+ * where fw_leader_unlock looks whether the poller is to be woken. What runs without the lock, and what the standby
  * does to the variables that are read without it, is written step by step. Time is left out: a tick may pass at any
  * moment, and a poll that is to end soon may end at any moment when there is something to see. One that is merely cut
  * short so that nothing waits for too long (NAP_MS) has no end here: who relies on it is found.
@@ -39,7 +39,7 @@ mtype = { QUICK, LONG, GATHER, WAIT }
 bool locked; /* by the standby, over several steps */
 mtype lead = NOBODY;
 byte leader = NONE;
-bool attended, polling, kicked, pool, stopped, over, quit;
+bool attended, polling, waking, queued, stopped, over, quit;
 byte claimant = NONE;
 byte absent = NONE; /* from whom the standby has taken the lead */
 byte ready;         /* requests in the queue */
@@ -48,7 +48,7 @@ byte coming;
 bool departed; /* a leader has left for a call since the standby looked */
 bool quiet;    /* the standby has seen nothing for long enough */
 bool signalled; /* the condition that the standby sleeps on */
-bool idle[THREADS], sent_for[THREADS], away[THREADS], timed[THREADS], waits[THREADS];
+bool idle[THREADS], woken_for_request[THREADS], away[THREADS], timed[THREADS], waits[THREADS];
 mtype call[THREADS] = QUICK;
 bool long_begun;
 
@@ -66,9 +66,9 @@ byte exited;
 
 #define HOLD !locked
 
-inline KICK() {
+inline WAKE_POLLER() {
     if
-    :: polling && !kicked -> kicked = true; bytes = true
+    :: polling && !waking -> waking = true; bytes = true
     :: else
     fi
 }
@@ -87,7 +87,7 @@ inline KICK() {
 
 inline RELEASE() {
     if
-    :: polling && (AT_ITS_END || FOR_THE_LEADER) -> KICK()
+    :: polling && (AT_ITS_END || FOR_THE_LEADER) -> WAKE_POLLER()
     :: else
     fi
 }
@@ -95,7 +95,7 @@ inline RELEASE() {
 inline WAKE_STANDBY() {
     if
     :: resting == ASLEEP -> signalled = true
-    :: resting == POLLING -> KICK()
+    :: resting == POLLING -> WAKE_POLLER()
     :: else
     fi
 }
@@ -117,30 +117,30 @@ inline LEAD_TO(t) {
 
 inline CLAIM(t) {
     if
-    :: pool || over
+    :: queued || over
 #if MUTANT == 1
     :: else -> LEAD_TO(t)
 #else
-    :: !pool && !over && !polling -> LEAD_TO(t)
-    :: !pool && !over && polling ->
+    :: !queued && !over && !polling -> LEAD_TO(t)
+    :: !queued && !over && polling ->
         claimant = t;
-        KICK()
+        WAKE_POLLER()
 #endif
     fi
 }
 
 /* An idle thread is woken; which one makes no difference to the rules. */
-inline CALL_IDLE(t) {
+inline WAKE_THREAD(t) {
     idle[t] = false
 }
 
-inline SEND_SOMEBODY() {
+inline WAKE_FOR_REQUEST() {
     if
-    :: !pool || ready == 0 || coming + door > 0
+    :: !queued || ready == 0 || coming + door > 0
     :: else ->
         if
-        :: idle[0] -> sent_for[0] = true; coming++; CALL_IDLE(0)
-        :: idle[1] -> sent_for[1] = true; coming++; CALL_IDLE(1)
+        :: idle[0] -> woken_for_request[0] = true; coming++; WAKE_THREAD(0)
+        :: idle[1] -> woken_for_request[1] = true; coming++; WAKE_THREAD(1)
         :: else
         fi
     fi
@@ -164,7 +164,7 @@ inline LEAVE(t) {
 
 inline DEPART(t) {
     if
-    :: pool ->
+    :: queued ->
         away[t] = true;
         timed[t] = true;
         door++;
@@ -172,7 +172,7 @@ inline DEPART(t) {
         :: lead != STANDBY && (leader == t || leader == NONE) -> LEAD_TO_STANDBY()
         :: else
         fi;
-        SEND_SOMEBODY()
+        WAKE_FOR_REQUEST()
     :: else ->
         if
         :: lead == NOBODY -> LEAD_TO(t)
@@ -221,7 +221,7 @@ inline END_POLL(me, soon) {
         ready = ready + arrived;
         arrived = 0;
         bytes = false;
-        kicked = false;
+        waking = false;
         waits[0] = false; /* their clients have read */
         waits[1] = false
     }
@@ -253,8 +253,8 @@ next:
         if
         :: leader == me || lead == THREAD
         :: lead == STANDBY -> CLAIM(me)
-        :: lead == NOBODY && pool -> LEAD_TO_STANDBY()
-        :: lead == NOBODY && !pool -> LEAD_TO(me)
+        :: lead == NOBODY && queued -> LEAD_TO_STANDBY()
+        :: lead == NOBODY && !queued -> LEAD_TO(me)
         fi;
         if
         :: leader == me -> attended = true; mine = true; BEGIN_POLL()
@@ -268,7 +268,7 @@ next:
         atomic {
             !idle[me] && HOLD;
             if
-            :: sent_for[me] -> sent_for[me] = false; coming--
+            :: woken_for_request[me] -> woken_for_request[me] = false; coming--
             :: else
             fi
         }
@@ -282,7 +282,7 @@ turn:
         door--;
 #if MUTANT != 6
         if
-        :: ready > 0 -> atomic { HOLD; SEND_SOMEBODY(); RELEASE() }
+        :: ready > 0 -> atomic { HOLD; WAKE_FOR_REQUEST(); RELEASE() }
         :: else
         fi
 #endif
@@ -333,7 +333,7 @@ turn:
         ready = ready + behind;
         behind = 0;
         if
-        :: timed[me] && pool -> pool = false /* calls have become quick */
+        :: timed[me] && queued -> queued = false /* calls have become quick */
         :: true
         fi;
         timed[me] = false;
@@ -356,14 +356,14 @@ inline UNLOCK() {
 proctype Standby() {
     bool gives = false, soon = false;
     LOCK();
-live:
+top:
     if
     :: quit -> goto out
     :: !quit && lead == STANDBY -> goto leads
     :: else
     fi;
 
-    /* doze */
+    /* wait_or_sleep */
     if
     :: quiet && pending == 0 ->
         resting = ASLEEP;
@@ -385,7 +385,7 @@ live:
             departed = true
         }
         if
-        :: lead == STANDBY || quit -> goto live
+        :: lead == STANDBY || quit -> goto top
         :: else
         fi
     :: else
@@ -395,7 +395,7 @@ live:
         HOLD;
         locked = true;
         if
-        :: quit || lead == STANDBY -> goto live
+        :: quit || lead == STANDBY -> goto top
         :: else
         fi
     }
@@ -403,13 +403,13 @@ live:
     :: pending > 0 -> UNLOCK(); pending = 0; LOCK() /* sent, what has gathered */
     :: else
     fi;
-    atomic { /* look */
+    atomic { /* tick */
         if
         :: lead == THREAD && !attended && !departed ->
             absent = leader;
             quiet = false;
             if
-            :: !pool -> pool = true; claimant = NONE
+            :: !queued -> queued = true; claimant = NONE
             :: true
             fi;
             LEAD_TO_STANDBY()
@@ -417,7 +417,7 @@ live:
         :: else -> quiet = !departed
         fi;
         departed = false;
-        goto live
+        goto top
     }
 
 leads:
@@ -425,11 +425,11 @@ leads:
 #if MUTANT != 8
         quiet = false; /* the lead may go to a thread that is away */
 #endif
-        SEND_SOMEBODY();
+        WAKE_FOR_REQUEST();
         if
-        :: pool
-        :: !pool && claimant != NONE -> gives = true; LEAD_TO(claimant)
-        :: !pool && claimant == NONE && ready > 0 ->
+        :: queued
+        :: !queued && claimant != NONE -> gives = true; LEAD_TO(claimant)
+        :: !queued && claimant == NONE && ready > 0 ->
             if
             :: MAY_REPLACE && idle[0] -> gives = true; LEAD_TO(0)
             :: MAY_REPLACE && idle[1] -> gives = true; LEAD_TO(1)
@@ -438,16 +438,16 @@ leads:
         :: else
         fi;
         if
-        :: gives -> gives = false; idle[leader] = false; goto live
+        :: gives -> gives = false; idle[leader] = false; goto top
         :: else
         fi
     }
 #if MUTANT == 9
-    soon = pending > 0 || (!pool && ready > 0 && (idle[0] || idle[1]));
+    soon = pending > 0 || (!queued && ready > 0 && (idle[0] || idle[1]));
     resting = POLLING;
 #else
     resting = POLLING;
-    soon = pending > 0 || (!pool && ready > 0 && (idle[0] || idle[1]));
+    soon = pending > 0 || (!queued && ready > 0 && (idle[0] || idle[1]));
 #endif
     atomic { BEGIN_POLL(); locked = false }
     if
@@ -459,7 +459,7 @@ leads:
     :: pending > 0 -> UNLOCK(); pending = 0; LOCK()
     :: else
     fi;
-    goto live;
+    goto top;
 out:
     UNLOCK()
 }
@@ -492,7 +492,7 @@ init {
         HOLD;
         quit = true;
         signalled = signalled || resting == ASLEEP;
-        KICK()
+        WAKE_POLLER()
     }
     (_nr_pr == 1);
     assert(served == REQUESTS && pending == 0 && coming == 0 && door == 0)

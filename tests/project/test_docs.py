@@ -91,27 +91,13 @@ def test_flags_that_are_named_exist(page: Path) -> None:
     assert used <= known
 
 
-# New names that docs/design.md uses already, and the old ones that the sources still have. To be
-# emptied as the renames arrive.
-RENAMED = {"crew": "leader", "conn_parts": "conn"}
-FORMER_FILES = {
-    "csrc/io/conn.c": ("csrc/io/conn_read.c", "csrc/io/conn_wait.c", "csrc/io/conns.c"),
-    "csrc/threads/leader.c": ("csrc/threads/crew.c",),
-}  # fmt: skip
-FORMER_FUNCTIONS = {
-    "fw_input_receive": "fw_intake_receive", "fw_input_parse": "fw_intake_parse",
-    "fw_conns_open": "fw_hub_open", "fw_conn_advance": "fw_conn_digest",
-    "fw_conn_flush_or_wait": "fw_conn_settle",
-}  # fmt: skip
-
-
 def test_design_page_names_every_part() -> None:
     design = (ROOT / "docs" / "design.md").read_text("utf-8")
     nouns = {path.stem for path in (ROOT / "csrc").rglob("*.h")} - {"fw"}
     core = ROOT / "fastwsgi" / "_core"
     modules = {path.stem for path in (*core.glob("*.pyx"), *core.glob("*.pxi"))} - {"core"}
     named = set(re.findall(r"`(\w+)(?:\.(?:c|h|pyx|pxi|pxd))?`", design))
-    assert {RENAMED.get(part, part) for part in nouns | modules} - named == set()
+    assert (nouns | modules) - named == set()
 
 
 def test_functions_that_the_design_page_names_exist() -> None:
@@ -121,12 +107,7 @@ def test_functions_that_the_design_page_names_exist() -> None:
     missing = []
     for file, function in named:
         folder = "csrc" if file.endswith((".c", ".h")) else "fastwsgi"
-        path = f"{folder}/{file}"
-        places = [path, *FORMER_FILES.get(path, ())]
-        text = "".join((ROOT / place).read_text("utf-8") for place in places
-                       if (ROOT / place).exists())
-        names = {function, FORMER_FUNCTIONS.get(function, function)}
-        if not any(defines(text, name, file) for name in names):
+        if not defines((ROOT / folder / file).read_text("utf-8"), function, file):
             missing.append(f"{file}:{function}")
     assert missing == []
 

@@ -1,4 +1,4 @@
-"""Checks a model of the monitor (csrc/threads/standby.h) in every order that its threads can take.
+"""Checks a model of the monitor (csrc/threads/leader.h) in every order that its threads can take.
 
 tests/model/monitor.pml, for spin, says what is modelled and what counts as wrong. The same model
 with one rule broken (a mutant) has to be found wrong: so the check is able to fail.
@@ -26,11 +26,11 @@ DEEPEST = "-m100000"
 #: What is broken in the mutant of this number, what the check says then, and with which requests.
 MUTANTS = {
     1: ("the lead is taken from one who polls", "assertion violated", "-DREQUESTS=2"),
-    2: ("the standby sleeps without a last look", STUCK, "-DREQUESTS=2"),
+    2: ("the standby sleeps without a last check", STUCK, "-DREQUESTS=2"),
     3: ("a leader that leaves wakes nobody", STUCK, "-DREQUESTS=3 -DEXTRAS=0"),
-    4: ("who finds a request for the leader does not kick", STUCK, "-DREQUESTS=2"),
-    5: ("who ends the last connection does not kick", STUCK, "-DREQUESTS=2"),
-    6: ("nobody is sent for at the door", STUCK, "-DREQUESTS=3 -DEXTRAS=0"),
+    4: ("who finds a request for the leader does not wake the poller", STUCK, "-DREQUESTS=2"),
+    5: ("who ends the last connection does not wake the poller", STUCK, "-DREQUESTS=2"),
+    6: ("nobody is woken at the door", STUCK, "-DREQUESTS=3 -DEXTRAS=0"),
     7: ("the idle are not told of the end", STUCK, "-DREQUESTS=2"),
     8: ("the standby sleeps after a lead that it gave away", STUCK, "-DREQUESTS=3"),
     9: ("the standby looks before it says that it polls", STUCK, "-DREQUESTS=2"),

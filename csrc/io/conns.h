@@ -1,0 +1,78 @@
+/* conns.h - what the connections of one loop share: settings, poller, deadlines, time, memory at rest, lists, counters.
+ *
+ * Called under the loop's lock, as conn.h. What these functions do to one connection is in conn.c, with all its moves.
+ */
+#ifndef FW_CONNS_H
+#define FW_CONNS_H
+
+#include "http/memo.h"
+#include "http/wire.h"
+#include "io/conn.h"
+#include "io/poller.h"
+#include "observe/scoreboard.h"
+
+#define FW_SHARE 8192 /* queued bytes up to which responses wait for each other */
+#define FW_HELD 16    /* responses that may wait to be sent together */
+
+/* What the connections of one loop share. */
+typedef struct fw_conns {
+    const fw_llhttp_api *api;
+    fw_config cfg;
+    fw_poller poller;
+    fw_deadlines deadlines;
+    uint64_t now; /* monotonic ms, refreshed at each turn of the loop */
+    fw_chunk_cache cache;
+    fw_date date;
+    fw_memos memos;
+    fw_buffer *buffers;   /* receive buffers at rest */
+    fw_request *requests; /* a few at rest: the steady state allocates nothing */
+    unsigned nrequests;
+    fw_conn *ready_head, *ready_tail; /* complete requests */
+    _Atomic uint32_t nready;          /* ... and their number */
+    fw_conn *again;  /* more to read, in a later turn */
+    size_t queued;        /* bytes of memory that queues of waiting connections take (conn.counted) */
+    _Atomic(size_t) mark; /* unsent bytes at which an application is held back now; 0: as soon as its client is late */
+    fw_conn *to_free;    /* closed since the last safe point */
+    fw_conn *to_release; /* closed, and only their `peer` waits to be handed back */
+    fw_conn all;     /* sentinel of the list of all */
+    fw_stats stats;
+    struct fw_store *store; /* does what waits for a disk, or NULL: then it is done at once */
+    int storage_error;      /* errno of a body that could not be stored, until the loop tells of it */
+    uint64_t illegal_moves; /* asked of connections, which were closed for it (conn.c): bugs of ours */
+    uint64_t work;          /* spent on input: bytes received, and what costs as much as so many (conn.c) */
+    atomic_bool stopping; /* responses say Connection: close, idle connections leave */
+    bool shares; /* pipelined responses may wait for each other, because somebody will see to it that none waits long */
+    bool called; /* some owner has been called */
+    /* complete responses that are sent together, because the next request is run at once: whoever reads them on this
+     * machine is woken once for all of them */
+    fw_conn *held[FW_HELD];
+    unsigned nheld;
+    unsigned releases;           /* how often they have been sent */
+    _Atomic(unsigned) held_most; /* how many may be held; 0: none */
+} fw_conns;
+
+int fw_conns_open(fw_conns *cs, const fw_llhttp_api *api, const fw_config *cfg, int events);
+void fw_conns_close(fw_conns *cs);
+
+/* Sends what the READY connections still have queued from pipelined responses: nobody may pull them soon. */
+void fw_conns_flush_ready(fw_conns *cs);
+
+/* True if what is queued is little enough to be held. */
+static inline bool fw_conn_may_hold(const fw_conns *cs, const fw_conn *c)
+{
+    return c->out.bytes < FW_SHARE && atomic_load_explicit(&cs->held_most, memory_order_relaxed) != 0;
+}
+
+/* Sends the responses that are held, and goes on with their connections. `cache` and `*sent` as in fw_conn_send. */
+void fw_conns_release(fw_conns *cs, fw_chunk_cache *cache, uint64_t *sent);
+
+/* Refuses all requests that no thread has taken, because none will. */
+void fw_conns_refuse_ready(fw_conns *cs, int status, const char *why);
+
+/* Goes on reading where fairness had cut it short; true if there was anything. */
+bool fw_conns_again(fw_conns *cs);
+
+/* The safe point: frees the closed connections, except those whose `peer` is to be handed back first. */
+void fw_conns_reap(fw_conns *cs);
+
+#endif
