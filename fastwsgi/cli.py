@@ -11,7 +11,6 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, NoReturn
 
 from fastwsgi._version import __version__
@@ -66,10 +65,10 @@ def _reader(arguments: dict[str, object]) -> Callable[[], Config]:
     settings are still read from the directory and environment of the start.
     """
     environ = dict(os.environ)
-    start = Path.cwd()
+    start = os.getcwd()
 
     def read() -> Config:
-        here = Path.cwd()
+        here = os.getcwd()
         os.chdir(start)
         try:
             return gather(arguments, environ)

@@ -45,6 +45,10 @@ class PidFileError(FastwsgiError):
     """The pid file cannot be written, or names a process that is still running."""
 
 
+class WarmUpError(FastwsgiError):
+    """The warm-up request was not answered with a status below 500."""
+
+
 class RequestTimeout(BaseException):
     """Raised within a request that has been in the application for longer than ``timeout``.
 

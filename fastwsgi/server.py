@@ -11,6 +11,7 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 from fastwsgi._version import __version__
 from fastwsgi.config.config import Config
@@ -21,13 +22,15 @@ from fastwsgi.logs.error import ErrorLog
 from fastwsgi.master.master import Master
 from fastwsgi.master.upgrade import BESIDE, Predecessor, Start, Upgrade
 from fastwsgi.system import systemd, titles
-from fastwsgi.system.daemon import READY, Daemon
-from fastwsgi.system.pidfile import PidFile
 from fastwsgi.system.sockets import Listener, adopt, open_listeners
 from fastwsgi.worker.environment import prepare, user_and_group
 from fastwsgi.worker.loader import Application
 from fastwsgi.worker.process import core_worker, serve_here
 from fastwsgi.worker.recycle import every
+
+if TYPE_CHECKING:
+    from fastwsgi.system.daemon import Daemon
+    from fastwsgi.system.pidfile import PidFile
 
 
 def serve(
@@ -108,6 +111,8 @@ class _Server:
             if config.daemon and self._predecessor is None:
                 daemon.append(self._detach(log))
             if config.pidfile:
+                from fastwsgi.system.pidfile import PidFile  # imported where somebody wants one
+
                 upgrade.pidfile = PidFile(config.pidfile, BESIDE if self._predecessor else "")
                 stack.callback(_remove, upgrade.pidfile, upgrade)
             banner = [f"fastwsgi {__version__} listening on "
@@ -122,7 +127,7 @@ class _Server:
                     notifier.ready("serving")
                 upgrade.ready()
                 for item in daemon:
-                    item.report(READY)
+                    item.report(item.READY)
                 if self._on_ready is not None:
                     self._on_ready()
 
@@ -170,6 +175,8 @@ class _Server:
         if self._config.accesslog == "-":
             log.warning("daemon: the access log is stdout, which a daemon does not have; "
                         "name a file with --access-logfile")
+        from fastwsgi.system.daemon import Daemon  # imported where somebody wants one
+
         return Daemon()
 
 

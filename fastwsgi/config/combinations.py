@@ -5,8 +5,6 @@ values.py checks single settings, this file checks combinations.
 
 from __future__ import annotations
 
-import importlib.util
-
 from fastwsgi.config.config import Config
 from fastwsgi.config.hooks import WITHOUT_MASTER
 from fastwsgi.config.table import SETTINGS
@@ -56,6 +54,8 @@ def _is_below(target: str, script_name: str) -> bool:
 
 def can_watch() -> bool:
     """Whether the watchfiles library is installed."""
+    import importlib.util  # seldom needed
+
     return importlib.util.find_spec("watchfiles") is not None
 
 

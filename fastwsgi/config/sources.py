@@ -9,11 +9,11 @@ which names the setting and the origin of its value.
 from __future__ import annotations
 
 import importlib
+import os
 import re
 import sys
 import types
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 from fastwsgi.config.combinations import check_together
@@ -21,6 +21,7 @@ from fastwsgi.config.config import Config, Value
 from fastwsgi.config.hooks import ARGUMENTS, UNKNOWN_HERE, Hook, check
 from fastwsgi.config.table import SETTINGS, SPELLINGS, Setting
 from fastwsgi.errors import ConfigError
+from fastwsgi.system.paths import absolute
 
 DEFAULT_FILE = "fastwsgi.conf.py"
 HOOK_LIKENESS = 0.84
@@ -148,7 +149,7 @@ def _named_file(
     path = path or found["config"].value
     if path:
         return str(path).removeprefix("file:")
-    return f"./{DEFAULT_FILE}" if Path(DEFAULT_FILE).exists() else ""
+    return f"./{DEFAULT_FILE}" if os.path.exists(DEFAULT_FILE) else ""
 
 
 def _read_file(path: str) -> dict[str, object]:
@@ -159,14 +160,16 @@ def _read_file(path: str) -> dict[str, object]:
     must be a setting.
     """
     try:
-        code = compile(Path(path).read_bytes(), path, "exec")
+        with open(path, "rb") as file:
+            text = file.read()
+        code = compile(text, path, "exec")
     except OSError as error:
         raise ConfigError(f"cannot read the configuration file {path}: {error.strerror}") from None
     except (SyntaxError, ValueError) as error:
         line = getattr(error, "lineno", None)
         raise ConfigError(f"{path}, line {line or 1}: {error.args[0]}") from None
     names: dict[str, object] = {
-        "__file__": str(Path(path).absolute()), "__name__": "fastwsgi_config"}
+        "__file__": absolute(path), "__name__": "fastwsgi_config"}
     try:
         exec(code, names)
     except Exception as error:
@@ -221,7 +224,8 @@ def _line_in(error: BaseException, path: str) -> int:
 def _read_pyproject(path: str) -> Mapping[str, object]:
     """Return the [tool.fastwsgi] table, if there is one; TOML is not even parsed otherwise."""
     try:
-        text = Path(path).read_text(encoding="utf-8", errors="replace")
+        with open(path, encoding="utf-8", errors="replace") as file:
+            text = file.read()
     except OSError:
         return {}
     if not re.search(r"^\s*\[\s*tool\s*\.\s*[\"']?fastwsgi[\"']?\s*\]", text, re.MULTILINE):

@@ -13,7 +13,6 @@ import math
 import os
 import re
 from collections.abc import Callable, Iterable
-from pathlib import Path
 
 from fastwsgi.logs.format import parse
 from fastwsgi.system.address import Address, parse_address
@@ -133,7 +132,7 @@ def access_format(value: object) -> str:
 def directory(value: object) -> str:
     """Convert the path of an existing directory; empty means the current one."""
     path = text(value)
-    if path and not Path(path).is_dir():
+    if path and not os.path.isdir(path):
         raise ValueError(f"an existing directory, not {path!r}")
     return path
 
@@ -176,7 +175,8 @@ def usable_cpus() -> int:
         count = os.cpu_count() or 1
     try:
         # cgroup v2: "QUOTA PERIOD", in microseconds
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text("ascii").split()
+        with open("/sys/fs/cgroup/cpu.max", encoding="ascii") as file:
+            quota, period = file.read().split()
         count = min(count, math.ceil(int(quota) / int(period)))
     except (OSError, ValueError):  # no control group, or "max": no quota
         pass

@@ -7,11 +7,10 @@ the number of the old one.
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 from fastwsgi.errors import ConfigError
 from fastwsgi.logs.format import parse
-from fastwsgi.system.paths import open_log
+from fastwsgi.system.paths import absolute, open_log
 
 
 class AccessFile:
@@ -24,7 +23,7 @@ class AccessFile:
     """
 
     def __init__(self, path: str, pattern: str, owner: tuple[int, int] = (-1, -1)) -> None:
-        self._path = None if path == "-" else Path(path).absolute()
+        self._path = None if path == "-" else absolute(path)
         self._owner = owner
         self.fd = -1
         self.pieces, self.json = parse(pattern)

@@ -12,11 +12,10 @@ import logging
 import os
 import sys
 import threading
-from pathlib import Path
 from typing import TextIO
 
 from fastwsgi.errors import ConfigError
-from fastwsgi.system.paths import open_log
+from fastwsgi.system.paths import absolute, open_log
 from fastwsgi.system.pipes import no_sigpipe
 
 _FORMAT = "[%(asctime)s] [%(process)d] [%(levelname)s] %(message)s"
@@ -36,7 +35,7 @@ class ErrorLog:
         self, target: str | TextIO, level: str, owner: tuple[int, int] = (-1, -1),
     ) -> None:
         named = isinstance(target, str) and target != "-"
-        self._path = Path(str(target)).absolute() if named else None
+        self._path = absolute(str(target)) if named else None
         self._owner = owner
         self._handler = _Handler(target if not isinstance(target, str) else None)
         self._handler.setFormatter(logging.Formatter(_FORMAT, _TIME))

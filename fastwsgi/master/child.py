@@ -27,8 +27,9 @@ class Child:
     ``fd`` is the read end of the pipe it writes to, -1 once that has ended; ``view`` what hooks are
     shown of it; ``cpu`` the one it is bound to. ``replace_wanted`` says that it is to be replaced;
     ``board`` is where it shows what it does, at least every ``BEAT`` seconds if it ``beats``;
-    ``reason`` is why it cannot start, if it has reported that, and ``reason_logged`` whether the
-    log has that from it.
+    ``server`` is the fork server that has forked it, if one has, and ``gone`` says of a fork server
+    that it has ended; ``reason`` is why it cannot start, if it has reported that, and
+    ``reason_logged`` whether the log has that from it.
     """
 
     def __init__(self, pid: int, generation: int, fd: int, role: str = WORKER) -> None:
@@ -46,6 +47,8 @@ class Child:
         self.reason = ""
         self.reason_logged = False
         self._partial_reason: bytes | None = None
+        self.server: Child | None = None
+        self.gone = False
         self.beats = False
 
     def receive(self) -> list[bytes]:

@@ -51,8 +51,13 @@ class ForkServer(Child):
         super().__init__(pid, generation, fd, "fork server")
         self.link = link
         self.ends: dict[int, int] = {}
-        self.gone = False
         self._unread = b""
+
+    def child(self, pid: int, fd: int) -> ForkedWorker:
+        """Return what the master knows of a worker of its generation; ``fd`` as for ``Child``."""
+        found = ForkedWorker(pid, self.generation, fd)
+        found.server = self
+        return found
 
     def spawn(
         self, age: int, cpu: int | None, multiprocess: bool, to_master: int, board: int,
@@ -115,9 +120,7 @@ class ForkServer(Child):
 class ForkedWorker(Child):
     """A worker that a fork server has forked: the server reaps it, and reports that."""
 
-    def __init__(self, pid: int, generation: int, fd: int, server: ForkServer) -> None:
-        super().__init__(pid, generation, fd)
-        self.server = server
+    server: ForkServer
 
     def poll(self) -> int | None:
         """Return its exit code, None while it runs."""

@@ -27,6 +27,7 @@ from fastwsgi.master.hang import HangDetector
 from fastwsgi.master.upgrade import Upgrade
 from fastwsgi.master.watchdog import Watchdog
 from fastwsgi.master.workers import QUICK_GRACE, Workers
+from fastwsgi.system.paths import file_time
 from fastwsgi.system.signals import SignalQueue
 from fastwsgi.system.sockets import Listener
 from fastwsgi.system.systemd import Notifier
@@ -44,7 +45,6 @@ from fastwsgi.worker.process import (
     WorkerSpec,
     reopen,
 )
-from fastwsgi.worker.reloader import file_time
 
 HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGUSR1,
            signal.SIGUSR2, signal.SIGTTIN, signal.SIGTTOU, signal.SIGWINCH, signal.SIGCHLD)

@@ -14,13 +14,14 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from fastwsgi.errors import FastwsgiError
 from fastwsgi.logs.error import ErrorLog
-from fastwsgi.system.pidfile import PidFile
 from fastwsgi.system.sockets import Listener, adopt
+
+if TYPE_CHECKING:
+    from fastwsgi.system.pidfile import PidFile
 
 VARIABLE = "FASTWSGI_UPGRADE"
 """The environment variable that tells a new master what it inherits, in JSON."""
@@ -38,13 +39,13 @@ class Start(NamedTuple):
     @classmethod
     def of_this_process(cls) -> Start:
         """Record it; to be called before directory and environment are changed."""
-        directory = Path.cwd()
+        directory = os.getcwd()
         environ = dict(os.environ)
         with contextlib.suppress(KeyError, OSError):
             # by the shell's name for it: it may be a link to another release by now
-            if directory.samefile(environ["PWD"]):
-                directory = Path(environ["PWD"])
-        return cls([sys.executable, *sys.orig_argv[1:]], str(directory), environ)
+            if os.path.samefile(directory, environ["PWD"]):
+                directory = environ["PWD"]
+        return cls([sys.executable, *sys.orig_argv[1:]], directory, environ)
 
 
 class Predecessor(NamedTuple):

@@ -13,13 +13,15 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from functools import partial
+from typing import TYPE_CHECKING
 
 from fastwsgi.config.hooks import WorkerView
-from fastwsgi.master import forkserver
 from fastwsgi.master.child import Child, fork, open_pipe
-from fastwsgi.master.forkserver import ForkedWorker, ForkServer
 from fastwsgi.worker.process import WorkerSpec, run_worker
 from fastwsgi.worker.scoreboard import Board, Totals
+
+if TYPE_CHECKING:
+    from fastwsgi.master.forkserver import ForkServer
 
 QUICK_GRACE = 1.0
 """Seconds a process has to obey a quick stop before it is killed."""
@@ -66,7 +68,7 @@ class Workers:
         try:
             if server is not None:
                 pid = server.spawn(self._age, cpu, spec.multiprocess, to_master, board.fd)
-                child: Child = ForkedWorker(pid, generation, from_child, server)
+                child: Child = server.child(pid, from_child)
             else:
                 spec.config.hooks.attempt(spec.log, "pre_fork", spec.server, view)
 
@@ -106,6 +108,7 @@ class Workers:
                 return server
         from_child, to_master = open_pipe()
         ours, theirs = socket.socketpair()
+        from fastwsgi.master import forkserver  # imported where somebody wants one
 
         def main() -> int:
             ours.close()
@@ -121,7 +124,7 @@ class Workers:
         finally:
             os.close(to_master)
             theirs.close()
-        server = ForkServer(pid, generation, from_child, ours)
+        server = forkserver.ForkServer(pid, generation, from_child, ours)
         self.fork_servers.append(server)
         return server
 
@@ -144,8 +147,7 @@ class Workers:
     def deadlines(self) -> list[float]:
         """Return the times at which a child is to be killed or looked for."""
         found = [child.kill_at for child in self.children() if child.kill_at is not None]
-        if any(isinstance(child, ForkedWorker) and child.server.gone
-               for child in self.by_pid.values()):
+        if any(child.server is not None and child.server.gone for child in self.by_pid.values()):
             found.append(time.monotonic() + ORPHAN_PERIOD)
         return found
 
@@ -162,7 +164,7 @@ class Workers:
         """Kill children whose time is up, and return them."""
         now = time.monotonic()
         late = [child for child in self.children()
-                   if child.kill_at is not None and now >= child.kill_at]
+                if child.kill_at is not None and now >= child.kill_at]
         for child in late:
             child.kill_at = None
             child.send_signal(signal.SIGKILL)
@@ -170,7 +172,7 @@ class Workers:
 
     def stop_unused_fork_servers(self, current: int | None) -> None:
         """Stop fork servers without workers, except that of the generation ``current``."""
-        used = {child.server for child in self.by_pid.values() if isinstance(child, ForkedWorker)}
+        used = {child.server for child in self.by_pid.values()}
         for server in self.fork_servers:
             if not server.stopping and server not in used and server.generation != current:
                 self.stop(server, QUICK_GRACE, signal.SIGTERM)  # obeyed even while it imports
@@ -200,9 +202,9 @@ class Workers:
                 continue
             if child.fd >= 0:
                 on_message(child)
-            if isinstance(child, ForkServer):
+            if child in self.fork_servers:
                 child.drain()
-                self.fork_servers.remove(child)
+                self.fork_servers = [one for one in self.fork_servers if one is not child]
             else:
                 if child.board is not None:
                     self.totals.add(child.board.state())

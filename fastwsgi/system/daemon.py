@@ -10,9 +10,6 @@ import os
 import sys
 from typing import NoReturn
 
-READY = 0
-"""What the waiting process ends with when the server is ready; other codes are the server's."""
-
 
 class Daemon:
     """The server's side, without a terminal from here on.
@@ -20,6 +17,9 @@ class Daemon:
     Building it forks twice: the calling process waits and never returns, its grandchild does, in a
     session that it does not lead, with /dev/null for stdin, stdout and stderr.
     """
+
+    READY = 0
+    """What the waiting process ends with when the server is ready."""
 
     def __init__(self) -> None:
         read_end, self._fd = os.pipe()
@@ -48,7 +48,7 @@ def _wait(read_end: int) -> NoReturn:
     try:
         byte = os.read(read_end, 1)
         code = byte[0] if byte else 1
-        if code != READY:
+        if code != Daemon.READY:
             sys.stderr.write("fastwsgi: error: the server ended before it was ready; its error "
                              "log says why\n")
             sys.stderr.flush()

@@ -17,16 +17,34 @@ import contextlib
 import errno
 import os
 import stat
+import time
 from collections import deque
 from collections.abc import Iterator
-from pathlib import Path
 from typing import NamedTuple
 
 HANDLE = getattr(os, "O_PATH", 0)
 """The flag that opens what a name stands for without opening its contents; 0 on macOS."""
 _DIRECTORY = (HANDLE or os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC
+_TICK = 10_000_000  # nanoseconds that the time of a file just written may be behind
 _MOST_LINKS = 40  # as the kernel has it
 _TRIES = 10
+
+
+def file_time() -> int:
+    """Return a time, in nanoseconds, not later than that of any file written from now on."""
+    return time.time_ns() - _TICK
+
+
+def absolute(path: str) -> str:
+    """Return ``path`` from the root on, its links and ``..`` as they are.
+
+    pathlib would do, but takes longer to import than most of a start.
+    """
+    return "/" + "/".join(_steps(os.path.join(os.getcwd(), path)))
+
+
+def _steps(path: str) -> list[str]:
+    return [step for step in path.split("/") if step not in ("", ".")]
 
 
 class Entry(NamedTuple):
@@ -46,7 +64,7 @@ class Entry(NamedTuple):
 
 @contextlib.contextmanager
 def entry(
-    path: Path, *, follow: bool = False, as_root: bool = False,
+    path: str | os.PathLike[str], *, follow: bool = False, as_root: bool = False,
 ) -> Iterator[Entry]:
     """Reach the last directory of an absolute path; with ``follow`` that of the file itself.
 
@@ -54,10 +72,10 @@ def entry(
     ``path`` as its file name; the refusal of a link has the errno EPERM.
     """
     if os.geteuid() != 0 and not as_root:
-        yield Entry(str(path))
+        yield Entry(os.fspath(path))
         return
     try:
-        found = _walk(path, follow=follow)
+        found = _walk(os.fspath(path), follow=follow)
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from None
     try:
@@ -67,7 +85,7 @@ def entry(
             os.close(found.dir_fd)
 
 
-def open_log(path: Path, owner: tuple[int, int] = (-1, -1)) -> int:
+def open_log(path: str | os.PathLike[str], owner: tuple[int, int] = (-1, -1)) -> int:
     """Open a file to append to, and create it if it is not there; return the descriptor.
 
     A new file is given to ``owner`` (user and group id, -1 leaves it), an existing one never is. An
@@ -134,9 +152,9 @@ def _refused(reason: str) -> OSError:
     return OSError(errno.EPERM, reason)
 
 
-def _walk(path: Path, *, follow: bool) -> Entry:
+def _walk(path: str, *, follow: bool) -> Entry:
     """Take a path step by step; the caller closes ``dir_fd`` of what is returned."""
-    steps = deque(path.parts[1:])
+    steps = deque(_steps(path))
     here = os.open("/", _DIRECTORY)
     shown = "/"  # the directory that ``here`` is
     links = 0
@@ -169,7 +187,7 @@ def _walk(path: Path, *, follow: bool) -> Entry:
                 absolute = target.startswith("/")
                 next_fd = os.open("/" if absolute else ".", _DIRECTORY, dir_fd=here)
                 shown = "/" if absolute else shown
-                steps.extendleft(reversed([step for step in target.split("/") if step]))
+                steps.extendleft(reversed(list(_steps(target))))
                 if not steps:  # a link to the root directory
                     steps.append(".")
             os.close(here)

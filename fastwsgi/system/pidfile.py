@@ -5,10 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from pathlib import Path
 
 from fastwsgi.errors import PidFileError
-from fastwsgi.system.paths import Entry, entry
+from fastwsgi.system.paths import Entry, absolute, entry
 
 
 class PidFile:
@@ -21,8 +20,8 @@ class PidFile:
     """
 
     def __init__(self, path: str, beside: str = "") -> None:
-        self._final = Path(path).absolute()
-        self._path = self._final.with_name(self._final.name + beside)
+        self._final = absolute(path)
+        self._path = self._final + beside
         self._pid = os.getpid()
         try:
             with entry(self._path) as at:

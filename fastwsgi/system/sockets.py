@@ -14,11 +14,10 @@ import socket
 import stat
 import sys
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 from fastwsgi.errors import ListenError
 from fastwsgi.system.address import Address
-from fastwsgi.system.paths import HANDLE, Entry, entry
+from fastwsgi.system.paths import HANDLE, Entry, absolute, entry
 
 
 class Listener:
@@ -33,7 +32,7 @@ class Listener:
         self.socket = sock
         self._owned: tuple[int, int] | None = None
         if path:
-            with contextlib.suppress(OSError), entry(Path(path)) as at:
+            with contextlib.suppress(OSError), entry(path) as at:
                 self._owned = _identity(at)
         self.path = path
         self.asked = asked
@@ -62,7 +61,7 @@ class Listener:
         """Stop listening; with ``remove`` the path of a unix socket goes too, if it is ours."""
         self.socket.close()
         if remove and self._owned is not None:
-            with contextlib.suppress(OSError), entry(Path(self.path)) as at:
+            with contextlib.suppress(OSError), entry(self.path) as at:
                 if _identity(at) == self._owned:
                     os.unlink(at.name, dir_fd=at.dir_fd)
 
@@ -145,8 +144,8 @@ def _open_unix(path: str, backlog: int, umask: int, owner: tuple[int, int]) -> L
         if path.startswith("@"):
             sock.bind(b"\0" + os.fsencode(path[1:]))
             return _listening(sock, backlog)
-        path = str(Path(path).absolute())
-        with entry(Path(path)) as at:
+        path = absolute(path)
+        with entry(path) as at:
             _remove_stale(path, at)
             before = os.umask(umask)
             try:

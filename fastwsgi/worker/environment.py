@@ -8,10 +8,10 @@ from __future__ import annotations
 import grp
 import os
 import pwd
-from pathlib import Path
 
 from fastwsgi.config.config import Config
 from fastwsgi.errors import ConfigError
+from fastwsgi.system.paths import absolute
 from fastwsgi.worker.loader import prefer_directory
 
 
@@ -24,7 +24,7 @@ def prepare(config: Config, *, importing: bool) -> None:
     if config.chdir:
         os.chdir(config.chdir)
     if importing:
-        prefer_directory(str(Path.cwd()))
+        prefer_directory(os.getcwd())
     set_variables(config)
     set_import_path(config)
 
@@ -39,7 +39,7 @@ def set_variables(config: Config) -> None:
 def set_import_path(config: Config) -> None:
     """Put the directories of the settings at the front of the import path, in their order."""
     for path in reversed(config.pythonpath):
-        prefer_directory(str(Path(path).absolute()))
+        prefer_directory(absolute(path))
 
 
 def user_and_group(config: Config) -> tuple[int, int]:

@@ -13,7 +13,6 @@ import os
 import sys
 from collections.abc import Callable
 from keyword import iskeyword
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -129,7 +128,7 @@ def _import(name: str, target: str) -> Any:
             where = "a module" if missing == name else f"{missing!r}, a part of it,"
             raise AppImportError(
                 f"cannot import {name!r}: there is no {where.removeprefix('a ')} on the import "
-                f"path (current directory {Path.cwd()})") from None
+                f"path (current directory {os.getcwd()})") from None
         raise _failed(f"importing the application module {name!r} failed", error) from error
     except (Exception, SystemExit) as error:
         raise _failed(f"importing the application module {name!r} failed", error) from error

@@ -23,7 +23,7 @@ from fastwsgi._version import __version__
 from fastwsgi.config.config import Config
 from fastwsgi.config.hooks import Hooks, ServerView, WorkerView
 from fastwsgi.config.units import milliseconds
-from fastwsgi.errors import AppImportError, CoreError, RequestTimeout
+from fastwsgi.errors import AppImportError, CoreError, RequestTimeout, WarmUpError
 from fastwsgi.logs.access import AccessFile
 from fastwsgi.logs.error import ErrorLog
 from fastwsgi.logs.masking import mask_secrets
@@ -34,13 +34,12 @@ from fastwsgi.worker.environment import drop_privileges
 from fastwsgi.worker.lifeline import Lifeline
 from fastwsgi.worker.loader import Application, load
 from fastwsgi.worker.recycle import PERIOD, Limits, every
-from fastwsgi.worker.reloader import Reloader
 from fastwsgi.worker.request_timeout import INTERRUPT, RequestTimeouts, write_stacks_on_signal
 from fastwsgi.worker.scoreboard import Board
-from fastwsgi.worker.warmup import WarmUpError, warm_up
 
 if TYPE_CHECKING:
     from fastwsgi._core.core import Worker
+    from fastwsgi.worker.reloader import Reloader
 
 OK, FAILED, NOT_BOOTED, NOT_LOADED = 0, 1, 3, 4
 """Exit codes of a worker; the master passes 3 and 4 on as its own."""
@@ -210,7 +209,7 @@ class WorkerSpec(NamedTuple):
     ``lifeline_fd`` is the read end of a pipe whose write end only the master holds: its end is the
     master's end. ``server`` is what hooks are shown of it. ``heartbeat`` is the time in seconds
     between two signs of life on the scoreboard that systemd's watchdog needs, None for none.
-    ``config_since`` is when the reading of the settings began (of ``reloader.file_time``).
+    ``config_since`` is when the reading of the settings began (of ``system.paths.file_time``).
     """
 
     target: Application | str
@@ -266,6 +265,8 @@ def run_worker(
     watch = _OrphanWatch(spec)
     reloader = None
     if spec.config.reload:
+        from fastwsgi.worker.reloader import Reloader  # imported where somebody wants it
+
         reloader = Reloader(spec.config.reload_engine, spec.config.reload_extra_files,
                             spec.config_since)
     try:
@@ -332,6 +333,8 @@ def request_warm_up(
     """Make the warm-up request, if one is wanted; raise whatever went wrong with it."""
     if not config.warmup:
         return
+    from fastwsgi.worker.warmup import warm_up  # imported where somebody wants it
+
     status = warm_up(application, config.warmup, {
         "SERVER_NAME": listeners[0].name if listeners[0].port else "localhost",
         "SERVER_PORT": listeners[0].port or "80", "HTTP_HOST": "localhost",

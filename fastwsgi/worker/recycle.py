@@ -13,7 +13,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
 from fastwsgi.config.config import Config
 
@@ -67,7 +66,8 @@ class Limits:
 def resident() -> float:
     """Return the resident memory of this process in MiB; on macOS the most it has ever had."""
     try:
-        pages = int(Path("/proc/self/statm").read_text("ascii").split()[1])
+        with open("/proc/self/statm", encoding="ascii") as file:
+            pages = int(file.read().split()[1])
     except OSError:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # bytes on macOS, else KiB
         return peak / (1 << 20 if sys.platform == "darwin" else 1 << 10)

@@ -21,15 +21,7 @@ from fastwsgi.config.combinations import can_watch
 PERIOD = 0.5
 """Seconds between two looks at the files, or for modules imported since."""
 
-TICK = 10_000_000
-"""Nanoseconds that the time of a file just written may be behind: systems take that of a tick."""
-
 State = tuple[object, ...]
-
-
-def file_time() -> int:
-    """Return a time, in nanoseconds, not later than that of any file written from now on."""
-    return time.time_ns() - TICK
 
 
 class Reloader:

@@ -12,11 +12,7 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
-from fastwsgi.errors import FastwsgiError
-
-
-class WarmUpError(FastwsgiError):
-    """The warm-up request was not answered with a status below 500."""
+from fastwsgi.errors import WarmUpError
 
 
 def warm_up(

@@ -76,7 +76,9 @@ def test_a_plain_start_does_without_what_only_some_starts_need(tmp_path: Path) -
     assert "fastwsgi._core.core" in imported
     assert imported & {
         "ast", "asyncio", "dataclasses", "difflib", "importlib.metadata", "inspect", "json",
-        "random", "shutil", "subprocess", "tempfile", "tomllib", "urllib.request"} == set()
+        "pathlib", "random", "shutil", "subprocess", "tempfile", "tomllib", "urllib.parse",
+        "fastwsgi.master.forkserver", "fastwsgi.system.daemon", "fastwsgi.system.pidfile",
+        "fastwsgi.worker.reloader", "fastwsgi.worker.warmup"} == set()
 
 
 def test_the_demo_needs_nothing_of_the_server() -> None:
