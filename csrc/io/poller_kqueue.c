@@ -1,4 +1,4 @@
-/* poller_kqueue.c - readiness on macOS and the BSDs.
+/* poller_kqueue.c - readiness on macOS and the BSDs. The unit test of all pollers is test_poller.c.
  *
  * kqueue reports the two directions of one descriptor as two events; the loop treats each on its own, so nothing here
  * joins them. The unit test of all pollers is test_poller.c.

@@ -1,4 +1,7 @@
-/* leader.c - the monitor: its lock, waking, the lead, the idle, the two modes. The rules are in leader.h. */
+/* leader.c - the monitor: its lock, waking, the lead, the idle, the two modes. The rules are in leader.h.
+ *
+ * Its unit tests are those of what it decides about: test_standby.c, test_thread.c, test_thread_stop.c and test_held.c.
+ */
 #include "threads/leader.h"
 #include "observe/access_log.h"
 #include "threads/thread.h"
