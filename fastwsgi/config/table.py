@@ -25,7 +25,7 @@ class Setting(NamedTuple):
     choose from. ``const`` is the value of a flag that takes no argument; ``many`` lets a flag be
     repeated. ``fallbacks`` are customary variables that replace the default, as ``(variable,
     template)``. ``member`` is its name in the core: a member of ``fw_config`` (csrc/fw.h), or
-    something that the compiled worker keeps (_core/worker.pyx); it is counted in ``unit`` there.
+    something that the compiled worker keeps (_core/worker.pxi); it is counted in ``unit`` there.
     """
 
     name: str

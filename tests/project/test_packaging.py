@@ -183,7 +183,7 @@ def test_installed_command_tells_its_version(installed: Path) -> None:
 def test_installed_package_brings_its_types(installed: Path) -> None:
     script = (
         "import importlib.resources as r, fastwsgi; p = r.files(fastwsgi);"
-        "print((p / 'py.typed').is_file(), (p / '_core' / 'worker.pyi').is_file())"
+        "print((p / 'py.typed').is_file(), (p / '_core' / 'core.pyi').is_file())"
     )
     assert run(installed / "python", "-c", script, cwd=installed).split() == ["True", "True"]
 
