@@ -231,6 +231,27 @@ cdef str _fault_of(object fresh):
     return None
 
 
+cdef str _fault_of_constants():
+    """Makes constants immortal that code has used already, uses them again, and tells what is wrong.
+
+    An interpreter may rewrite code on its first runs, and remember that a constant is counted.
+    """
+    use = eval("lambda x: [x, 1.25, (2.5, 3.5), 1 << 100]")
+    for _ in range(ROUNDS):
+        use(0)
+    constants = [one for one in use.__code__.co_consts if not fw_is_immortal(<PyObject *>one)]
+    for one in constants:
+        fw_make_immortal(<PyObject *>one)
+    counts = [(<PyObject *>one).ob_refcnt for one in constants]
+    held = [use(0) for _ in range(ROUNDS)]
+    if held[0] != [0, 1.25, (2.5, 3.5), 1 << 100]:
+        return "has another value"
+    del held
+    if [(<PyObject *>one).ob_refcnt for one in constants] != counts:
+        return "is counted when it is used again"
+    return None
+
+
 def prove() -> None:
     """Prove on a few new objects that the interpreter leaves alone what this module makes immortal.
 
@@ -249,3 +270,6 @@ def prove() -> None:
             raise RuntimeError(f"a new object of type {kind} {fault}")
     if inner != ["a new text"]:
         raise RuntimeError("an immortal list has lost what it held")
+    fault = _fault_of_constants()
+    if fault is not None:
+        raise RuntimeError(f"a constant {fault}")

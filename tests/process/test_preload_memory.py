@@ -125,7 +125,7 @@ STATE = """
     import gc, sys
     class Thing:
         pass
-    NUMBERS, THING, CALLS = [10 ** 9], Thing(), {"count": 0}
+    NUMBERS, THING, CALLS, CACHE = [10 ** 9], Thing(), {"count": 0}, {}
     THING.text = "".join(["a ", "text"])
     def app(environ, start_response):
         CALLS["count"] += 1
@@ -135,12 +135,13 @@ STATE = """
             text = THING.text
             text += "!"
             THING.text = text
-            young = [THING]
+            CACHE[CALLS["count"]] = young = [THING]  # a dict that the collector did not track
             young.append(young)
         found = gc.collect()
         start_response("200 OK", [])
         answer = [gc.get_freeze_count() > 1000, sys.getrefcount(Thing) > 10 ** 6, NUMBERS,
-                  THING.text, getattr(THING, "latest", [0, 0])[1]]
+                  THING.text, getattr(THING, "latest", [0, 0])[1],
+                  sum(kept[0] is THING and kept[1] is kept for kept in CACHE.values())]
         import json
         return [json.dumps(answer).encode()]
     """
@@ -153,12 +154,13 @@ def test_values_stay_right_and_collections_work(project: Project, how: str) -> N
                cwd=project(state=STATE)) as server:
         for _ in range(50):
             answer = raw(server.address, GET.replace(b" / ", b" /grow "))
-        frozen, immortal, numbers, text, latest = json.loads(answer.rpartition(b"\r\n")[2])
+        frozen, immortal, numbers, text, latest, kept = json.loads(answer.rpartition(b"\r\n")[2])
         assert frozen == (how != "plain")
         assert immortal == (how == "immortal")
         assert numbers == [10**9, *(call * 10**9 for call in range(1, 51))]
         assert text == "a text" + "!" * 50
         assert latest == {"call": 50}
+        assert kept == 50
         assert server.terminate() == 0
     assert "Traceback" not in server.output()
 
