@@ -5,7 +5,7 @@ Ours with each word of --preload-memory, and gunicorn --preload, in one run. Mem
 processes with each shared page counted once (PSS): when all workers are up, after the first 400
 requests, in which each worker makes what an application makes when it is first used, and after all.
 Each request is a connection of its own, eight at a time; an answer that differs from another one
-to the same request ends the run. Python 3.12 or newer is needed for `immortal`.
+to the same request ends the run. Python 3.12 or 3.13 is needed for `immortal`.
 """
 
 from __future__ import annotations

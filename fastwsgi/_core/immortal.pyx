@@ -16,24 +16,18 @@
 
 cdef extern from *:
     """
-    /* A free-threaded interpreter counts in two places; a debug build asserts that most strings are mortal. */
-    #if PY_VERSION_HEX >= 0x030C0000 && !defined(Py_GIL_DISABLED) && !defined(Py_DEBUG) && !defined(Py_TRACE_REFS)
+    /* A free-threaded interpreter counts in two places; a debug build asserts that most strings are mortal. 3.14 marks
+       code that has run with what it knew of its constants (LOAD_CONST_MORTAL), and then counts them up without looking
+       and down never: after a billion times the count is 0, and a constant in use is freed. */
+    #if PY_VERSION_HEX >= 0x030C0000 && PY_VERSION_HEX < 0x030E0000 \
+        && !defined(Py_GIL_DISABLED) && !defined(Py_DEBUG) && !defined(Py_TRACE_REFS)
     #define FW_SUPPORTED 1
     #define fw_is_immortal(o) _Py_IsImmortal(o)
     #define fw_visit_objects(callback, arg) PyUnstable_GC_VisitObjects(callback, arg)
 
     static void fw_make_immortal(PyObject *o)
     {
-    #ifdef _Py_IMMORTAL_INITIAL_REFCNT /* 3.14 */
-    #ifdef _Py_IMMORTAL_FLAGS
-    #if SIZEOF_VOID_P > 4
-        o->ob_flags |= _Py_IMMORTAL_FLAGS;
-    #endif
-    #endif
-        o->ob_refcnt = _Py_IMMORTAL_INITIAL_REFCNT;
-    #else
         o->ob_refcnt = _Py_IMMORTAL_REFCNT;
-    #endif
     }
 
     /* Code is no container to the collector, but most of what a request touches hangs on it. */
@@ -232,10 +226,7 @@ cdef str _fault_of(object fresh):
 
 
 cdef str _fault_of_constants():
-    """Makes constants immortal that code has used already, uses them again, and tells what is wrong.
-
-    An interpreter may rewrite code on its first runs, and remember that a constant is counted.
-    """
+    """Makes constants immortal that code has used already, uses them again, and tells what is wrong: as in 3.14."""
     use = eval("lambda x: [x, 1.25, (2.5, 3.5), 1 << 100]")
     for _ in range(ROUNDS):
         use(0)

@@ -148,7 +148,7 @@ _TABLE = (
     Setting(
         "preload_memory", "processes", ("--preload-memory",), "frozen", values.preload_memory,
         "how memory stays shared with --preload. 'frozen': the garbage collector leaves alone what "
-        "the import made. 'immortal' (Python 3.12 and newer): its reference counts are not written "
+        "the import made. 'immortal' (Python 3.12 and 3.13): its reference counts are not written "
         "either, so that pages stay shared however many requests use them; what the import made "
         "is never freed, and its finalisers and weak references' callbacks do not run. 'plain': "
         "nothing is done",

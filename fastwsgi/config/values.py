@@ -112,7 +112,9 @@ def _no_immortal_objects() -> str:
     """Say why this interpreter cannot make objects immortal; empty if it can."""
     version = "{}.{}".format(*sys.version_info)
     if sys.version_info < (3, 12):
-        return f"Python {version} has no immortal objects, 3.12 and newer have"
+        return f"Python {version} has no immortal objects, 3.12 and 3.13 have"
+    if sys.version_info >= (3, 14):
+        return f"Python {version} counts immortal constants, 3.12 and 3.13 do not"
     if "t" in sys.abiflags:
         return "a free-threaded Python counts references in another way"
     if hasattr(sys, "gettotalrefcount") or hasattr(sys, "getobjects"):

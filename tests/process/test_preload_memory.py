@@ -334,11 +334,13 @@ def test_an_interpreter_without_immortal_objects_is_refused(command: Command) ->
 
 
 @pytest.mark.parametrize(("version", "flags", "debug", "reason"), [
-    ((3, 10, 1), "", False, "Python 3.10 has no immortal objects, 3.12 and newer have"),
-    ((3, 11, 9), "", False, "Python 3.11 has no immortal objects, 3.12 and newer have"),
+    ((3, 10, 1), "", False, "Python 3.10 has no immortal objects, 3.12 and 3.13 have"),
+    ((3, 11, 9), "", False, "Python 3.11 has no immortal objects, 3.12 and 3.13 have"),
+    ((3, 14, 2), "", False, "Python 3.14 counts immortal constants, 3.12 and 3.13 do not"),
     ((3, 13, 0), "t", False, "a free-threaded Python counts references in another way"),
     ((3, 12, 0), "d", True, "a debug build of Python checks reference counts"),
-    ((3, 14, 0), "", False, ""),
+    ((3, 12, 0), "", False, ""),
+    ((3, 13, 9), "", False, ""),
 ])
 def test_which_interpreters_are_refused(
     monkeypatch: pytest.MonkeyPatch, version: tuple[int, ...], flags: str, debug: bool, reason: str,
