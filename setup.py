@@ -1,9 +1,10 @@
 """Declares the compiled modules; all else about the package is in pyproject.toml.
 
-All of csrc and of Cython is one module, ``fastwsgi._core.core``. Switches, read from the
-environment: FASTWSGI_SANITIZE=1 builds with ASan and UBSan, FASTWSGI_COVERAGE=1 with gcov and
-Cython line tracing, FASTWSGI_DEBUG=1 without optimisation, FASTWSGI_LTO=0 without link-time
-optimisation; that is left out too where the compiler fails at it.
+All of csrc and of Cython is one module, ``fastwsgi._core.core``, but for ``immortal``, which few
+processes load and no other code needs. Switches, read from the environment: FASTWSGI_SANITIZE=1
+builds with ASan and UBSan, FASTWSGI_COVERAGE=1 with gcov and Cython line tracing, FASTWSGI_DEBUG=1
+without optimisation, FASTWSGI_LTO=0 without link-time optimisation; that is left out too where the
+compiler fails at it.
 """
 
 import os
@@ -77,10 +78,17 @@ core = Extension(
     extra_compile_args=cflags,
     extra_link_args=ldflags,
 )
+immortal = Extension(
+    "fastwsgi._core.immortal",
+    ["fastwsgi/_core/immortal.pyx"],
+    define_macros=macros,
+    extra_compile_args=cflags,
+    extra_link_args=ldflags,
+)
 
 setup(
     ext_modules=cythonize(
-        [core],
+        [core, immortal],
         # The coverage tool looks for the generated C beside its source.
         build_dir=None if switched_on("COVERAGE") else "build/cython",
         force=switched_on("COVERAGE"),

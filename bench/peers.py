@@ -27,7 +27,7 @@ from pathlib import Path
 
 from bench.machine import ROOT, Missing, build, cache, ensure
 
-FRAMEWORKS = ("flask>=3,<4", "django>=5.2,<6")
+FRAMEWORKS = ("flask>=3,<4", "django>=5.2,<6", "sqlalchemy>=2,<3")
 TOOLS = ("matplotlib>=3.8,<4",)
 
 

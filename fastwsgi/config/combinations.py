@@ -15,7 +15,8 @@ NEED_A_MASTER = ("preload_app", "cpu_affinity", "max_requests", "max_lifetime", 
 """Settings that mean nothing to a process that serves by itself."""
 
 IDLE_WITHOUT = {"access_log_format": "accesslog", "max_requests_jitter": "max_requests",
-                "min_rate_grace": "min_rate", "initgroups": "user"}
+                "min_rate_grace": "min_rate", "initgroups": "user",
+                "preload_memory": "preload_app"}
 """Settings that do nothing without another one."""
 
 

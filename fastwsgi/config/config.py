@@ -40,6 +40,7 @@ class Config:
     max_lifetime: float
     max_rss: int
     preload_app: bool
+    preload_memory: str
     cpu_affinity: bool
     warmup: str
     timeout: float

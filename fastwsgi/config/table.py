@@ -147,6 +147,14 @@ _TABLE = (
         "the hook post_fork",
         const=True),
     Setting(
+        "preload_memory", "processes", ("--preload-memory",), "frozen", values.preload_memory,
+        "how memory stays shared with --preload. 'frozen': the garbage collector leaves alone what "
+        "the import made. 'immortal' (Python 3.12 and 3.13): its reference counts are not written "
+        "either, so that pages stay shared however many requests use them; what the import made "
+        "is never freed, and its finalisers and weak references' callbacks do not run. 'plain': "
+        "nothing is done",
+        bounds=("plain", "frozen", "immortal"), metavar="plain|frozen|immortal"),
+    Setting(
         "cpu_affinity", "processes", ("--cpu-affinity",), False, values.pinning,
         "bind each worker to one CPU, in turn, among those that this process may use (Linux). It "
         "helps when there are as many workers as CPUs and nothing else runs there; otherwise "

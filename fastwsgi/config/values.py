@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 import os
 import re
+import sys
 from collections.abc import Callable, Iterable
 
 from fastwsgi.logs.format import parse
@@ -96,6 +97,28 @@ def choice(value: object, *words: str) -> str:
     if isinstance(value, int) and str(value) in words:
         return str(value)
     raise ValueError(f"{_either(words)}, not {value!r}")
+
+
+def preload_memory(value: object, *words: str) -> str:
+    """Convert one of a few words; ``immortal`` needs an interpreter that has such objects."""
+    word = choice(value, *words)
+    if word == "immortal" and (reason := _no_immortal_objects()):
+        raise ValueError(f"{_either(other for other in words if other != word)}: {reason}")
+    return word
+
+
+def _no_immortal_objects() -> str:
+    """Say why this interpreter cannot make objects immortal; empty if it can."""
+    version = "{}.{}".format(*sys.version_info)
+    if sys.version_info < (3, 12):
+        return f"Python {version} has no immortal objects, 3.12 and 3.13 have"
+    if sys.version_info >= (3, 14):
+        return f"Python {version} counts immortal constants, 3.12 and 3.13 do not"
+    if "t" in sys.abiflags:
+        return "a free-threaded Python counts references in another way"
+    if hasattr(sys, "gettotalrefcount") or hasattr(sys, "getobjects"):
+        return "a debug build of Python checks reference counts"
+    return ""
 
 
 def pinning(value: object) -> bool:

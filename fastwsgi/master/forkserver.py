@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import gc
 import os
 import select
 import signal
@@ -19,11 +18,12 @@ import socket
 import threading
 
 from fastwsgi.config.hooks import WorkerView
-from fastwsgi.errors import AppImportError
+from fastwsgi.errors import AppImportError, CoreError
 from fastwsgi.master.child import UNKNOWN, Child, fork
 from fastwsgi.system.titles import set_title
 from fastwsgi.worker.lifeline import Lifeline
 from fastwsgi.worker.loader import Application, load
+from fastwsgi.worker.memory import share
 from fastwsgi.worker.process import (
     FAILED,
     IGNORED_BY_WORKERS,
@@ -161,9 +161,13 @@ class _ForkServerProcess:
         lifeline = Lifeline(self._spec.lifeline_fd, lambda: os._exit(FAILED))
         try:
             self._application = load(self._spec.target)
+            share(self._spec.config.preload_memory, log)
         except AppImportError as error:
             report_failure(self._to_master, str(error), error.__cause__)
             return NOT_LOADED
+        except CoreError as error:
+            report_failure(self._to_master, str(error))
+            return NOT_BOOTED
         except Exception as error:
             report_failure(self._to_master, "the fork server failed to boot: "
                            f"{type(error).__name__}: {error}", error)
@@ -173,10 +177,6 @@ class _ForkServerProcess:
             names = sorted({thread.name for thread in threading.enumerate()} - {"MainThread"})
             log.warning("the application started threads while it was imported, which workers "
                         "forked from it do not have: %s", ", ".join(names))
-        # what the import made lives as long as the process: garbage collection skips it from now
-        # on, so the pages stay shared with the workers
-        gc.collect()
-        gc.freeze()
         self._serve()
         return OK
 

@@ -377,6 +377,7 @@ def test_a_worker_class_is_noticed() -> None:
     ("access_log_format", "%(h)s", "accesslog", "-"),
     ("max_requests_jitter", 5, "max_requests", 100),
     ("min_rate_grace", 1.5, "min_rate", 100),
+    ("preload_memory", "plain", "preload_app", True),
 ])
 def test_what_does_nothing_by_itself_is_noticed(
     name: str, value: object, needed: str, other: object,
