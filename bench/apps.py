@@ -85,6 +85,15 @@ def file(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
     return wrapped
 
 
+def which(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    """The process that answers; /busy after 1.2 s."""
+    if environ["PATH_INFO"] == "/busy":
+        time.sleep(1.2)
+    body = b"%d" % os.getpid()
+    start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))])
+    return [body]
+
+
 def sleep(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
     """Hello after 10 ms of waiting, as for a database."""
     time.sleep(0.010)

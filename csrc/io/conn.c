@@ -188,6 +188,14 @@ void fw_conn_limit_unsent(fw_conn *c)
 
 /* ---- life -------------------------------------------------------------------------------------------------------- */
 
+/* A connection has come (1) or gone (-1). */
+static void tally(fw_conns *cs, int change)
+{
+    cs->stats.connections += (uint64_t)(int64_t)change;
+    if (cs->tally != NULL)
+        atomic_store_explicit(cs->tally, (uint32_t)cs->stats.connections, memory_order_relaxed);
+}
+
 fw_conn *fw_conn_open(fw_conns *cs, int fd, const fw_listener *listener, const struct sockaddr *address, socklen_t len)
 {
     fw_conn *c = calloc(1, sizeof *c);
@@ -203,7 +211,7 @@ fw_conn *fw_conn_open(fw_conns *cs, int fd, const fw_listener *listener, const s
     c->prev->next = c;
     cs->all.prev = c;
     cs->stats.accepted++;
-    cs->stats.connections++;
+    tally(cs, 1);
     fw_deadline_set(&cs->deadlines, &c->deadline, FW_CLASS_HEADER, cs->now);
     return c;
 }
@@ -228,7 +236,7 @@ static void drop(fw_conns *cs, fw_conn *c)
     release(cs, c);
     c->prev->next = c->next;
     c->next->prev = c->prev;
-    cs->stats.connections--;
+    tally(cs, -1);
     if (!c->again) { /* else the list of those to read again still points here */
         c->link = cs->to_free;
         cs->to_free = c;

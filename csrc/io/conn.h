@@ -45,7 +45,7 @@ enum fw_turn {
     FW_TURN_GONE,    /* the client is gone: end the suspended response conn->user */
 };
 
-enum fw_handle_kind { FW_HANDLE_CONN, FW_HANDLE_LISTENER, FW_HANDLE_WAKE, FW_HANDLE_LIFELINE };
+enum fw_handle_kind { FW_HANDLE_CONN, FW_HANDLE_LISTENER, FW_HANDLE_WAKE, FW_HANDLE_LIFELINE, FW_HANDLE_BELL };
 
 typedef struct fw_handle { /* first member of whatever the poller reports */
     uint8_t kind;

@@ -36,6 +36,7 @@ typedef struct fw_conns {
     fw_conn *to_release; /* closed, and only their `peer` waits to be handed back */
     fw_conn all;     /* sentinel of the list of all */
     fw_stats stats;
+    _Atomic uint32_t *tally; /* where stats.connections is shown to the siblings, or NULL */
     struct fw_store *store; /* does what waits for a disk, or NULL: then it is done at once */
     int storage_error;      /* errno of a body that could not be stored, until the loop tells of it */
     uint64_t illegal_moves; /* asked of connections, which were closed for it (conn.c): bugs of ours */

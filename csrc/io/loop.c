@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -128,6 +129,18 @@ int fw_loop_lifeline(fw_loop *l, int fd)
     return rc;
 }
 
+int fw_loop_share(fw_loop *l, fw_siblings_page *page, const int *bells, unsigned own, int bell)
+{
+    l->bell.kind = FW_HANDLE_BELL;
+    const int rc = fw_poller_add(&l->conns.poller, bell, FW_POLL_LEVEL, &l->bell);
+    if (rc != FW_OK)
+        return rc;
+    l->bell_fd = bell;
+    fw_siblings_init(&l->siblings, page, bells, own);
+    l->conns.tally = &l->siblings.own->connections;
+    return FW_OK;
+}
+
 /* True if it will wake; a full pipe means that it is awake anyway. */
 static bool wake(fw_loop *l)
 {
@@ -171,6 +184,8 @@ static void notice(fw_loop *l, enum fw_notice what)
 static void pause_accepting(fw_loop *l)
 {
     l->accept_on = NULL;
+    l->to_try = 0;
+    l->left_at = 0;
     if (!l->accepting)
         return;
     for (unsigned i = 0; i < l->nlisteners; i++)
@@ -182,6 +197,7 @@ static void pause_accepting(fw_loop *l)
 static void out_of_resources(fw_loop *l)
 {
     notice(l, FW_NOTICE_DESCRIPTORS);
+    fw_siblings_leave(&l->siblings);
     pause_accepting(l);
     l->retry_at = l->conns.now + RETRY_MS;
 }
@@ -190,6 +206,7 @@ static int resume_accepting(fw_loop *l)
 {
     l->accepting = true;
     l->retry_at = 0;
+    fw_siblings_enter(&l->siblings);
     for (unsigned i = 0; i < l->nlisteners; i++) {
         int rc = fw_poller_add(&l->conns.poller, l->listeners[i].fd, FW_POLL_SHARED, &l->listeners[i]);
         if (rc == -ENOMEM || rc == -ENOSPC) {
@@ -231,18 +248,85 @@ static void accept_client(fw_loop *l, int fd, const fw_listener *from, const str
     }
 }
 
+static void accept_from(fw_loop *l, fw_listener *n)
+{
+    l->accept_on = n;
+    l->accept_budget = ACCEPTS;
+}
+
+/* Takes no more from this listener; goes on with the next one if all are being tried. */
+static void end_accepting(fw_loop *l)
+{
+    if (l->to_try != 0) {
+        accept_from(l, &l->listeners[--l->to_try]);
+    } else {
+        l->accept_on = NULL;
+        l->left_at = 0;
+    }
+}
+
+static void try_all(fw_loop *l)
+{
+    l->to_try = l->nlisteners;
+    if (l->to_try != 0)
+        accept_from(l, &l->listeners[--l->to_try]);
+}
+
+static bool somebody_waits(const fw_listener *n)
+{
+    struct pollfd p = {.fd = n->fd, .events = POLLIN};
+    return poll(&p, 1, 0) > 0;
+}
+
+/* Leaves what waits at l->accept_on to a sibling, if one is to take it (siblings.h, rules 4 and 5). */
+static FW_NOINLINE bool leave_to_sibling(fw_loop *l)
+{
+    const uint64_t n = l->conns.stats.connections, now = l->conns.now;
+    if (n <= 1 && !fw_siblings_is_away(&l->siblings))
+        return false; /* nobody has two fewer */
+    if (l->left_at != 0 && now - l->left_at >= fw_siblings_patience(&l->siblings))
+        return false; /* nobody has come for it */
+    const int slot = fw_siblings_choose(&l->siblings, (uint32_t)n, now);
+    if (slot < 0)
+        return false;
+    if (!somebody_waits(l->accept_on)) {
+        end_accepting(l);
+        return true;
+    }
+    const uint64_t since = l->left_at != 0 ? l->left_at : now;
+    fw_siblings_ring(&l->siblings, slot, fw_deadline_clock());
+    pause_accepting(l);
+    l->left_at = since;
+    l->retry_at = now + FW_LEAVE_MS;
+    return true;
+}
+
+/* The own bell has been rung: a sibling has left a connection to us. */
+static void hear_bell(fw_loop *l)
+{
+    fw_siblings_hear(&l->siblings, l->bell_fd);
+    if (!l->siblings.takes_part)
+        return;
+    if (l->left_at != 0)
+        l->retry_at = 0; /* it listens again, unless it leaves this one, too */
+    try_all(l);
+}
+
 /* Takes one connection from l->accept_on, or ends the taking. */
 static void accept_next(fw_loop *l)
 {
     const fw_listener *from = l->accept_on;
+    if (fw_unlikely(l->siblings.takes_part) && leave_to_sibling(l))
+        return;
     if (at_limit(l))
         notice(l, FW_NOTICE_CONNECTIONS);
     if (is_full(l)) {
+        fw_siblings_leave(&l->siblings);
         pause_accepting(l);
         return;
     }
     if (l->accept_budget-- == 0)
-        l->accept_on = NULL;
+        end_accepting(l);
     union {
         struct sockaddr any;
         struct sockaddr_storage room;
@@ -250,6 +334,7 @@ static void accept_next(fw_loop *l)
     socklen_t len = sizeof address;
     int fd = accept_one(from->fd, &address.any, &len);
     if (fd >= 0) {
+        l->left_at = 0;
         accept_client(l, fd, from, &address.any, len);
         return;
     }
@@ -262,7 +347,7 @@ static void accept_next(fw_loop *l)
     case ENFILE:
     case ENOBUFS:
     case ENOMEM: out_of_resources(l); return;
-    default: l->accept_on = NULL; return; /* EAGAIN: nobody left */
+    default: end_accepting(l); return; /* EAGAIN: nobody left */
     }
 }
 
@@ -291,6 +376,7 @@ void fw_loop_reopen(fw_loop *l)
  * reset them. */
 static void accept_last(fw_loop *l)
 {
+    l->to_try = 0;
     for (unsigned i = 0; i < l->nlisteners && l->accepting; i++) {
         l->accept_on = &l->listeners[i];
         l->accept_budget = LAST_ACCEPTS;
@@ -301,6 +387,9 @@ static void accept_last(fw_loop *l)
 
 static FW_NOINLINE void begin_stop(fw_loop *l, int how)
 {
+    if (l->left_at != 0)
+        resume_accepting(l); /* the sibling that it was left to may be stopping, too */
+    fw_siblings_leave(&l->siblings);
     if (how == FW_STOP_GRACEFUL)
         accept_last(l);
     l->stopped = how;
@@ -340,11 +429,10 @@ static void dispatch(fw_loop *l, const fw_event *e)
     switch (((const fw_handle *)e->data)->kind) {
     case FW_HANDLE_CONN: fw_conn_event(&l->conns, e->data, e->flags); return;
     case FW_HANDLE_LISTENER:
-        if (l->accepting) {
-            l->accept_on = e->data;
-            l->accept_budget = ACCEPTS;
-        }
+        if (l->accepting)
+            accept_from(l, e->data);
         return;
+    case FW_HANDLE_BELL: hear_bell(l); return;
     case FW_HANDLE_LIFELINE: orphaned(l); return;
     default: drain_wakes(l);
     }
@@ -399,6 +487,8 @@ static int patience(const fw_loop *l, bool again)
     return t;
 }
 
+#define TRYING (FW_LOOP_POLL + 1) /* listeners are being tried: it is too early for a poll */
+
 /* Between two polls: every event has been handled, so memory can be freed and time can pass judgement. */
 static int safe_point(fw_loop *l)
 {
@@ -426,6 +516,10 @@ static int safe_point(fw_loop *l)
         int rc = resume_accepting(l);
         if (rc != FW_OK)
             return rc;
+        if (l->left_at != 0) { /* it looks for what it has left */
+            try_all(l);
+            return TRYING;
+        }
     }
     return FW_LOOP_ON;
 }
@@ -462,7 +556,7 @@ static int begin_poll(fw_loop *l)
     const uint32_t waiting = atomic_load_explicit(&l->conns.nready, memory_order_relaxed);
     const int rc = safe_point(l);
     if (rc != FW_LOOP_ON)
-        return rc;
+        return rc == TRYING ? FW_LOOP_ON : rc;
     const bool again = l->conns.again != NULL && fw_conns_again(&l->conns);
     if (l->conns.called || atomic_load_explicit(&l->conns.nready, memory_order_relaxed) != waiting)
         return FW_LOOP_ON; /* somebody is to be told before the wait */

@@ -8,6 +8,7 @@
 #define FW_LOOP_H
 
 #include "io/conns.h"
+#include "io/siblings.h"
 #include "observe/scoreboard.h"
 
 #include <stdatomic.h>
@@ -32,8 +33,13 @@ typedef struct fw_loop {
     bool crowded;    /* the last poll filled the array: there may be more */
     fw_listener *accept_on; /* connections are being taken from this one */
     unsigned accept_budget;
+    unsigned to_try;    /* the listeners before this one are still to be tried, without an event */
     bool accepting;     /* listeners are registered */
-    uint64_t retry_at;  /* accept again at this time after running out of descriptors */
+    uint64_t retry_at;  /* accept again at this time, after running out of descriptors or leaving a connection */
+    uint64_t left_at;   /* when a connection was left to a sibling, until it has been looked for; or 0 */
+    fw_siblings siblings;
+    fw_handle bell;
+    int bell_fd;
     uint64_t polled_at; /* when the last poll returned */
     uint64_t stop_at;   /* end of a graceful stop */
     uint64_t noticed_at[5]; /* by the notice's number halved */
@@ -71,6 +77,10 @@ int fw_loop_listen(fw_loop *l, int fd, bool tcp);
  * itself; then it is killed, for nobody would end one that is stuck. FW_OK or -errno. */
 #define FW_ORPHAN_MS 2500
 int fw_loop_lifeline(fw_loop *l, int fd);
+
+/* Shares new connections with the workers of this page, in the slot `own`; `bell` is where its own bell is read. FW_OK or
+ * -errno. All are borrowed. */
+int fw_loop_share(fw_loop *l, fw_siblings_page *page, const int *bells, unsigned own, int bell);
 
 /* One step: takes a connection, handles an event, or prepares a poll. FW_LOOP_ON; FW_LOOP_WAKE: somebody is to look
  * around; FW_LOOP_DONE: stopped, and every connection is closed; or -errno. FW_LOOP_POLL: the caller is to poll. It calls

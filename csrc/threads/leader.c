@@ -143,6 +143,7 @@ static void push_idle(fw_leader *l, fw_thread *t)
     if (t->below != NULL)
         t->below->above = t;
     l->idle = t;
+    fw_siblings_set_away(&l->loop.siblings, false);
 }
 
 static void remove_idle(fw_leader *l, fw_thread *t)
@@ -376,6 +377,7 @@ void fw_lead_to(fw_leader *l, fw_thread *t)
     l->claimant = NULL;
     l->attended = !t->away;
     l->calls += t->away;
+    fw_siblings_set_away(&l->loop.siblings, false);
 }
 
 void fw_lead_claim(fw_leader *l, fw_thread *t)

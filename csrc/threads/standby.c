@@ -125,6 +125,7 @@ static void lead(fw_leader *l)
     if (hand_over(l))
         return;
     wake_to_release(l);
+    fw_siblings_set_away(&l->loop.siblings, l->idle == NULL);
     atomic_store(&l->resting, FW_REST_POLLING);
     l->loop.patience = must_tick_soon(l) ? 1 : -1;
     int rc = fw_lead_step(l);

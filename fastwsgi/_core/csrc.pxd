@@ -286,6 +286,15 @@ cdef extern from "io/conns.h" nogil:
         bint stopping
 
 
+cdef extern from "io/siblings.h" nogil:
+    struct fw_siblings_page:
+        pass
+    struct fw_siblings:
+        pass
+    size_t fw_siblings_size(unsigned)
+    void fw_siblings_enter(fw_siblings *)
+
+
 cdef extern from "io/loop.h" nogil:
     enum:
         FW_NOTICE_DESCRIPTORS
@@ -298,10 +307,12 @@ cdef extern from "io/loop.h" nogil:
     struct fw_loop:
         fw_conns conns
         fw_board *board
+        fw_siblings siblings
         int wake_write
         int storage_error
     int fw_loop_listen(fw_loop *, int fd, bint tcp)
     int fw_loop_lifeline(fw_loop *, int fd)
+    int fw_loop_share(fw_loop *, fw_siblings_page *, const int *bells, unsigned own, int bell)
     void fw_loop_stop(fw_loop *, fw_stop)
 
 

@@ -78,8 +78,9 @@ cdef class Worker:
     called with a request line that the log is to name, and returns what it may say of it. *board* is memory for the
     scoreboard (csrc/observe/scoreboard.h), writable and large enough; without it the worker has its own. It is written
     every *beat_ms* milliseconds at least; 0: when there is something new. *lifeline* is what the loop is to watch for
-    its end. Without *memo* no heads are remembered. *timeout_error* is the exception that :meth:`interrupt` raises in
-    the application.
+    its end. With *siblings*, what fastwsgi/worker/siblings.py calls a slot, new connections are shared with the other
+    workers of the master. Without *memo* no heads are remembered. *timeout_error* is the exception that
+    :meth:`interrupt` raises in the application.
     """
 
     cdef fw_leader *leader
@@ -99,11 +100,13 @@ cdef class Worker:
     cdef fw_process *process  # the one that serves
     cdef Py_buffer board   # the scoreboard, if it is not our own
     cdef void *own_board
+    cdef Py_buffer page    # of the siblings
+    cdef int *bells        # ... and where to ring them
     cdef bint running
 
     def __cinit__(self, application, listeners, settings, *, log, errors, bint multiprocess=False, str version="",
-                  access=None, shown=None, board=None, unsigned beat_ms=0, lifeline=None, bint memo=True,
-                  timeout_error=None):
+                  access=None, shown=None, board=None, unsigned beat_ms=0, lifeline=None, siblings=None,
+                  bint memo=True, timeout_error=None):
         cdef fw_config cfg
         cdef list bases
         cdef dict members = dict(settings)
@@ -131,6 +134,9 @@ cdef class Worker:
         self.open_board(board)
         if lifeline is not None:
             check(fw_loop_lifeline(self.loop, lifeline))
+        if siblings is not None:
+            page, own, bells = siblings
+            self.share(page, own, bells)
         for fd, _, port in listeners:
             check(fw_loop_listen(self.loop, fd, port != ""))
         self.no_body = input_over(NULL)
@@ -153,6 +159,9 @@ cdef class Worker:
         if self.board.buf != NULL:
             PyBuffer_Release(&self.board)
         PyMem_Free(self.own_board)
+        if self.page.buf != NULL:
+            PyBuffer_Release(&self.page)
+        PyMem_Free(self.bells)
         fw_process_close(self.process)
         Py_XDECREF(self.held)
 
@@ -170,6 +179,20 @@ cdef class Worker:
                 raise ValueError(f"the scoreboard needs {size} bytes, not {self.board.len}")
             self.loop.board = <fw_board *>self.board.buf
         fw_board_init(self.loop.board, <uint32_t>getpid(), self.nthreads)
+        return 0
+
+    cdef int share(self, object page, unsigned own, list bells) except -1:
+        """Takes the slot *own* of the *page*; *bells* are (read, write) of each slot."""
+        cdef size_t size = fw_siblings_size(<unsigned>len(bells))
+        PyObject_GetBuffer(page, &self.page, PyBUF_WRITABLE)
+        if own >= <unsigned>len(bells) or <size_t>self.page.len < size:
+            raise ValueError(f"the page of the siblings has no slot {own}")
+        self.bells = <int *>PyMem_Calloc(len(bells), sizeof(int))
+        if self.bells == NULL:
+            raise MemoryError("no memory for the bells")
+        for i, (_, writing) in enumerate(bells):
+            self.bells[i] = writing
+        check(fw_loop_share(self.loop, <fw_siblings_page *>self.page.buf, self.bells, own, bells[own][0]))
         return 0
 
     cdef WorkerThread thread(
@@ -235,6 +258,10 @@ cdef class Worker:
     def wakeup_fd(self):
         """Non-blocking descriptor; a byte written to it wakes the loop (for signal.set_wakeup_fd)."""
         return self.loop.wake_write
+
+    def enter(self):
+        """Before :meth:`run`, which does it too: siblings may leave connections to this worker from now on."""
+        fw_siblings_enter(&self.loop.siblings)
 
     def stop(self, graceful=True):
         """End :meth:`run`: at once, or (*graceful*) when the requests that are here have been answered."""

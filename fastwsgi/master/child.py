@@ -27,6 +27,7 @@ class Child:
     ``fd`` is the read end of the pipe it writes to, -1 once that has ended; ``view`` what hooks are
     shown of it; ``cpu`` the one it is bound to. ``replace_wanted`` says that it is to be replaced;
     ``board`` is where it shows what it does, at least every ``BEAT`` seconds if it ``beats``;
+    ``slot`` is its place among its siblings, if it has one;
     ``server`` is the fork server that has forked it, if one has, and ``gone`` says of a fork server
     that it has ended; ``reason`` is why it cannot start, if it has reported that, and
     ``reason_logged`` whether the log has that from it.
@@ -44,6 +45,7 @@ class Child:
         self.view: WorkerView | None = None
         self.cpu: int | None = None
         self.board: Board | None = None
+        self.slot: int | None = None
         self.reason = ""
         self.reason_logged = False
         self._partial_reason: bytes | None = None

@@ -60,15 +60,18 @@ class ForkServer(Child):
         return found
 
     def spawn(
-        self, age: int, cpu: int | None, multiprocess: bool, to_master: int, board: int,
+        self, age: int, cpu: int | None, slot: int | None, multiprocess: bool, to_master: int,
+        board: int,
     ) -> int:
         """Let it fork a worker and return its id; raise OSError.
 
-        The worker writes to the pipe ``to_master``; ``board`` is the descriptor of its scoreboard.
+        The worker writes to the pipe ``to_master``; ``board`` is the descriptor of its scoreboard,
+        ``slot`` its place among its siblings.
         """
         import json
 
-        asked = json.dumps({"age": age, "cpu": cpu, "multiprocess": multiprocess}).encode() + b"\n"
+        asked = json.dumps({"age": age, "cpu": cpu, "slot": slot,
+                            "multiprocess": multiprocess}).encode() + b"\n"
         self.link.settimeout(FORK_TIMEOUT)
         try:
             socket.send_fds(self.link, [asked], [to_master, board])
@@ -233,7 +236,8 @@ class _ForkServerProcess:
             for fd in self._own:
                 os.close(fd)
             return run_worker(
-                spec, view, to_master, Board(spec.config.threads, board), asked["cpu"])
+                spec, view, to_master, Board(spec.config.threads, board), asked["cpu"],
+                asked["slot"])
 
         pid = fork(main)
         self._workers.add(pid)

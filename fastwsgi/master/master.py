@@ -88,6 +88,7 @@ class Master:
         self._view = ServerView(config, log, [listener.address for listener in listeners],
                                 self._wanted)
         self._stopping = False
+        self._may_share = True
         self._announced = False
         self._has_served = False
         self._failed = False  # the start has failed, so no end of service is logged
@@ -99,7 +100,8 @@ class Master:
     def run(self) -> int:
         """Keep the workers running until asked to stop; return the exit code."""
         self._signals = SignalQueue(HANDLED)
-        with contextlib.closing(self._signals), self._lifeline_held():
+        with (contextlib.closing(self._signals), contextlib.closing(self._workers),
+              self._lifeline_held()):
             set_title("master", self._spec().name)
             self._hook("when_ready", self._view)
             self._hook("nworkers_changed", self._view, self._wanted, None)
@@ -330,16 +332,28 @@ class Master:
     def _spec(self) -> WorkerSpec:
         return WorkerSpec(self._target, self._listeners, self._config, self._log, self._lifeline_fd,
                     self._view, self._wanted > 1, self._watchdog.heartbeat, self._access,
-                    self._config_since)
+                    self._config_since, self._workers.siblings)
 
     def _spawn(self) -> bool:
         """Start one worker; False if that fails now, and ``_reconcile`` will try again."""
+        self._share()
         try:
             return self._workers.spawn(self._spec(), self._generation)
         except OSError as error:
             self._back_off()
             self._log.error("cannot fork a worker: %s", error.strerror or error)
             return False
+
+    def _share(self) -> None:
+        """Let the workers share new connections, if that can be done: they serve without it."""
+        if not self._may_share:
+            return
+        try:
+            self._workers.share(self._wanted)
+        except OSError as error:
+            self._may_share = False
+            self._log.warning("the workers do not share new connections evenly: %s",
+                              error.strerror or error)
 
     def _reap(self) -> None:
         self._upgrade.reap()

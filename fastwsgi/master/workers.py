@@ -22,6 +22,7 @@ from fastwsgi.worker.scoreboard import Board, Totals
 
 if TYPE_CHECKING:
     from fastwsgi.master.forkserver import ForkServer
+    from fastwsgi.worker.siblings import Siblings
 
 QUICK_GRACE = 1.0
 """Seconds a process has to obey a quick stop before it is killed."""
@@ -33,7 +34,7 @@ class Workers:
     """The workers, by process id, and the fork servers of a master.
 
     ``private_fds`` tells which descriptors of the master a child has to close; ``totals`` counts
-    what the workers have done that have left.
+    what the workers have done that have left; ``siblings`` is how they share new connections.
     """
 
     def __init__(self, private_fds: Callable[[], Iterable[int]]) -> None:
@@ -41,6 +42,7 @@ class Workers:
         self.fork_servers: list[ForkServer] = []
         self._private_fds = private_fds
         self.totals = Totals()
+        self.siblings: Siblings | None = None
         self._age = 0
 
     def children(self) -> list[Child]:
@@ -64,30 +66,53 @@ class Workers:
             board.close()
             raise
         cpu = self._least_used_cpu() if spec.config.cpu_affinity else None
+        slot = self.siblings.take() if self.siblings is not None else None
         view = WorkerView(self._age, spec.config, spec.log)
         try:
             if server is not None:
-                pid = server.spawn(self._age, cpu, spec.multiprocess, to_master, board.fd)
+                pid = server.spawn(
+                    self._age, cpu, slot, spec.multiprocess, to_master, board.fd)
                 child: Child = server.child(pid, from_child)
             else:
                 spec.config.hooks.attempt(spec.log, "pre_fork", spec.server, view)
 
                 def main() -> int:
                     self._close_inherited(from_child)
-                    return run_worker(spec, view, to_master, board, cpu)
+                    return run_worker(spec, view, to_master, board, cpu, slot)
 
                 child = Child(fork(main), generation, from_child)
         except OSError:
             os.close(from_child)
             board.close()
+            self._free(slot)
             raise
         finally:
             os.close(to_master)
             board.close_fd()
         view.pid, child.view, child.cpu, child.board = child.pid, view, cpu, board
+        child.slot = slot
         child.beats = spec.limited
         self.by_pid[child.pid] = child
         return True
+
+    def share(self, workers: int) -> None:
+        """Let so many workers share new connections: those that are forked from now on.
+
+        Raises OSError. One that is alone has nobody to share with.
+        """
+        if workers > 1 and self.siblings is None:
+            from fastwsgi.worker.siblings import Siblings  # imported where somebody wants it
+
+            self.siblings = Siblings(workers)
+
+    def close(self) -> None:
+        """Close what the workers shared."""
+        if self.siblings is not None:
+            self.siblings.close()
+
+    def _free(self, slot: int | None) -> None:
+        if self.siblings is not None:
+            self.siblings.give_back(slot)
 
     def _least_used_cpu(self) -> int:
         """Return the CPU for the next worker."""
@@ -209,6 +234,7 @@ class Workers:
                 if child.board is not None:
                     self.totals.add(child.board.state())
                 child.close_all()
+                self._free(child.slot)
                 del self.by_pid[child.pid]
             found.append((child, code))
         return found

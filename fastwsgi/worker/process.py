@@ -40,6 +40,7 @@ from fastwsgi.worker.scoreboard import Board
 if TYPE_CHECKING:
     from fastwsgi._core.core import Worker
     from fastwsgi.worker.reloader import Reloader
+    from fastwsgi.worker.siblings import Siblings, Slot
 
 OK, FAILED, NOT_BOOTED, NOT_LOADED = 0, 1, 3, 4
 """Exit codes of a worker; the master passes 3 and 4 on as its own."""
@@ -72,18 +73,19 @@ def core_worker() -> type[Worker]:
 def build_worker(
     application: Application, listeners: Sequence[Listener], config: Config, log: ErrorLog,
     access: AccessFile | None = None, *, multiprocess: bool, board: Board | None = None,
-    beat: float = 0.0, lifeline: int | None = None,
+    beat: float = 0.0, lifeline: int | None = None, siblings: Slot | None = None,
 ) -> Worker:
     """Hand application, listeners, settings, logs and what the master shares to the core.
 
-    ``board`` is written every ``beat`` seconds at least, 0 for when there is something new.
+    ``board`` is written every ``beat`` seconds at least, 0 for when there is something new;
+    ``siblings`` is its slot among the workers that share new connections.
     """
     return core_worker()(
         application, [listener.core() for listener in listeners], config.core(),
         log=log, errors=cast("TextIO", log.errors), multiprocess=multiprocess,
         version=__version__, access=access, shown=mask_secrets,
         board=board.memory if board else None, beat_ms=milliseconds(beat), lifeline=lifeline,
-        timeout_error=RequestTimeout)
+        siblings=siblings, timeout_error=RequestTimeout)
 
 
 def load_application(
@@ -210,6 +212,7 @@ class WorkerSpec(NamedTuple):
     master's end. ``server`` is what hooks are shown of it. ``heartbeat`` is the time in seconds
     between two signs of life on the scoreboard that systemd's watchdog needs, None for none.
     ``config_since`` is when the reading of the settings began (of ``system.paths.file_time``).
+    ``siblings`` is how the workers share new connections, None while there is only one.
     """
 
     target: Application | str
@@ -222,6 +225,7 @@ class WorkerSpec(NamedTuple):
     heartbeat: float | None = None
     access: AccessFile | None = None
     config_since: int = 0
+    siblings: Siblings | None = None
 
     @property
     def limited(self) -> bool:
@@ -239,6 +243,10 @@ class WorkerSpec(NamedTuple):
         """The name of this server in a list of processes."""
         return self.config.proc_name or self.config.wsgi_app
 
+    def sibling(self, slot: int | None) -> Slot | None:
+        """Return what the worker in this slot gets; None if it does not share."""
+        return self.siblings.slot(slot) if self.siblings and slot is not None else None
+
     def preloaded(self, application: Application, multiprocess: bool) -> WorkerSpec:
         """Return the same with the loaded application."""
         return self._replace(target=application, multiprocess=multiprocess)
@@ -246,11 +254,13 @@ class WorkerSpec(NamedTuple):
 
 def run_worker(
     spec: WorkerSpec, view: WorkerView, to_master: int, board: Board, cpu: int | None = None,
+    slot: int | None = None,
 ) -> int:
     """Be a forked worker until it has to end; return the exit code.
 
     READY is written to ``to_master`` when requests are about to be taken. ``view`` is what hooks
-    are shown of it, ``board`` what everybody is shown, ``cpu`` the one it is to run on.
+    are shown of it, ``board`` what everybody is shown, ``cpu`` the one it is to run on, ``slot``
+    its place among its siblings.
     """
     exit_on_stop_signals()
     board.close_fd()
@@ -280,7 +290,8 @@ def run_worker(
         worker = build_worker(with_request_hooks(application, spec.config, view), spec.listeners,
                               spec.config, spec.log, spec.access,
                               multiprocess=spec.multiprocess, board=board,
-                              lifeline=spec.lifeline_fd, beat=spec.beat)
+                              lifeline=spec.lifeline_fd, beat=spec.beat,
+                              siblings=spec.sibling(slot))
         request_warm_up(application, spec.listeners, spec.config, spec.log, spec.multiprocess)
         hooks.call("post_worker_init", view)
     except AppImportError as error:
@@ -307,6 +318,7 @@ def run_worker(
         hooks.attempt(spec.log, "worker_abort", view)
         _send(to_master, REPLACE)
 
+    worker.enter()
     _send(to_master, READY)
     _watch_limits(worker, spec, to_master)
     _watch_requests(worker, spec.config, spec.log, give_up)

@@ -1,0 +1,279 @@
+"""How workers share new connections: evenly, and never with one whose threads are all in calls.
+
+Nothing is timed. A call stands still until the test lets it go, so an answer that came before had
+not to wait for it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import socket
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from apps.client import GET, TIMEOUT, Address, Client, request
+from apps.command import Project, ready, started
+from apps.eventually import answer_with
+
+from fastwsgi.testing import Process, raw, spawn
+from fastwsgi.worker.siblings import LEAST, Siblings
+
+# /hold/PORT says at that port which process it runs in, and waits there for a byte; /compute/PORT
+# keeps the interpreter busy meanwhile. Every answer is the id of the process.
+APP = """
+    import os, socket
+    def app(environ, start_response):
+        _, kind, port = (environ["PATH_INFO"] + "//").split("/")[:3]
+        if kind in ("hold", "compute"):
+            with socket.create_connection(("127.0.0.1", int(port))) as side:
+                side.sendall(b"%d\\n" % os.getpid())
+                side.setblocking(kind == "hold")
+                while True:
+                    try:
+                        side.recv(1)
+                        break
+                    except BlockingIOError:
+                        sum(range(1000))
+        start_response("200 OK", [("Content-Length", str(len(str(os.getpid()))))])
+        return [str(os.getpid()).encode()]
+    """
+
+
+class Calls:
+    """The test's side of calls that stand still: they come in, and are let go at the end."""
+
+    def __init__(self) -> None:
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener.settimeout(TIMEOUT)
+        self._sides: list[socket.socket] = []
+        self.port = self._listener.getsockname()[1]
+
+    def entered(self) -> int:
+        """Wait for the next call; the process that it runs in."""
+        side, _ = self._listener.accept()
+        side.settimeout(TIMEOUT)
+        self._sides.append(side)
+        with side.makefile("r") as lines:
+            return int(lines.readline())
+
+    def let_go(self) -> None:
+        """End all calls."""
+        for side in self._sides:
+            side.close()
+        self._sides.clear()
+
+    def close(self) -> None:
+        """End all calls, and take no more."""
+        self.let_go()
+        self._listener.close()
+
+
+@pytest.fixture
+def calls() -> Iterator[Calls]:
+    with contextlib.closing(Calls()) as found:
+        yield found
+
+
+@pytest.fixture
+def clients() -> Iterator[contextlib.ExitStack]:
+    """Closes connections that stay open until the end of the test."""
+    with contextlib.ExitStack() as stack:
+        yield stack
+
+
+def opened(
+    clients: contextlib.ExitStack, address: Address, count: int, *, at_once: bool = False,
+) -> list[tuple[int, Client]]:
+    """Open connections, one after another or at once; each with the worker that has it."""
+    found = []
+    if at_once:
+        several = [clients.enter_context(Client(address)) for _ in range(count)]
+        for client in several:
+            client.send(request())
+        return [(int(client.response().body), client) for client in several]
+    for _ in range(count):
+        client = clients.enter_context(Client(address))
+        client.send(request())
+        found.append((int(client.response().body), client))
+    return found
+
+
+def is_even(found: list[tuple[int, Client]], workers: int) -> bool:
+    """Whether connections have come to all workers, within two of each other."""
+    counts = Counter(pid for pid, _ in found).values()
+    return len(counts) == workers and max(counts) - min(counts) <= 2
+
+
+def addresses(server: Process) -> list[Address]:
+    """All that the server listens on."""
+    line = server.wait_for("listening on ")
+    places = re.split("listening on ", line)[1].split(" (")[0].split(", ")
+    return [place[5:] if place.startswith("unix:") else
+            ("127.0.0.1", int(place.rpartition(":")[2])) for place in places]
+
+
+WAYS = {
+    "tcp": [],
+    "unix": ["--bind", "unix:{where}/socket"],
+    "several": ["--bind", "127.0.0.1:0", "--bind", "unix:{where}/socket"],
+    "reuse_port": ["--reuse-port"],
+    "preload": ["--preload"],
+}
+
+
+@pytest.mark.parametrize("at_once", [False, True], ids=["one_by_one", "at_once"])
+@pytest.mark.parametrize("way", WAYS)
+def test_connections_are_spread_evenly(
+    way: str, at_once: bool, project: Project, clients: contextlib.ExitStack,
+) -> None:
+    where = project(app=APP)
+    extra = [word.format(where=where) for word in WAYS[way]]
+    with spawn("-w", "4", *extra, "app:app", cwd=where) as server:
+        ready(server)
+        found = []
+        places = addresses(server)
+        for place in places:
+            found += opened(clients, place, 32 // len(places), at_once=at_once)
+        assert is_even(found, 4), Counter(pid for pid, _ in found)
+
+
+def test_connections_to_an_inherited_socket_are_spread_evenly(
+    project: Project, clients: contextlib.ExitStack,
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        command = ["-m", "fastwsgi", "-w", "4", "--bind", f"fd://{listener.fileno()}", "app:app"]
+        with started(command, project(app=APP), pass_fds=[listener.fileno()]) as server:
+            ready(server)
+            found = opened(clients, listener.getsockname(), 32)
+            assert is_even(found, 4), Counter(pid for pid, _ in found)
+
+
+def occupied(
+    clients: contextlib.ExitStack, calls: Calls, address: Address, workers: int, threads: int,
+    kind: str = "hold",
+) -> int:
+    """Let all threads of one worker be in calls; its id."""
+    by_worker = defaultdict(list)
+    for pid, client in opened(clients, address, workers * threads):
+        by_worker[pid].append(client)
+    victim, its = max(by_worker.items(), key=lambda item: len(item[1]))
+    for client in its[:threads]:
+        client.send(request(f"/{kind}/{calls.port}"))
+        assert calls.entered() == victim
+    return victim
+
+
+@pytest.mark.parametrize("kind", ["hold", "compute"])
+@pytest.mark.parametrize("threads", [1, 2, 4])
+@pytest.mark.parametrize("workers", [2, 4])
+def test_new_connections_do_not_wait_for_a_worker_in_calls(
+    workers: int, threads: int, kind: str, project: Project, calls: Calls,
+    clients: contextlib.ExitStack,
+) -> None:
+    extra = ["-w", str(workers), "--threads", str(threads)]
+    with spawn(*extra, "app:app", cwd=project(app=APP)) as server:
+        ready(server)
+        victim = occupied(clients, calls, server.address, workers, threads, kind)
+        for at_once in (False, True):
+            answered = opened(clients, server.address, 24, at_once=at_once)
+            assert victim not in {pid for pid, _ in answered}
+        calls.let_go()
+
+
+def test_new_connections_of_a_unix_socket_do_not_wait_either(
+    project: Project, calls: Calls, clients: contextlib.ExitStack,
+) -> None:
+    where = project(app=APP)
+    with spawn("-w", "2", "--bind", f"unix:{where}/socket", "app:app", cwd=where) as server:
+        ready(server)
+        victim = occupied(clients, calls, server.address, 2, 1)
+        answered = opened(clients, server.address, 48, at_once=True)
+        assert victim not in {pid for pid, _ in answered}
+        calls.let_go()
+
+
+def test_when_all_are_in_calls_connections_are_accepted(
+    project: Project, calls: Calls, clients: contextlib.ExitStack,
+) -> None:
+    with spawn("-w", "2", "--health-path", "/health", "app:app", cwd=project(app=APP)) as server:
+        ready(server)
+        by_worker = dict(opened(clients, server.address, 4))
+        assert len(by_worker) == 2
+        for client in by_worker.values():
+            client.send(request(f"/hold/{calls.port}"))
+            calls.entered()
+        waiting = [clients.enter_context(Client(server.address)) for _ in range(8)]
+        for client in waiting:
+            client.send(request())
+        assert raw(server.address, request("/health", "Connection: close")).startswith(
+            b"HTTP/1.1 200")
+        calls.let_go()
+        assert {client.response().status for client in waiting} == {200}
+
+
+def test_a_stopped_worker_does_not_keep_connections_waiting(
+    project: Project, clients: contextlib.ExitStack,
+) -> None:
+    with spawn("-w", "2", "app:app", cwd=project(app=APP)) as server:
+        stopped, other = ready(server)
+        assert is_even(opened(clients, server.address, 8), 2)
+        os.kill(stopped, signal.SIGSTOP)
+        try:
+            found = opened(clients, server.address, 8)
+        finally:
+            os.kill(stopped, signal.SIGCONT)
+        assert {pid for pid, _ in found} == {other}
+
+
+def test_a_worker_that_replaces_a_dead_one_gets_its_share(
+    project: Project, clients: contextlib.ExitStack,
+) -> None:
+    with spawn("-w", "2", "--log-level", "debug", "app:app", cwd=project(app=APP)) as server:
+        dead, other = ready(server)
+        assert is_even(opened(clients, server.address, 8), 2)
+        os.kill(dead, signal.SIGKILL)
+        new = int(re.findall(r"worker (\d+)", server.wait_for(r"worker \d+ is ready", count=3))[0])
+        counts = Counter(pid for pid, _ in opened(clients, server.address, 8))
+        assert set(counts) <= {new, other}
+        assert counts[new] > counts[other]
+
+
+def test_a_reload_answers_all_new_connections(project: Project) -> None:
+    with spawn("-w", "2", "app:app", cwd=project(app=APP)) as server:
+        before = {str(pid).encode() for pid in ready(server)}
+        server.signal(signal.SIGHUP)
+        while True:
+            answer = raw(server.address, GET)
+            assert answer.startswith(b"HTTP/1.1 200")
+            if server.output().count("] ready: ") == 2:
+                break
+        new = {str(pid).encode() for pid in ready(server, 2)}
+        assert not before & new
+        pid = answer_with(server.address, GET, b"200").rpartition(b"\r\n")[2]
+        assert pid in before | new
+        assert server.terminate() == 0
+
+
+def test_one_worker_shares_nothing(project: Project) -> None:
+    with spawn("app:app", cwd=project(app=APP)) as server:
+        (worker,) = ready(server)
+        links = [os.readlink(entry) for entry in Path(f"/proc/{worker}/fd").iterdir()]
+        assert not [link for link in links if "eventfd" in link]
+
+
+def test_a_slot_is_used_again_and_their_number_is_bounded() -> None:
+    with contextlib.closing(Siblings(2)) as siblings:
+        slots = [siblings.take() for _ in range(LEAST)]
+        assert slots == list(range(LEAST))
+        assert siblings.take() is None
+        page = siblings.slot(7).page
+        page[8 * 64 : 8 * 64 + 4] = b"\1\1\1\1"
+        siblings.give_back(7)
+        assert page[8 * 64 : 9 * 64] == bytes(64)
+        assert siblings.take() == 7
+        siblings.give_back(None)
