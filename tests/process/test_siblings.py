@@ -44,6 +44,9 @@ APP = """
     """
 
 
+TRIES = 20
+
+
 class Calls:
     """The test's side of calls that stand still: they come in, and are let go at the end."""
 
@@ -109,6 +112,25 @@ def is_even(found: list[tuple[int, Client]], workers: int) -> bool:
     return len(counts) == workers and max(counts) - min(counts) <= 2
 
 
+def opened_evenly(
+    clients: contextlib.ExitStack, places: list[Address], count: int, workers: int, *,
+    at_once: bool = False,
+) -> list[tuple[int, Client]]:
+    """Open connections until they have come to all workers evenly.
+
+    A worker that gets no CPU for 20 ms is passed over, so a busy machine has several tries.
+    """
+    found: list[tuple[int, Client]] = []
+    for _ in range(TRIES):
+        with contextlib.ExitStack() as these:
+            found = [one for place in places
+                     for one in opened(these, place, count // len(places), at_once=at_once)]
+            if is_even(found, workers):
+                clients.push(these.pop_all())
+                return found
+    raise AssertionError(Counter(pid for pid, _ in found))
+
+
 def addresses(server: Process) -> list[Address]:
     """All that the server listens on."""
     line = server.wait_for("listening on ")
@@ -135,11 +157,7 @@ def test_connections_are_spread_evenly(
     extra = [word.format(where=where) for word in WAYS[way]]
     with spawn("-w", "4", *extra, "app:app", cwd=where) as server:
         ready(server)
-        found = []
-        places = addresses(server)
-        for place in places:
-            found += opened(clients, place, 32 // len(places), at_once=at_once)
-        assert is_even(found, 4), Counter(pid for pid, _ in found)
+        opened_evenly(clients, addresses(server), 32, 4, at_once=at_once)
 
 
 def test_connections_to_an_inherited_socket_are_spread_evenly(
@@ -149,8 +167,7 @@ def test_connections_to_an_inherited_socket_are_spread_evenly(
         command = ["-m", "fastwsgi", "-w", "4", "--bind", f"fd://{listener.fileno()}", "app:app"]
         with started(command, project(app=APP), pass_fds=[listener.fileno()]) as server:
             ready(server)
-            found = opened(clients, listener.getsockname(), 32)
-            assert is_even(found, 4), Counter(pid for pid, _ in found)
+            opened_evenly(clients, [listener.getsockname()], 32, 4)
 
 
 def occupied(
@@ -202,8 +219,7 @@ def test_when_all_are_in_calls_connections_are_accepted(
 ) -> None:
     with spawn("-w", "2", "--health-path", "/health", "app:app", cwd=project(app=APP)) as server:
         ready(server)
-        by_worker = dict(opened(clients, server.address, 4))
-        assert len(by_worker) == 2
+        by_worker = dict(opened_evenly(clients, [server.address], 4, 2))
         for client in by_worker.values():
             client.send(request(f"/hold/{calls.port}"))
             calls.entered()
@@ -221,7 +237,7 @@ def test_a_stopped_worker_does_not_keep_connections_waiting(
 ) -> None:
     with spawn("-w", "2", "app:app", cwd=project(app=APP)) as server:
         stopped, other = ready(server)
-        assert is_even(opened(clients, server.address, 8), 2)
+        opened_evenly(clients, [server.address], 8, 2)
         os.kill(stopped, signal.SIGSTOP)
         try:
             found = opened(clients, server.address, 8)
@@ -235,12 +251,16 @@ def test_a_worker_that_replaces_a_dead_one_gets_its_share(
 ) -> None:
     with spawn("-w", "2", "--log-level", "debug", "app:app", cwd=project(app=APP)) as server:
         dead, other = ready(server)
-        assert is_even(opened(clients, server.address, 8), 2)
+        opened_evenly(clients, [server.address], 8, 2)
         os.kill(dead, signal.SIGKILL)
         new = int(re.findall(r"worker (\d+)", server.wait_for(r"worker \d+ is ready", count=3))[0])
-        counts = Counter(pid for pid, _ in opened(clients, server.address, 8))
-        assert set(counts) <= {new, other}
-        assert counts[new] > counts[other]
+        for _ in range(TRIES):  # as in opened_evenly
+            counts = Counter(pid for pid, _ in opened(clients, server.address, 8))
+            assert set(counts) <= {new, other}
+            if counts[new] > counts[other]:
+                break
+        else:
+            raise AssertionError(counts)
 
 
 def test_a_reload_answers_all_new_connections(project: Project) -> None:
