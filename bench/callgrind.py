@@ -30,7 +30,7 @@ from bench.scenarios import SCENARIOS, Scenario
 
 SHORT, LONG = 64, 320  #: requests of the two runs; both are multiples of the pipeline depth
 WARM_UP = 128
-ROUNDS = 4  #: how often each is run; the least counts, for all that disturbs a run only adds to it
+ROUNDS = 2  #: how often each is run; the least counts, for all that disturbs a run only adds to it
 START_SECONDS = 60.0
 
 #: The scenarios that have a budget: name -> the row whose requests they send.
