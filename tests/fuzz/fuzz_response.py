@@ -30,7 +30,7 @@ from collections.abc import Callable, Iterator
 import atheris
 from reader import WAIT, exchange, found, read_chunks, read_head
 
-from fastwsgi._core import worker
+from fastwsgi._core.core import Worker
 from fastwsgi.config.sources import from_keywords
 
 PLAIN = b"GET /plain HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
@@ -294,7 +294,7 @@ class Server:
         self.listener.setblocking(False)
         self.address = self.listener.getsockname()
         listeners = [(self.listener.fileno(), "127.0.0.1", str(self.address[1]))]
-        self.worker = worker.Worker(
+        self.worker = Worker(
             self.application, listeners, from_keywords({}).core(), log=self.log,
             errors=io.StringIO(),
         )
