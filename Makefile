@@ -80,7 +80,7 @@ coverage: $(VENV)/bin/python ## tell which lines of Python and C the suite runs
 	$(call need,test coverage)
 	scripts/coverage $(ARGS)
 
-settings: $(VENV)/bin/python ## bring documents and types into step with the table of settings
+settings: build ## bring documents and types into step with the table of settings
 	$(call need)
 	@python scripts/settings_page.py --write
 
