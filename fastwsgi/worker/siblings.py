@@ -13,8 +13,9 @@ import os
 from typing import NamedTuple
 
 _SLOT = 64  # bytes; the head of the page is as long
-LEAST, MOST = 64, 1024
-"""Bounds of the number of slots, which is twice that of the workers: a reload doubles them."""
+LEAST, MOST = 16, 1024
+"""Bounds of the number of slots, which is twice that of the workers: a reload doubles them. Each is
+a descriptor in every worker, so there are no more than can be of use."""
 
 
 class Slot(NamedTuple):
