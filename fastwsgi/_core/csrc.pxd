@@ -77,9 +77,7 @@ cdef extern from "fw.h" nogil:
     int FW_OK
     int FW_RETRY
     enum fw_header_map:
-        FW_MAP_DROP
-        FW_MAP_REFUSE
-        FW_MAP_DANGEROUS
+        pass
     enum fw_class:
         FW_CLASS_HEADER
         FW_CLASS_BODY
