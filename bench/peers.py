@@ -216,7 +216,7 @@ def built_in_tree() -> bool:
     """Whether the tree holds extension modules for this interpreter (`make build`)."""
     core = ROOT / "fastwsgi" / "_core"
     return any(
-        (core / f"worker{suffix}").exists() for suffix in importlib.machinery.EXTENSION_SUFFIXES
+        (core / f"core{suffix}").exists() for suffix in importlib.machinery.EXTENSION_SUFFIXES
     )
 
 
