@@ -10,11 +10,37 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from apps.ahead import cores
 from apps.faults import compiled
 from apps.held import Held
 
 from fastwsgi import testing
 from fastwsgi.config.table import SETTINGS
+
+LONGEST = (
+    "test_injection",
+    "test_packaging",
+    "test_hang",
+    "test_budgets",
+    "test_request_timeout",
+    "test_siblings",
+    "test_conformance",
+    "test_model",
+    "test_c_units",
+    "test_master",
+)
+"""Files that take longest, which begin first: whoever comes to one last is waited for by all."""
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are processors: tests wait for servers about a third of their time."""
+    return cores() + 1
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest files first; the order is otherwise as it was."""
+    place = {name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path.stem, len(LONGEST)))
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -66,8 +92,13 @@ def command(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
 
     def run(*args: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-m", "fastwsgi", *args], cwd=tmp_path, capture_output=True,
-            text=True, timeout=60, env=testing.environment(env or {}))
+            [sys.executable, "-m", "fastwsgi", *args],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            env=testing.environment(env or {}),
+        )
 
     return run
 
