@@ -34,6 +34,13 @@ void fw_body_borrow(fw_body *b, const char *data, size_t n)
     b->len = n;
 }
 
+void fw_body_adopt(fw_body *b, int fd, uint64_t n)
+{
+    b->fd = fd;
+    b->len = b->stored = n;
+    b->spills = b->probed = true;
+}
+
 /* ---- growing --------------------------------------------------------------------------------------------------- */
 
 /* Bytes in memory. */

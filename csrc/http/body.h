@@ -32,6 +32,9 @@ void fw_body_close(fw_body *b);
 /* The whole body is `n` bytes at `data`, which outlives it. */
 void fw_body_borrow(fw_body *b, const char *data, size_t n);
 
+/* The whole body is `n` bytes in the file `fd`, which is the body's from here on. */
+void fw_body_adopt(fw_body *b, int fd, uint64_t n);
+
 /* Announces a body of `total` bytes: reserves memory, or (too large for that) makes it due for a look whether a file can be
  * made, so that it can be refused before it comes.  FW_OK or -errno. */
 int fw_body_expect(fw_body *b, uint64_t total, const fw_config *cfg);

@@ -11,6 +11,8 @@
  *           IDLE <----------------  SUSPENDED <-'  |      (any state but BUSY may go to CLOSED)
  *             ^------------------------------------'
  *
+ * A connection without a byte of a request, or READY, may travel to another worker (travel.h): then it is CLOSED here.
+ *
  * STORE is BODY while a part of the body is being written to its file; it lies between whatever comes before BODY and
  * whatever follows it.
  *
@@ -36,6 +38,7 @@
 #include "io/conns.h"
 #include "io/input.h"
 #include "io/store.h"
+#include "io/travel.h"
 #include "observe/access_log.h"
 
 #include <errno.h>
@@ -84,6 +87,8 @@ enum event {
     EV_EMPTY,     /* the response is sent, and nothing of a next request is here */
     EV_SHUT,      /* our side is shut: we have said all */
     EV_ENDED,     /* the descriptor is closed */
+    EV_LEFT,      /* it is on its way to another worker */
+    EV_ARRIVED,   /* it comes from there, between two requests */
     EVENTS
 };
 
@@ -108,6 +113,8 @@ static const struct {
     [EV_EMPTY] = {S(IDLE) | S(FLUSH) | S(BUSY), FW_STATE_IDLE},
     [EV_SHUT] = {BETWEEN | ARRIVING, FW_STATE_LINGER},
     [EV_ENDED] = {BETWEEN | ARRIVING | S(LINGER), FW_STATE_CLOSED},
+    [EV_LEFT] = {S(OPEN) | S(IDLE) | S(READY), FW_STATE_CLOSED},
+    [EV_ARRIVED] = {S(OPEN), FW_STATE_IDLE},
 };
 #undef BETWEEN
 #undef ARRIVING
@@ -196,7 +203,7 @@ static void tally(fw_conns *cs, int change)
         atomic_store_explicit(cs->tally, (uint32_t)cs->stats.connections, memory_order_relaxed);
 }
 
-fw_conn *fw_conn_open(fw_conns *cs, int fd, const fw_listener *listener, const struct sockaddr *address, socklen_t len)
+static fw_conn *open_conn(fw_conns *cs, int fd, const fw_listener *listener, const struct sockaddr *address, socklen_t len)
 {
     fw_conn *c = calloc(1, sizeof *c);
     if (c == NULL)
@@ -210,8 +217,16 @@ fw_conn *fw_conn_open(fw_conns *cs, int fd, const fw_listener *listener, const s
     c->next = &cs->all;
     c->prev->next = c;
     cs->all.prev = c;
-    cs->stats.accepted++;
     tally(cs, 1);
+    return c;
+}
+
+fw_conn *fw_conn_open(fw_conns *cs, int fd, const fw_listener *listener, const struct sockaddr *address, socklen_t len)
+{
+    fw_conn *c = open_conn(cs, fd, listener, address, len);
+    if (c == NULL)
+        return NULL;
+    cs->stats.accepted++;
     fw_deadline_set(&cs->deadlines, &c->deadline, FW_CLASS_HEADER, cs->now);
     return c;
 }
@@ -229,10 +244,9 @@ static void release(fw_conns *cs, fw_conn *c)
     c->fd = -1;
 }
 
-static void drop(fw_conns *cs, fw_conn *c)
+/* It is CLOSED: gives back what it has, and leaves its memory to the safe point. */
+static void forget(fw_conns *cs, fw_conn *c)
 {
-    if (!move(cs, c, EV_ENDED))
-        return;
     release(cs, c);
     c->prev->next = c->next;
     c->next->prev = c->prev;
@@ -241,6 +255,12 @@ static void drop(fw_conns *cs, fw_conn *c)
         c->link = cs->to_free;
         cs->to_free = c;
     }
+}
+
+static void drop(fw_conns *cs, fw_conn *c)
+{
+    if (move(cs, c, EV_ENDED))
+        forget(cs, c);
 }
 
 static void enqueue(fw_conn **head, fw_conn **tail, fw_conn *c)
@@ -867,6 +887,12 @@ static bool arrives_too_slowly(const fw_conns *cs, const fw_conn *c)
     return elapsed > cs->cfg.min_rate_grace_ms && (uint64_t)c->got * 1000 < (uint64_t)cs->cfg.min_rate * elapsed;
 }
 
+/* Idle connections leave, and nobody takes them. */
+static bool is_retiring(const fw_conns *cs)
+{
+    return cs->stopping && !cs->passes_on;
+}
+
 /* The client may keep its connection: its last response said so, even if a stop has begun since. */
 static void become_idle(fw_conns *cs, fw_conn *c)
 {
@@ -878,7 +904,7 @@ static void become_idle(fw_conns *cs, fw_conn *c)
         return;
     if (!move(cs, c, EV_EMPTY))
         return;
-    fw_deadline_set(&cs->deadlines, &c->deadline, cs->stopping ? FW_CLASS_RETIRE : FW_CLASS_KEEPALIVE, cs->now);
+    fw_deadline_set(&cs->deadlines, &c->deadline, is_retiring(cs) ? FW_CLASS_RETIRE : FW_CLASS_KEEPALIVE, cs->now);
 }
 
 /* The client waits for leave to send its body (RFC 9110 10.1.1); no need if some of it is here already. */
@@ -1115,6 +1141,93 @@ void fw_conn_expire(fw_conns *cs, fw_conn *c)
         refuse(cs, c, 408, "the request took too long to arrive");
     else
         fw_conn_close(cs, c);
+}
+
+/* ---- to another worker and from there ---------------------------------------------------------------------------- */
+
+#define S(x) (1u << FW_STATE_##x)
+/* All that there is of it is its descriptor and what has been received. */
+static bool may_travel(const fw_conn *c)
+{
+    if (((S(OPEN) | S(IDLE) | S(READY)) >> c->state & 1) == 0 || c->again || c->out.head != NULL || atomic_load(&c->broken))
+        return false;
+    return c->state != FW_STATE_READY || c->turn == FW_TURN_REQUEST;
+}
+#undef S
+
+/* FW_OK: it has left. */
+static int pass_on(fw_conns *cs, fw_conn *c, const fw_travel *t)
+{
+    const int rc = may_travel(c) ? fw_travel_send(t, c) : FW_TRAVEL_STAYS;
+    if (rc == FW_OK)
+        cs->stats.passed_on++;
+    return rc;
+}
+
+bool fw_conn_pass_on(fw_conns *cs, fw_conn *c, const fw_travel *t)
+{
+    if (c->state != FW_STATE_OPEN && c->state != FW_STATE_IDLE)
+        return true;
+    const int rc = pass_on(cs, c, t);
+    if (rc == FW_OK && move(cs, c, EV_LEFT))
+        forget(cs, c);
+    return rc != FW_RETRY;
+}
+
+unsigned fw_conns_pass_on_ready(fw_conns *cs, const fw_travel *t, unsigned most)
+{
+    unsigned n = 0;
+    fw_conn *last = NULL;
+    for (fw_conn *c = cs->ready_head, *next; c != NULL && n < most; c = next) {
+        next = c->link;
+        const int rc = pass_on(cs, c, t);
+        if (rc == FW_RETRY)
+            break;
+        if (rc != FW_OK) {
+            last = c;
+            continue;
+        }
+        if (last != NULL)
+            last->link = next;
+        else
+            cs->ready_head = next;
+        if (next == NULL)
+            cs->ready_tail = last;
+        atomic_store(&cs->nready, atomic_load_explicit(&cs->nready, memory_order_relaxed) - 1);
+        if (move(cs, c, EV_LEFT))
+            forget(cs, c);
+        n++;
+    }
+    return n;
+}
+
+bool fw_conn_take_over(fw_conns *cs, fw_parcel *p, const fw_listener *listener)
+{
+    fw_conn *c = open_conn(cs, p->fd, listener, &p->note.address.any, p->note.address_len);
+    if (c == NULL) {
+        fw_parcel_clear(p);
+        return false;
+    }
+    p->fd = -1;
+    c->served = p->note.served;
+    cs->stats.taken_over++;
+    if (p->note.kind == FW_TRAVEL_REQUEST) {
+        const bool restored = fw_input_restore(cs, c, p) == FW_OK;
+        fw_parcel_clear(p);
+        c->input = true; /* more may have come meanwhile: it is read when this request is answered */
+        if (restored && c->req->status == 0)
+            advance(cs, c);
+        else if (restored)
+            refuse_request(cs, c);
+        else
+            drop(cs, c);
+        return true;
+    }
+    fw_deadline_set(&cs->deadlines, &c->deadline, FW_CLASS_HEADER, cs->now);
+    if (c->served != 0 && move(cs, c, EV_ARRIVED))
+        fw_deadline_set(&cs->deadlines, &c->deadline, FW_CLASS_KEEPALIVE, cs->now);
+    fw_conn_arm(cs, c); /* the poller tells what has come meanwhile */
+    return true;
 }
 
 void fw_conn_retire(fw_conns *cs, fw_conn *c)

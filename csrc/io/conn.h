@@ -56,6 +56,7 @@ typedef struct fw_listener {
     bool tcp;
     int fd;
     unsigned index; /* its place among the listeners; the worker keeps a base environ per listener */
+    uint64_t cookie; /* what the system knows it by (travel.h) */
 } fw_listener;
 
 /* Received bytes: [0, pos) are behind us, [pos, len) belong to the request at hand or to later ones. */
@@ -133,6 +134,8 @@ static inline const struct sockaddr *fw_conn_address(const fw_conn *c)
 }
 
 struct fw_conns; /* what the connections of one loop share: conns.h */
+struct fw_travel; /* how connections come to other workers: travel.h */
+struct fw_parcel;
 
 /* A connection for an accepted, non-blocking descriptor; NULL when memory is short (the descriptor stays the
  * caller's).  It has not been read from yet: fw_conn_event(FW_EVENT_IN) does that. */
@@ -188,6 +191,13 @@ void fw_conn_finish(struct fw_conns *cs, fw_conn *c, bool keep, bool cut, bool m
 
 /* A graceful stop has begun: an idle connection leaves unless a request is on its way. */
 void fw_conn_retire(struct fw_conns *cs, fw_conn *c);
+
+/* Sends a connection that waits for its next request to another worker. False: there is no room now. One that cannot travel
+ * stays. */
+bool fw_conn_pass_on(struct fw_conns *cs, fw_conn *c, const struct fw_travel *t);
+
+/* Takes over a connection that another worker has sent, with all that has come with it. False: no memory, it is closed. */
+bool fw_conn_take_over(struct fw_conns *cs, struct fw_parcel *p, const fw_listener *listener);
 
 /* Closes whatever the state; a suspended response is reported as TURN_GONE, a waiter is woken. */
 void fw_conn_close(struct fw_conns *cs, fw_conn *c);

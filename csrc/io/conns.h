@@ -41,7 +41,8 @@ typedef struct fw_conns {
     int storage_error;      /* errno of a body that could not be stored, until the loop tells of it */
     uint64_t illegal_moves; /* asked of connections, which were closed for it (conn.c): bugs of ours */
     uint64_t work;          /* spent on input: bytes received, and what costs as much as so many (conn.c) */
-    atomic_bool stopping; /* responses say Connection: close, idle connections leave */
+    atomic_bool stopping; /* idle connections leave, and responses say Connection: close, */
+    atomic_bool passes_on; /* ... unless another worker takes the connections */
     bool shares; /* pipelined responses may wait for each other, because somebody will see to it that none waits long */
     bool called; /* some owner has been called */
     /* complete responses that are sent together, because the next request is run at once: whoever reads them on this
@@ -66,6 +67,9 @@ static inline bool fw_conn_may_hold(const fw_conns *cs, const fw_conn *c)
 
 /* Sends the responses that are held, and goes on with their connections. `cache` and `*sent` as in fw_conn_send. */
 void fw_conns_release(fw_conns *cs, fw_chunk_cache *cache, uint64_t *sent);
+
+/* Sends waiting requests to other workers, the longest waiting first, `most` at most. Returns how many are on their way. */
+unsigned fw_conns_pass_on_ready(fw_conns *cs, const struct fw_travel *t, unsigned most);
 
 /* Refuses all requests that no thread has taken, because none will. */
 void fw_conns_refuse_ready(fw_conns *cs, int status, const char *why);

@@ -1,6 +1,7 @@
 /* input.c - from received bytes to complete requests. */
 #include "io/input.h"
 #include "io/store.h"
+#include "io/travel.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -133,6 +134,38 @@ static void request_drop(fw_conns *cs, fw_request *r)
     r->at_rest = cs->requests;
     cs->requests = r;
     cs->nrequests++;
+}
+
+/* The body as it was: in memory, or in a file that is whole. */
+static int restore_body(fw_request *r, fw_parcel *p)
+{
+    fw_body *b = &r->body;
+    r->whole = true;
+    if (!p->note.file)
+        return p->note.memory != 0 ? fw_body_append(b, p->data + p->note.head, p->note.memory) : FW_OK;
+    fw_body_adopt(b, p->file, p->note.body);
+    p->file = -1;
+    return FW_OK;
+}
+
+int fw_input_restore(fw_conns *cs, fw_conn *c, fw_parcel *p)
+{
+    const fw_note *note = &p->note;
+    const uint32_t n = note->head + note->rest;
+    if ((c->in = buffer_new(n > SMALLEST ? n : SMALLEST)) == NULL || (c->req = request_take(cs)) == NULL)
+        return -ENOMEM;
+    memcpy(c->in->data, p->data, note->head);
+    memcpy(c->in->data + note->head, p->data + note->head + note->memory, note->rest);
+    c->in->len = n;
+    c->in->pos = note->head;
+    fw_request *r = c->req;
+    switch (fw_request_parse(r, c->in->data, note->head)) {
+    case FW_PARSE_REFUSED: return FW_OK; /* by other settings than the sender's */
+    case FW_PARSE_MORE: return -EPROTO;
+    default: break;
+    }
+    r->expects = false; /* its body is here */
+    return r->framing == FW_FRAMING_NONE ? FW_OK : restore_body(r, p);
 }
 
 void fw_input_next(fw_conns *cs, fw_conn *c)

@@ -30,6 +30,11 @@ ssize_t fw_input_discard(fw_conns *cs, fw_conn *c);
  * back and keeps the bytes that matter in one of their own size.  FW_OK or -ENOMEM. */
 int fw_input_compact(fw_conns *cs, fw_conn *c);
 
+/* A connection that has nothing gets the request and the bytes that have come with it. FW_OK, -ENOMEM, or -EPROTO if it
+ * is not a complete request by our settings. Takes over the file of the body. */
+struct fw_parcel;
+int fw_input_restore(fw_conns *cs, fw_conn *c, struct fw_parcel *p);
+
 /* The request is over: its struct and the bytes it used are released; bytes of later requests stay. */
 void fw_input_next(fw_conns *cs, fw_conn *c);
 

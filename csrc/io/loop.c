@@ -113,6 +113,7 @@ int fw_loop_listen(fw_loop *l, int fd, bool tcp)
     n->fd = fd;
     n->tcp = tcp;
     n->index = l->nlisteners;
+    n->cookie = fw_travel_cookie(fd);
     if (tcp) { /* accepted sockets inherit it: no system call for each of them */
         int one = 1;
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
@@ -139,6 +140,11 @@ int fw_loop_share(fw_loop *l, fw_siblings_page *page, const int *bells, unsigned
     fw_siblings_init(&l->siblings, page, bells, own);
     l->conns.tally = &l->siblings.own->connections;
     return FW_OK;
+}
+
+void fw_loop_connect(fw_loop *l, int to, int from)
+{
+    l->travel = (fw_travel){.to = to, .from = from};
 }
 
 /* True if it will wake; a full pipe means that it is awake anyway. */
@@ -254,11 +260,14 @@ static void accept_from(fw_loop *l, fw_listener *n)
     l->accept_budget = ACCEPTS;
 }
 
-/* Takes no more from this listener; goes on with the next one if all are being tried. */
+/* Takes no more from this listener; goes on with the next one if all are being tried, then with what siblings have sent. */
 static void end_accepting(fw_loop *l)
 {
     if (l->to_try != 0) {
         accept_from(l, &l->listeners[--l->to_try]);
+    } else if (l->look) {
+        l->look = false;
+        accept_from(l, &l->parcels);
     } else {
         l->accept_on = NULL;
         l->left_at = 0;
@@ -309,13 +318,89 @@ static void hear_bell(fw_loop *l)
         return;
     if (l->left_at != 0)
         l->retry_at = 0; /* it listens again, unless it leaves this one, too */
+    l->look = l->travel.to != 0 && fw_siblings_waits(&l->siblings);
     try_all(l);
+}
+
+/* ---- connections that travel between workers (travel.h) --------------------------------------------------------- */
+
+#define PASS_MOST 32    /* requests that are passed on at once */
+#define PASS_IDLE 8     /* idle connections for one sibling, before it is the next one's turn */
+#define PASS_AGAIN_MS 2 /* until it is tried again when there is no room for more */
+
+/* The listener that it was accepted on, by what the system knows it by, or by its number. */
+static const fw_listener *listener_of(const fw_loop *l, const fw_note *note)
+{
+    for (unsigned i = 0; i < l->nlisteners; i++)
+        if (note->cookie != 0 && l->listeners[i].cookie == note->cookie)
+            return &l->listeners[i];
+    return note->listener < l->nlisteners ? &l->listeners[note->listener] : NULL;
+}
+
+static bool may_take(const fw_loop *l)
+{
+    return l->siblings.takes_part && !fw_siblings_is_away(&l->siblings) && !at_limit(l);
+}
+
+/* Takes a connection that a sibling has sent. False: there is none, or no room for one. */
+static FW_NOINLINE bool take_parcel(fw_loop *l)
+{
+    fw_parcel *p = malloc(sizeof *p);
+    if (p == NULL)
+        return false;
+    fw_siblings_set_waits(&l->siblings, false);
+    const int rc = fw_travel_receive(&l->travel, p);
+    if (rc != FW_RETRY)
+        fw_siblings_set_waits(&l->siblings, true); /* there may be more */
+    const fw_listener *listener = rc == FW_OK ? listener_of(l, &p->note) : NULL;
+    if (listener != NULL)
+        fw_conn_take_over(&l->conns, p, listener);
+    else
+        fw_parcel_clear(p);
+    free(p);
+    if (rc == -EMFILE)
+        notice(l, FW_NOTICE_DESCRIPTORS);
+    return rc != FW_RETRY && rc != -EMFILE;
+}
+
+bool fw_loop_look(fw_loop *l)
+{
+    if (l->travel.to == 0 || !fw_siblings_waits(&l->siblings))
+        return false;
+    if (l->accept_on != NULL)
+        l->look = true;
+    else
+        accept_from(l, &l->parcels);
+    return true;
+}
+
+bool fw_loop_pass_on(fw_loop *l)
+{
+    const bool waits = fw_siblings_waits(&l->siblings);
+    if (l->travel.to == 0 || (l->stopped != FW_STOP_NONE && !l->conns.passes_on) || (!waits && l->conns.ready_head == NULL))
+        return false;
+    const uint64_t now = fw_deadline_clock();
+    if (!fw_siblings_one_is_free(&l->siblings, now))
+        return true;
+    const unsigned n = fw_conns_pass_on_ready(&l->conns, &l->travel, PASS_MOST);
+    if (n != 0)
+        fw_siblings_set_waits(&l->siblings, true);
+    if (n != 0 || (waits && now - l->rung_at >= FW_LEAVE_MS)) {
+        l->rung_at = now;
+        fw_siblings_ring_free(&l->siblings, n != 0 ? n : 1, now);
+    }
+    return true;
 }
 
 /* Takes one connection from l->accept_on, or ends the taking. */
 static void accept_next(fw_loop *l)
 {
     const fw_listener *from = l->accept_on;
+    if (fw_unlikely(from == &l->parcels)) {
+        if (!may_take(l) || !take_parcel(l))
+            end_accepting(l);
+        return;
+    }
     if (fw_unlikely(l->siblings.takes_part) && leave_to_sibling(l))
         return;
     if (at_limit(l))
@@ -369,7 +454,7 @@ void fw_loop_reopen(fw_loop *l)
 {
     atomic_store(&l->stop, FW_STOP_NONE);
     l->stopped = FW_STOP_NONE;
-    l->conns.stopping = false;
+    l->conns.stopping = l->conns.passes_on = false;
 }
 
 /* Clients that the kernel has greeted for us already are served too: when the last process closes the listener, it would
@@ -385,6 +470,64 @@ static void accept_last(fw_loop *l)
     }
 }
 
+static void retire_all(fw_loop *l)
+{
+    fw_conn *end = &l->conns.all;
+    for (fw_conn *c = end->next, *next; c != end; c = next) {
+        next = c->next;
+        fw_conn_retire(&l->conns, c);
+    }
+}
+
+/* A sibling takes the connections of this worker, which stops. */
+static bool has_heir(const fw_loop *l)
+{
+    return l->travel.to != 0 && fw_siblings_heir(&l->siblings, l->heir) >= 0;
+}
+
+/* Passes idle connections on to siblings, some of them. */
+static void pass_on_idle(fw_loop *l)
+{
+    unsigned n = 0;
+    bool full = false;
+    fw_conn *end = &l->conns.all;
+    const uint64_t before = l->conns.stats.passed_on;
+    for (fw_conn *c = end->next, *next; c != end && n < PASS_IDLE && !full; c = next) {
+        next = c->next;
+        full = !fw_conn_pass_on(&l->conns, c, &l->travel);
+        n = (unsigned)(l->conns.stats.passed_on - before);
+    }
+    l->pass_at = full ? l->conns.now + PASS_AGAIN_MS : n == PASS_IDLE ? l->conns.now : 0;
+    if (n == 0)
+        return;
+    fw_siblings_set_waits(&l->siblings, true);
+    l->heir = fw_siblings_heir(&l->siblings, l->heir);
+    if (l->heir >= 0)
+        fw_siblings_ring(&l->siblings, l->heir, fw_deadline_clock());
+}
+
+/* One turn of a graceful stop. Connections go to siblings that go on. When nobody does, those that are on their way are
+ * taken back, and leave as they do where there are no siblings. True: one has been taken. */
+static bool part(fw_loop *l)
+{
+    fw_conns *cs = &l->conns;
+    if (cs->passes_on && !has_heir(l)) {
+        cs->passes_on = false;
+        l->pass_at = 0;
+        retire_all(l);
+    }
+    if (cs->passes_on)
+        pass_on_idle(l);
+    if (cs->passes_on || l->travel.to == 0 || cs->now >= l->stop_at)
+        return false;
+    const fw_conn *last = cs->all.prev;
+    if (!take_parcel(l))
+        return false;
+    if (cs->all.prev != last)
+        fw_conn_retire(cs, cs->all.prev);
+    return true;
+}
+
 static FW_NOINLINE void begin_stop(fw_loop *l, int how)
 {
     if (l->left_at != 0)
@@ -397,11 +540,9 @@ static FW_NOINLINE void begin_stop(fw_loop *l, int how)
     pause_accepting(l);
     l->retry_at = 0;
     l->stop_at = how == FW_STOP_QUICK ? l->conns.now : l->conns.now + l->conns.cfg.graceful_ms;
-    fw_conn *end = &l->conns.all;
-    for (fw_conn *c = end->next, *next; c != end; c = next) {
-        next = c->next;
-        fw_conn_retire(&l->conns, c);
-    }
+    l->conns.passes_on = how == FW_STOP_GRACEFUL && has_heir(l);
+    if (!l->conns.passes_on)
+        retire_all(l);
 }
 
 /* ---- the loop -------------------------------------------------------------------------------------------------- */
@@ -482,6 +623,8 @@ static int patience(const fw_loop *l, bool again)
         t = sooner(t, l->orphan_end, l->conns.now);
     if (fw_likely(l->board != NULL) && (fw_unlikely(has_news(l)) || l->conns.cfg.beat_ms != 0))
         t = sooner(t, l->counted_at + (has_news(l) ? COUNT_MS : l->conns.cfg.beat_ms), l->conns.now);
+    if (l->pass_at != 0)
+        t = sooner(t, l->pass_at, l->conns.now);
     if (l->stopped != FW_STOP_NONE)
         t = sooner(t, l->conns.now < l->stop_at ? l->stop_at : l->stop_at + FORCE_MS, l->conns.now);
     return t;
@@ -497,12 +640,17 @@ static int safe_point(fw_loop *l)
         expire(l); /* nobody is late whose bytes still wait in the kernel */
     if (fw_unlikely(l->orphan_end != 0) && l->conns.now >= l->orphan_end)
         kill(getpid(), SIGKILL);
-    if (l->board != NULL && l->conns.now - l->counted_at >= COUNT_MS)
+    if (l->board != NULL && l->conns.now - l->counted_at >= COUNT_MS) {
         count(l);
+        if (fw_unlikely(may_take(l) && fw_loop_look(l))) /* it may have been full when it was told */
+            return TRYING;
+    }
     int how = atomic_load_explicit(&l->stop, memory_order_relaxed);
     if (fw_unlikely(how > l->stopped))
         begin_stop(l, how);
     if (fw_unlikely(l->stopped != FW_STOP_NONE)) {
+        if (l->stopped == FW_STOP_GRACEFUL && part(l))
+            return TRYING;
         if (l->conns.now >= l->stop_at) {
             fw_conns_refuse_ready(&l->conns, 503, "the server is stopping");
             fw_loop_abandon(l);

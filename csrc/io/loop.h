@@ -9,6 +9,7 @@
 
 #include "io/conns.h"
 #include "io/siblings.h"
+#include "io/travel.h"
 #include "observe/scoreboard.h"
 
 #include <stdatomic.h>
@@ -38,6 +39,12 @@ typedef struct fw_loop {
     uint64_t retry_at;  /* accept again at this time, after running out of descriptors or leaving a connection */
     uint64_t left_at;   /* when a connection was left to a sibling, until it has been looked for; or 0 */
     fw_siblings siblings;
+    fw_travel travel;
+    fw_listener parcels; /* stands for the socket of `travel` where connections are taken from */
+    bool look;           /* it is to be looked at after the listeners */
+    int heir;            /* the slot to which connections were passed on last */
+    uint64_t rung_at;    /* when a free sibling was told last of what waits there */
+    uint64_t pass_at;    /* a stop: when to try again to pass connections on; 0: none waits for that */
     fw_handle bell;
     int bell_fd;
     uint64_t polled_at; /* when the last poll returned */
@@ -81,6 +88,16 @@ int fw_loop_lifeline(fw_loop *l, int fd);
 /* Shares new connections with the workers of this page, in the slot `own`; `bell` is where its own bell is read. FW_OK or
  * -errno. All are borrowed. */
 int fw_loop_share(fw_loop *l, fw_siblings_page *page, const int *bells, unsigned own, int bell);
+
+/* Connections may travel to those workers through this socket pair (travel.h), which is borrowed. */
+void fw_loop_connect(fw_loop *l, int to, int from);
+
+/* All threads are away: sends waiting requests to siblings that are free. True: some wait still, or are under way, so it
+ * is to be called again soon. */
+bool fw_loop_pass_on(fw_loop *l);
+
+/* A thread is free again: looks at what siblings have sent. False: there is nothing. */
+bool fw_loop_look(fw_loop *l);
 
 /* One step: takes a connection, handles an event, or prepares a poll. FW_LOOP_ON; FW_LOOP_WAKE: somebody is to look
  * around; FW_LOOP_DONE: stopped, and every connection is closed; or -errno. FW_LOOP_POLL: the caller is to poll. It calls

@@ -75,6 +75,47 @@ int fw_siblings_choose(const fw_siblings *s, uint32_t connections, uint64_t now)
     return least >> 33 < away || connections > (least & UINT32_MAX) + FAIR ? best : -1;
 }
 
+/* It has a free thread, and hears. */
+static bool is_free(const fw_siblings *s, uint32_t i, uint64_t now)
+{
+    const fw_sibling *other = &s->page->slots[i];
+    return other != s->own && atomic_load_explicit(&other->pid, memory_order_relaxed) != 0 &&
+           atomic_load_explicit(&other->away, memory_order_relaxed) == 0 && silence(other, now) < FW_LEAVE_MS;
+}
+
+bool fw_siblings_one_is_free(const fw_siblings *s, uint64_t now)
+{
+    const uint32_t top = atomic_load_explicit(&s->page->top, memory_order_relaxed);
+    for (uint32_t i = 0; i < top; i++)
+        if (is_free(s, i, now))
+            return true;
+    return false;
+}
+
+void fw_siblings_ring_free(fw_siblings *s, unsigned most, uint64_t now)
+{
+    const uint32_t top = atomic_load_explicit(&s->page->top, memory_order_relaxed);
+    for (uint32_t i = 0; i < top && most > 0; i++) {
+        if (!is_free(s, i, now))
+            continue;
+        fw_siblings_ring(s, (int)i, now);
+        most--;
+    }
+}
+
+int fw_siblings_heir(const fw_siblings *s, int after)
+{
+    const uint32_t top = atomic_load_explicit(&s->page->top, memory_order_relaxed);
+    for (uint32_t n = 1; n <= top; n++) {
+        const uint32_t i = (uint32_t)(after + (int)n) % top;
+        const fw_sibling *other = &s->page->slots[i];
+        if (other != s->own && atomic_load_explicit(&other->pid, memory_order_relaxed) != 0 &&
+            atomic_load_explicit(&s->page->ended[i & 1], memory_order_relaxed) == 0)
+            return (int)i;
+    }
+    return -1;
+}
+
 void fw_siblings_ring(fw_siblings *s, int slot, uint64_t now)
 {
     const uint64_t one = 1; /* what an eventfd adds up; to a pipe it is as good as any bytes */

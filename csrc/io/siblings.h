@@ -1,4 +1,4 @@
-/* siblings.h - how the workers of one master share new connections.
+/* siblings.h - how the workers of one master share new connections, and know who is free.
  *
  * A page that all of them map has a slot for each worker, and each slot has a bell, a descriptor that all of them have
  * inherited. These are the rules:
@@ -20,7 +20,9 @@
  *     serve it anyway, takes it after FW_LEAVE_AWAY_MS, so that the health path and refusals live on.
  *  6. A sibling that has not heard its bell for that long is deaf: stopped, dead, or short of a CPU. It is not considered
  *     until it has heard. So it delays one connection, once, and not each of them.
- *  7. Nothing is timed unless a connection has been left.
+ *  7. Nothing is timed unless a connection has been left, or waits to travel (travel.h).
+ *  8. During an upgrade two masters use one page. Slots with even numbers are the workers' of one, odd ones of the other. A
+ *     master that stops for good notes that in `ended`: its workers do not go on, so no connection comes to them.
  */
 #ifndef FW_SIBLINGS_H
 #define FW_SIBLINGS_H
@@ -42,8 +44,10 @@ typedef struct fw_sibling { /* 64 bytes: a cache line of its own */
 } fw_sibling;
 
 typedef struct fw_siblings_page {
-    _Atomic uint32_t top; /* slots from here on have never been used */
-    uint32_t room[15];
+    _Atomic uint32_t top;      /* slots from here on have never been used */
+    _Atomic uint32_t waits;    /* a connection may wait in the socket (travel.h, rule 4) */
+    _Atomic uint32_t ended[2]; /* by the slot's number modulo 2: all of its master's workers stop */
+    uint32_t room[12];
     fw_sibling slots[];
 } fw_siblings_page;
 
@@ -70,11 +74,24 @@ static inline bool fw_siblings_is_away(const fw_siblings *s)
     return atomic_load_explicit(&s->own->away, memory_order_relaxed) != 0;
 }
 
-/* All threads are away, or one is back. Nothing happens without siblings. */
-static inline void fw_siblings_set_away(fw_siblings *s, bool away)
+/* All threads are away, or one is back. Nothing happens without siblings. True if that is new. */
+static inline bool fw_siblings_set_away(fw_siblings *s, bool away)
 {
-    if (s->own != NULL && fw_siblings_is_away(s) != away)
-        atomic_store_explicit(&s->own->away, away, memory_order_relaxed);
+    if (s->own == NULL || fw_siblings_is_away(s) == away)
+        return false;
+    atomic_store_explicit(&s->own->away, away, memory_order_relaxed);
+    return true;
+}
+
+/* Something may be in the socket through which connections travel. */
+static inline bool fw_siblings_waits(const fw_siblings *s)
+{
+    return s->own != NULL && atomic_load(&s->page->waits) != 0;
+}
+
+static inline void fw_siblings_set_waits(fw_siblings *s, bool waits)
+{
+    atomic_store(&s->page->waits, waits);
 }
 
 /* How long it waits, in ms, for a sibling to hear. */
@@ -85,6 +102,15 @@ static inline uint64_t fw_siblings_patience(const fw_siblings *s)
 
 /* The slot to which a worker with so many connections leaves the next one, or -1: it takes it. */
 int fw_siblings_choose(const fw_siblings *s, uint32_t connections, uint64_t now);
+
+/* Another worker has a free thread and hears its bell. */
+bool fw_siblings_one_is_free(const fw_siblings *s, uint64_t now);
+
+/* Rings the bells of such workers, `most` at most. */
+void fw_siblings_ring_free(fw_siblings *s, unsigned most, uint64_t now);
+
+/* The next slot behind `after` whose worker accepts connections, and is not going to stop; -1: there is none. */
+int fw_siblings_heir(const fw_siblings *s, int after);
 
 /* Rings the bell of a slot. */
 void fw_siblings_ring(fw_siblings *s, int slot, uint64_t now);

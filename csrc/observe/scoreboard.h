@@ -18,13 +18,15 @@
 #include <stdatomic.h>
 #include <sys/socket.h>
 
-#define FW_BOARD_LAYOUT 1   /* to be raised with every change */
-#define FW_BOARD_COUNTERS 10
+#define FW_BOARD_LAYOUT 2   /* to be raised with every change */
+#define FW_BOARD_COUNTERS 12
 #define FW_BOARD_BUCKETS 13 /* calls that took up to 2.5, 5, 10, 25, 50, 100, 250, 500 ms, 1, 2.5, 5, 10 s; longer ones */
 
 /* What a worker counts. `connections` are those that are open now. */
 typedef struct fw_stats {
-    uint64_t accepted, requests, refused, timeouts, truncated, broken, bytes_in, bytes_out, connections;
+    uint64_t accepted, requests, refused, timeouts, truncated, broken, bytes_in, bytes_out;
+    uint64_t passed_on, taken_over; /* connections that have gone to another worker, and come from one */
+    uint64_t connections;
 } fw_stats;
 
 enum fw_phase {

@@ -135,6 +135,15 @@ fw_stats fw_leader_stats(fw_leader *l)
 
 /* ---- the idle -------------------------------------------------------------------------------------------------- */
 
+/* A thread is free again, after none was: siblings may have sent something. */
+static void show_free(fw_leader *l)
+{
+    if (fw_likely(!fw_siblings_set_away(&l->loop.siblings, false)))
+        return;
+    if (fw_loop_look(&l->loop))
+        fw_lead_wake_poller(l);
+}
+
 static void push_idle(fw_leader *l, fw_thread *t)
 {
     t->idle = true;
@@ -143,7 +152,7 @@ static void push_idle(fw_leader *l, fw_thread *t)
     if (t->below != NULL)
         t->below->above = t;
     l->idle = t;
-    fw_siblings_set_away(&l->loop.siblings, false);
+    show_free(l);
 }
 
 static void remove_idle(fw_leader *l, fw_thread *t)
@@ -377,7 +386,7 @@ void fw_lead_to(fw_leader *l, fw_thread *t)
     l->claimant = NULL;
     l->attended = !t->away;
     l->calls += t->away;
-    fw_siblings_set_away(&l->loop.siblings, false);
+    show_free(l);
 }
 
 void fw_lead_claim(fw_leader *l, fw_thread *t)
@@ -426,7 +435,8 @@ void fw_lead_depart(fw_leader *l, fw_thread *t)
     t->more = l->loop.conns.ready_head != NULL;
     if (fw_unlikely(fw_lead_in_queued_mode(l))) {
         t->away = t->timed = t->at_door = true;
-        fw_lead_show(l, t, fw_deadline_us());
+        l->departed_at = fw_deadline_us();
+        fw_lead_show(l, t, l->departed_at);
         atomic_fetch_add(&l->door, 1);
         if (l->lead != FW_LEAD_STANDBY && (l->leader == t || l->leader == NULL))
             fw_lead_to_standby(l);

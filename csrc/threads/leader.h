@@ -109,6 +109,7 @@ typedef struct fw_leader {
     pthread_cond_t wake;
     bool running, quit;
     atomic_int resting;  /* enum fw_rest */
+    uint64_t departed_at; /* us: queued mode: when a thread left with a turn last */
     unsigned seen;       /* calls at the last tick */
     unsigned releases;   /* of held responses, at the last tick */
     unsigned quiet;      /* ticks without anything to do */

@@ -14,6 +14,7 @@
 
 #define TICK_NS 1000000 /* between two ticks */
 #define QUIET_TICKS 50  /* ticks without anything to do before it sleeps */
+#define PASS_MS 2       /* between two tries to pass on what waits */
 #define AWAY_US 5000    /* a thread that does not block may be away this long: the interpreter's switch interval */
 
 /* ---- what has gathered ----------------------------------------------------------------------------------------- */
@@ -117,6 +118,19 @@ static bool must_tick_soon(fw_leader *l)
     return atomic_load(&l->pending) != 0 || (inline_mode && l->idle != NULL && l->loop.conns.ready_head != NULL);
 }
 
+/* While all threads are away, what waits goes to siblings that are free. In queued mode it is given to them only when no
+ * thread has come for a request in the last tick: threads that come all the time are sooner there. Returns how long the next
+ * poll may last, in ms; -1: as long as it takes. */
+static int pass_on(fw_leader *l)
+{
+    fw_siblings_set_away(&l->loop.siblings, l->idle == NULL);
+    if (l->idle != NULL || l->over)
+        return -1;
+    if (fw_lead_in_queued_mode(l) && fw_deadline_us() - l->departed_at < TICK_NS / 1000)
+        return l->loop.conns.ready_head != NULL ? 1 : -1;
+    return fw_loop_pass_on(&l->loop) ? PASS_MS : -1;
+}
+
 static void lead(fw_leader *l)
 {
     l->quiet = 0; /* the lead may go to a thread that is away */
@@ -125,9 +139,9 @@ static void lead(fw_leader *l)
     if (hand_over(l))
         return;
     wake_to_release(l);
-    fw_siblings_set_away(&l->loop.siblings, l->idle == NULL);
+    const int passes = pass_on(l);
     atomic_store(&l->resting, FW_REST_POLLING);
-    l->loop.patience = must_tick_soon(l) ? 1 : -1;
+    l->loop.patience = must_tick_soon(l) ? 1 : passes;
     int rc = fw_lead_step(l);
     l->loop.patience = -1;
     atomic_store(&l->resting, FW_REST_NONE);

@@ -43,7 +43,7 @@ class Worker:
         board: Buffer | None = ...,
         beat_ms: int = ...,
         lifeline: int | None = ...,
-        siblings: tuple[Buffer, int, list[tuple[int, int]]] | None = ...,
+        siblings: tuple[Buffer, int, list[tuple[int, int]], tuple[int, int]] | None = ...,
         memo: bool = ...,
         timeout_error: type[BaseException] | None = ...,
     ) -> None: ...

@@ -239,6 +239,8 @@ cdef extern from "observe/scoreboard.h" nogil:
         uint64_t broken
         uint64_t bytes_in
         uint64_t bytes_out
+        uint64_t passed_on
+        uint64_t taken_over
         uint64_t connections
     enum:
         FW_PHASE_APPLICATION
@@ -282,6 +284,7 @@ cdef extern from "io/conns.h" nogil:
         fw_stats stats
         fw_memos memos
         bint stopping
+        bint passes_on
 
 
 cdef extern from "io/siblings.h" nogil:
@@ -311,6 +314,7 @@ cdef extern from "io/loop.h" nogil:
     int fw_loop_listen(fw_loop *, int fd, bint tcp)
     int fw_loop_lifeline(fw_loop *, int fd)
     int fw_loop_share(fw_loop *, fw_siblings_page *, const int *bells, unsigned own, int bell)
+    void fw_loop_connect(fw_loop *, int, int)
     void fw_loop_stop(fw_loop *, fw_stop)
 
 

@@ -78,7 +78,7 @@ cdef class Worker:
     called with a request line that the log is to name, and returns what it may say of it. *board* is memory for the
     scoreboard (csrc/observe/scoreboard.h), writable and large enough; without it the worker has its own. It is written
     every *beat_ms* milliseconds at least; 0: when there is something new. *lifeline* is what the loop is to watch for
-    its end. With *siblings*, what fastwsgi/worker/siblings.py calls a slot, new connections are shared with the other
+    its end. With *siblings*, what fastwsgi/worker/siblings.py calls a slot, connections are shared with the other
     workers of the master. Without *memo* no heads are remembered. *timeout_error* is the exception that
     :meth:`interrupt` raises in the application.
     """
@@ -135,8 +135,9 @@ cdef class Worker:
         if lifeline is not None:
             check(fw_loop_lifeline(self.loop, lifeline))
         if siblings is not None:
-            page, own, bells = siblings
+            page, own, bells, (to, from_) = siblings
             self.share(page, own, bells)
+            fw_loop_connect(self.loop, to, from_)
         for fd, _, port in listeners:
             check(fw_loop_listen(self.loop, fd, port != ""))
         self.no_body = input_over(NULL)

@@ -89,6 +89,8 @@ class Master:
                                 self._wanted)
         self._stopping = False
         self._may_share = True
+        if upgrade.predecessor is not None:
+            self._workers.siblings = upgrade.predecessor.siblings
         self._announced = False
         self._has_served = False
         self._failed = False  # the start has failed, so no end of service is logged
@@ -193,7 +195,8 @@ class Master:
         elif number == signal.SIGUSR2:
             if not self._stopping:
                 self._upgrade.begin(
-                    lambda: self._config.hooks.call("pre_exec", self._view))
+                    lambda: self._config.hooks.call("pre_exec", self._view),
+                    self._workers.siblings)
         elif number == signal.SIGWINCH:
             self._pause()
         elif number in (signal.SIGTTIN, signal.SIGTTOU):
@@ -230,6 +233,8 @@ class Master:
             if not self._failed:
                 self._log.info("stopping: %s", how)
         self._stopping = True
+        if not self._upgrade.shared:
+            self._workers.end()
         for child in self._workers.by_pid.values():
             self._stop_child(child, graceful=graceful)
 
@@ -345,14 +350,14 @@ class Master:
             return False
 
     def _share(self) -> None:
-        """Let the workers share new connections, if that can be done: they serve without it."""
+        """Let the workers share connections, if that can be done: they serve without it."""
         if not self._may_share:
             return
         try:
             self._workers.share(self._wanted)
         except OSError as error:
             self._may_share = False
-            self._log.warning("the workers do not share new connections evenly: %s",
+            self._log.warning("the workers do not share connections: %s",
                               error.strerror or error)
 
     def _reap(self) -> None:

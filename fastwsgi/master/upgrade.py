@@ -22,6 +22,7 @@ from fastwsgi.system.sockets import Listener, adopt
 
 if TYPE_CHECKING:
     from fastwsgi.system.pidfile import PidFile
+    from fastwsgi.worker.siblings import Siblings
 
 VARIABLE = "FASTWSGI_UPGRADE"
 """The environment variable that tells a new master what it inherits, in JSON."""
@@ -49,11 +50,14 @@ class Start(NamedTuple):
 
 
 class Predecessor(NamedTuple):
-    """The master that started this one: its process id, our end of the link, its sockets."""
+    """The master that started this one: its process id, our end of the link, its sockets, and what
+    its workers share.
+    """
 
     pid: int
     link: socket.socket
     sockets: list[tuple[int, str, str]]
+    siblings: Siblings | None = None
 
     @classmethod
     def take(cls) -> Predecessor | None:
@@ -69,7 +73,13 @@ class Predecessor(NamedTuple):
             os.set_inheritable(link.fileno(), False)
             sockets = [(int(fd), str(asked), str(path))
                        for fd, asked, path in inherited["sockets"]]
-            return cls(int(inherited["pid"]), link, sockets)
+            shared = inherited.get("siblings")
+            siblings = None
+            if shared is not None:
+                from fastwsgi.worker.siblings import Siblings  # imported where somebody has any
+
+                siblings = Siblings.inherited(shared)
+            return cls(int(inherited["pid"]), link, sockets, siblings)
         except (ValueError, KeyError, TypeError, OSError) as error:
             raise FastwsgiError(f"{VARIABLE} is not from a running master: {error}") from None
 
@@ -86,20 +96,24 @@ class Predecessor(NamedTuple):
 class Successor:
     """A new master that this one has started."""
 
-    def __init__(self, start: Start, listeners: Sequence[Listener]) -> None:
+    def __init__(
+        self, start: Start, listeners: Sequence[Listener], siblings: Siblings | None,
+    ) -> None:
         import json
         import subprocess
 
         self.link, theirs = socket.socketpair()
         self.received = ""
+        shared = siblings.described() if siblings is not None else None
         with theirs:
             inherited = json.dumps({
-                "pid": os.getpid(), "link": theirs.fileno(),
+                "pid": os.getpid(), "link": theirs.fileno(), "siblings": shared,
                 "sockets": [(item.fileno(), item.asked, item.path) for item in listeners]})
             try:
                 self._popen = subprocess.Popen(
                     start.command, cwd=start.directory, env={**start.environ, VARIABLE: inherited},
-                    pass_fds=[theirs.fileno(), *(item.fileno() for item in listeners)])
+                    pass_fds=[theirs.fileno(), *(item.fileno() for item in listeners),
+                              *(shared["fds"] if shared is not None else ())])
             except BaseException:
                 self.link.close()
                 raise
@@ -148,8 +162,13 @@ class Upgrade:
             found[self.successor.link.fileno()] = self._on_successor
         return found
 
-    def begin(self, pre_exec: Callable[[], None] = lambda: None) -> None:
-        """Start a new master, unless an upgrade is already under way. Failures are logged."""
+    def begin(
+        self, pre_exec: Callable[[], None] = lambda: None, siblings: Siblings | None = None,
+    ) -> None:
+        """Start a new master, unless an upgrade is already under way. Failures are logged.
+
+        ``siblings`` is what our workers share; its workers get a share in it.
+        """
         if self.predecessor is not None:
             self._log.error("no upgrade: the old master (pid %d) has not ended yet",
                             self.predecessor.pid)
@@ -160,7 +179,7 @@ class Upgrade:
             return
         try:
             pre_exec()
-            self.successor = Successor(self._start, self._listeners)
+            self.successor = Successor(self._start, self._listeners, siblings)
         except Exception as error:
             self._log.error("upgrade failed, nothing has changed: %s", error)
             return

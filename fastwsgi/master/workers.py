@@ -96,14 +96,19 @@ class Workers:
         return True
 
     def share(self, workers: int) -> None:
-        """Let so many workers share new connections: those that are forked from now on.
+        """Let so many workers share connections: those that are forked from now on.
 
-        Raises OSError. One that is alone has nobody to share with.
+        Raises OSError. One that is alone shares with the one that replaces it.
         """
-        if workers > 1 and self.siblings is None:
+        if self.siblings is None:
             from fastwsgi.worker.siblings import Siblings  # imported where somebody wants it
 
             self.siblings = Siblings(workers)
+
+    def end(self) -> None:
+        """Note that all of them are going to stop."""
+        if self.siblings is not None:
+            self.siblings.end()
 
     def close(self) -> None:
         """Close what the workers shared."""

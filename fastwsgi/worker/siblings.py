@@ -1,70 +1,140 @@
-"""What the workers of one master share to distribute new connections: a page and bells.
+"""What the workers of one master share to distribute connections: a page, bells and a socket pair.
 
-Who takes which connection is decided by the core (csrc/io/siblings.h, whose sizes this repeats).
-The master makes the page and the bells before it forks, so that all workers inherit them, gives
-each worker a slot and clears it when the worker has ended. Their number is fixed then: a worker
-without a slot does not take part.
+Who takes which connection is decided by the core (csrc/io/siblings.h and csrc/io/travel.h, whose
+sizes this repeats). The master makes all of it before it forks, so that all workers inherit it,
+gives each worker a slot and clears it when the worker has ended. Their number is fixed then: a
+worker without a slot does not take part. A new master (USR2) gets the same from the old one, and
+uses the slots with odd numbers where that one uses the even ones, or the other way round.
 """
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import os
-from typing import NamedTuple
+import socket
+import sys
+from typing import Any, NamedTuple
 
 _SLOT = 64  # bytes; the head of the page is as long
+_WAITS, _ENDED = 4, 8  # bytes from the beginning of the page: what the master writes there
+_LAYOUT = 1  # of the page and the messages; to be raised with every change
+_RING = (1).to_bytes(8, sys.byteorder)
 LEAST, MOST = 16, 1024
-"""Bounds of the number of slots, which is twice that of the workers: a reload doubles them. Each is
-a descriptor in every worker, so there are no more than can be of use."""
+"""Bounds of the number of slots, which is four times that of the workers: a reload doubles them,
+and so does an upgrade. Each is a descriptor in every worker, so there are no more than can be of
+use."""
 
 
 class Slot(NamedTuple):
-    """What one worker gets: the page, its slot, and the (read, write) descriptors of all bells."""
+    """What one worker gets: the page, its slot, the (read, write) descriptors of all bells, and the
+    ends (to, from) of the socket pair through which connections travel."""
 
     page: mmap.mmap
     own: int
     bells: list[tuple[int, int]]
+    travel: tuple[int, int]
 
 
 class Siblings:
-    """The page and the bells of a master's workers; raises OSError when bells cannot be opened."""
+    """What a master's workers share; raises OSError when its descriptors cannot be opened."""
 
     def __init__(self, workers: int) -> None:
-        count = max(LEAST, min(2 * workers, MOST))
+        count = max(LEAST, min(4 * workers, MOST))
         self._bells: list[tuple[int, int]] = []
+        self._travel = (-1, -1)
+        self._fd = -1
+        self._turn = 0
+        self._used: set[int] = set()
         try:
             for _ in range(count):
                 self._bells.append(_bell())
-            self._page = mmap.mmap(-1, (1 + count) * _SLOT)
+            self._travel = _pair()
+            size = (1 + count) * _SLOT
+            if hasattr(os, "memfd_create"):
+                self._fd = os.memfd_create("fastwsgi-siblings", os.MFD_CLOEXEC)
+                os.truncate(self._fd, size)
+            self._page = mmap.mmap(self._fd, size)
         except OSError:
             self.close()
             raise
-        self._used: set[int] = set()
+
+    @classmethod
+    def inherited(cls, described: dict[str, Any]) -> Siblings | None:
+        """Return what the old master of an upgrade has described; None if it is not as ours."""
+        fds = [int(fd) for fd in described["fds"]]
+        for fd in fds:
+            os.set_inheritable(fd, False)
+        if described["layout"] != _LAYOUT:
+            for fd in fds:
+                os.close(fd)
+            return None
+        self = cls.__new__(cls)
+        self._bells = [(int(read), int(write)) for read, write in described["bells"]]
+        to, from_ = described["travel"]
+        self._travel = (int(to), int(from_))
+        self._fd = int(described["page"])
+        self._turn = int(described["turn"])
+        self._used = set()
+        self._page = mmap.mmap(self._fd, (1 + len(self._bells)) * _SLOT)
+        self._set(_ENDED + 4 * self._turn, 0)
+        return self
+
+    def described(self) -> dict[str, Any] | None:
+        """Return what a new master has to know, None if it cannot have a share.
+
+        ``fds`` are the descriptors that it is to inherit.
+        """
+        if self._fd < 0:
+            return None
+        return {"layout": _LAYOUT, "bells": self._bells, "travel": self._travel, "page": self._fd,
+                "turn": 1 - self._turn, "fds": sorted(self._fds())}
+
+    def _fds(self) -> set[int]:
+        """Return all descriptors."""
+        return {fd for pair in (*self._bells, self._travel, (self._fd, -1)) for fd in pair
+                if fd >= 0}
+
+    def _set(self, at: int, value: int) -> None:
+        self._page[at : at + 4] = value.to_bytes(4, sys.byteorder)
 
     def take(self) -> int | None:
         """Return a slot for a worker that is about to be forked, None if there is none."""
         # the lowest, because a worker that looks for the best looks at all below the highest used
-        own = next((slot for slot in range(len(self._bells)) if slot not in self._used), None)
+        slots = range(self._turn, len(self._bells), 2)
+        own = next((slot for slot in slots if slot not in self._used), None)
         if own is not None:
             self._used.add(own)
         return own
 
     def give_back(self, own: int | None) -> None:
-        """Clear the slot of a worker that has ended, for the next one."""
+        """Clear the slot of a worker that has ended, for the next one.
+
+        It may have died while it looked at what is in the socket: the others are to look again.
+        """
         if own is not None:
             start = (1 + own) * _SLOT
             self._page[start : start + _SLOT] = bytes(_SLOT)
             self._used.discard(own)
+            self._set(_WAITS, 1)
+            for slot in self._used:
+                with contextlib.suppress(BlockingIOError):  # it is full of rings
+                    os.write(self._bells[slot][1], _RING)
+
+    def end(self) -> None:
+        """Note that all workers of this master are going to stop: nothing is to come to them."""
+        self._set(_ENDED + 4 * self._turn, 1)
 
     def slot(self, own: int) -> Slot:
         """Return what the worker in this slot gets."""
-        return Slot(self._page, own, self._bells)
+        return Slot(self._page, own, self._bells, self._travel)
 
     def close(self) -> None:
-        """Close the bells; the memory goes with the last process that has it."""
-        for fd in {fd for bell in self._bells for fd in bell}:
+        """Close all descriptors; the memory goes with the last process that has it."""
+        for fd in self._fds():
             os.close(fd)
         self._bells.clear()
+        self._travel, self._fd = (-1, -1), -1
 
 
 def _bell() -> tuple[int, int]:
@@ -76,3 +146,11 @@ def _bell() -> tuple[int, int]:
     for fd in ends:
         os.set_blocking(fd, False)
     return ends
+
+
+def _pair() -> tuple[int, int]:
+    """Open the socket pair through which connections travel: where they are put, and taken."""
+    to, from_ = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    for end in (to, from_):
+        end.setblocking(False)
+    return to.detach(), from_.detach()

@@ -13,7 +13,6 @@ import signal
 import socket
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from apps.client import GET, TIMEOUT, Address, Client, request
@@ -279,21 +278,14 @@ def test_a_reload_answers_all_new_connections(project: Project) -> None:
         assert server.terminate() == 0
 
 
-def test_one_worker_shares_nothing(project: Project) -> None:
-    with spawn("app:app", cwd=project(app=APP)) as server:
-        (worker,) = ready(server)
-        links = [os.readlink(entry) for entry in Path(f"/proc/{worker}/fd").iterdir()]
-        assert not [link for link in links if "eventfd" in link]
-
-
 def test_a_slot_is_used_again_and_their_number_is_bounded() -> None:
     with contextlib.closing(Siblings(2)) as siblings:
-        slots = [siblings.take() for _ in range(LEAST)]
-        assert slots == list(range(LEAST))
+        slots = [siblings.take() for _ in range(LEAST // 2)]
+        assert slots == list(range(0, LEAST, 2)), "the others are for the new master of an upgrade"
         assert siblings.take() is None
-        page = siblings.slot(7).page
-        page[8 * 64 : 8 * 64 + 4] = b"\1\1\1\1"
-        siblings.give_back(7)
-        assert page[8 * 64 : 9 * 64] == bytes(64)
-        assert siblings.take() == 7
+        page = siblings.slot(6).page
+        page[7 * 64 : 7 * 64 + 4] = b"\1\1\1\1"
+        siblings.give_back(6)
+        assert page[7 * 64 : 8 * 64] == bytes(64)
+        assert siblings.take() == 6
         siblings.give_back(None)
