@@ -33,11 +33,16 @@ class Response:
 
 
 class Client:
-    """One connection."""
+    """One connection; an address that is a path is that of a unix socket."""
 
-    def __init__(self, address: tuple[str, int], timeout: float = 10.0) -> None:
-        self.socket = socket.create_connection(address, timeout=timeout)
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    def __init__(self, address: tuple[str, int] | str, timeout: float = 10.0) -> None:
+        if isinstance(address, str):
+            self.socket = socket.socket(socket.AF_UNIX)
+            self.socket.settimeout(timeout)
+            self.socket.connect(address)
+        else:
+            self.socket = socket.create_connection(address, timeout=timeout)
+            self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.buffer = bytearray()
 
     def __enter__(self) -> Client:
