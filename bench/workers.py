@@ -30,7 +30,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 
 from bench import machine, peers, publish
-from bench.client import Client, Malformed
+from bench.client import Client, Malformed, Response
 from bench.process import NotStarted, Server, serve
 
 APP = "bench.apps:which"
@@ -91,6 +91,14 @@ def ask(client: Client, path: bytes) -> None:
     client.send(REQUEST % path)
 
 
+def read(client: Client) -> Response:
+    """Read an answer; close the connection if the server does, which some wait for."""
+    answer = client.read()
+    if answer.closes:
+        client.socket.close()
+    return answer
+
+
 def settle(server: Server, workers: int) -> None:
     """Wait until each worker has answered; some servers never give one of them a connection."""
     seen: set[bytes] = set()
@@ -100,7 +108,7 @@ def settle(server: Server, workers: int) -> None:
             clients = [stack.enter_context(Client(server.address)) for _ in range(2 * workers)]
             for client in clients:
                 ask(client, b"/")
-            seen.update(client.read().body for client in clients)
+            seen.update(read(client).body for client in clients)
         time.sleep(0.05)
 
 
@@ -123,8 +131,8 @@ def occupy(
                 inside.append(client)
                 if len(inside) == threads:
                     break
-            elif not ready or client.read().closes:  # kept, so that the others get their share
-                client.socket.close()
+            elif ready:
+                read(client)  # it stays open, so that the others get their share
             if until - time.monotonic() < CALL - 0.3:
                 break
     if len(inside) < threads or until - time.monotonic() < CALL - 0.3:
@@ -147,7 +155,7 @@ def waiting(
             for _ in range(QUICK):
                 client = stack.enter_context(Client(address))
                 ask(client, b"/")
-                answer = client.read()
+                answer = read(client)
                 keeps = keeps and not answer.closes
                 kept[address].append(client)
                 workers[answer.body] = None
@@ -186,9 +194,9 @@ def receive(under_way: dict[int, Quick], until: float, *, wait: bool = True) -> 
     while (left := until - time.monotonic()) > 0 and (wait or under_way):
         for number in select.select(list(under_way), [], [], left)[0]:
             quick = under_way.pop(number)
-            answer = quick.client.read()
+            read(quick.client)
             slowest = max(slowest, time.monotonic() - quick.since)
-            if quick.name.startswith("new") or answer.closes:
+            if quick.name.startswith("new"):
                 quick.client.socket.close()
     return slowest
 
@@ -294,9 +302,9 @@ def land(server: Server, workers: int, *, at_once: bool) -> list[int]:
             if at_once:
                 asked.append(client)
             else:
-                found[client.read().body] += 1
+                found[read(client).body] += 1
         for client in asked:
-            found[client.read().body] += 1
+            found[read(client).body] += 1
         counts = sorted(found.values(), reverse=True)
         return counts + [0] * (workers - len(counts))
 
