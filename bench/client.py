@@ -135,3 +135,15 @@ class Client:
     def ended(self) -> bool:
         """Whether the server closes now, with nothing more to say."""
         return not self.buffer and not self.more()
+
+
+def keeps(address: tuple[str, int] | str) -> bool:
+    """Whether the server answers a second request on a connection; some close it unannounced."""
+    with Client(address) as client:
+        try:
+            for _ in range(2):
+                client.send(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                client.read()
+        except (Malformed, OSError):
+            return False
+    return True

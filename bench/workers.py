@@ -30,7 +30,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 
 from bench import machine, peers, publish
-from bench.client import Client, Malformed, Response
+from bench.client import Client, Malformed, Response, keeps
 from bench.process import NotStarted, Server, serve
 
 APP = "bench.apps:which"
@@ -142,7 +142,7 @@ def occupy(
 
 
 def waiting(
-    addresses: list[Address], threads: int, kind: str, chance: random.Random
+    addresses: list[Address], threads: int, kind: str, chance: random.Random, *, keep: bool
 ) -> tuple[dict[str, int], float]:
     """One round: how many of each set waited for the calls, and the slowest of the others in
     seconds. Raises Again, Malformed, OSError.
@@ -150,20 +150,20 @@ def waiting(
     with contextlib.ExitStack() as stack:
         kept: dict[Address, list[Client]] = {address: [] for address in addresses}
         workers: dict[bytes, None] = {}
-        keeps = True
         for address in addresses:
             for _ in range(QUICK):
                 client = stack.enter_context(Client(address))
                 ask(client, b"/")
-                answer = read(client)
-                keeps = keeps and not answer.closes
-                kept[address].append(client)
-                workers[answer.body] = None
+                workers[read(client).body] = None
+                if keep:
+                    kept[address].append(client)
+                else:
+                    client.socket.close()
         pid = chance.choice(list(workers))
         inside, until = occupy(addresses[0], pid, threads, kind, stack)
         plan = [(name, address)
                 for address, names in zip(addresses, (SETS[:2], SETS[2:]), strict=False)
-                for name in (names if keeps else names[:1])]  # fmt: skip
+                for name in (names if keep else names[:1])]  # fmt: skip
         slowest = 0.0
         under_way: dict[int, Quick] = {}
         begin = time.monotonic()
@@ -217,10 +217,12 @@ def run(job: Job) -> Found:
             )  # fmt: skip
             addresses: list[Address] = [server.address, *(word[5:] for word in extra[1:])]
             settle(server, job.workers)
+            keep = keeps(server.address)
             again = 0
             while len(found.waited.get("new", ())) < job.repeat:
                 try:
-                    waited, slowest = waiting(addresses, job.threads, job.kind, chance)
+                    waited, slowest = waiting(addresses, job.threads, job.kind, chance,
+                                              keep=keep)  # fmt: skip
                 except Again as error:
                     again += 1
                     if again > job.repeat + 5:
