@@ -1,4 +1,4 @@
-"""Slow requests among quick ones: `python -m bench.workers_mix [--servers ...] [--seconds 8]
+"""Slow requests among quick ones: `python -m bench.workers_mix [--servers ...] [--seconds 6]
 [--record]`.
 
 Requests come at random moments, at a rate far below what the server can do, over 64 kept
@@ -140,7 +140,7 @@ def main() -> None:
     """Print a line per server and size."""
     parser = argparse.ArgumentParser(description="slow requests among quick ones")
     parser.add_argument("--servers", default=SERVERS, help=f"of {SERVERS}")
-    parser.add_argument("--seconds", type=float, default=8.0, help="of each load")
+    parser.add_argument("--seconds", type=float, default=6.0, help="of each load")
     parser.add_argument("--record", action="store_true", help="write them into docs/measured")
     arguments = parser.parse_args()
     machine.raise_descriptor_limit()
