@@ -9,6 +9,7 @@ it keep requests in order).
 from __future__ import annotations
 
 import os
+import socket
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -86,9 +87,20 @@ def file(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
 
 
 def which(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-    """The process that answers; /busy after 1.2 s."""
-    if environ["PATH_INFO"] == "/busy":
-        time.sleep(1.2)
+    """The process that answers.
+
+    /call/PID/UNTIL/KIND/PORT stays in the process PID: it tells PORT so by UDP, and sleeps or
+    computes (KIND) until UNTIL of the monotonic clock. Another process answers at once.
+    """
+    parts = environ["PATH_INFO"].split("/")
+    if parts[1] == "call" and int(parts[2]) == os.getpid():
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as messenger:
+            messenger.sendto(b"inside", ("127.0.0.1", int(parts[5])))
+        until = float(parts[3])
+        if parts[4] == "sleep":
+            time.sleep(max(0.0, until - time.monotonic()))
+        while time.monotonic() < until:
+            pass
     body = b"%d" % os.getpid()
     start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))])
     return [body]

@@ -33,11 +33,16 @@ class Response:
 
 
 class Client:
-    """One connection."""
+    """One connection; an address that is a path is that of a unix socket."""
 
-    def __init__(self, address: tuple[str, int], timeout: float = 10.0) -> None:
-        self.socket = socket.create_connection(address, timeout=timeout)
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    def __init__(self, address: tuple[str, int] | str, timeout: float = 10.0) -> None:
+        if isinstance(address, str):
+            self.socket = socket.socket(socket.AF_UNIX)
+            self.socket.settimeout(timeout)
+            self.socket.connect(address)
+        else:
+            self.socket = socket.create_connection(address, timeout=timeout)
+            self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.buffer = bytearray()
 
     def __enter__(self) -> Client:
@@ -130,3 +135,15 @@ class Client:
     def ended(self) -> bool:
         """Whether the server closes now, with nothing more to say."""
         return not self.buffer and not self.more()
+
+
+def keeps(address: tuple[str, int] | str) -> bool:
+    """Whether the server answers a second request on a connection; some close it unannounced."""
+    with Client(address) as client:
+        try:
+            for _ in range(2):
+                client.send(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                client.read()
+        except (Malformed, OSError):
+            return False
+    return True

@@ -13,6 +13,7 @@ import json
 import re
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -105,17 +106,38 @@ def large(found: Found) -> str:
     return "\n".join(lines) + "\n"
 
 
+def line(cells: Sequence[str]) -> str:
+    """A line of a table."""
+    return "| " + " | ".join(cells) + " |"
+
+
+def rule(cells: Sequence[str]) -> str:
+    """The line below a table's head."""
+    return "|---|" + "---:|" * (len(cells) - 1)
+
+
 def record(one: Found) -> str:
     """The table of a single run, and where it is from."""
     source = f"From `{one['command']}`. " if one["command"] else ""
     lines = [
-        "| " + " | ".join(one["head"]) + " |",
-        "|---|" + "---:|" * (len(one["head"]) - 1),
-        *("| " + " | ".join(row) + " |" for row in one["rows"]),
+        line(one["head"]),
+        rule(one["head"]),
+        *(line(row) for row in one["rows"]),
         "",
         (source + one["about"]).strip(),
     ]
     return "\n".join(lines) + "\n"
+
+
+def keep(
+    name: str, command: str, head: Sequence[str], rows: Sequence[Sequence[str]], about: str
+) -> None:
+    """Make these the figures of a single run, and the pages anew that show them."""
+    path = PAGES / "records.json"
+    records = json.loads(path.read_text())
+    records[name] = {"command": command, "about": about, "head": head, "rows": rows}
+    path.write_text(json.dumps(records, indent=1, ensure_ascii=False) + "\n")
+    main(PAGES)
 
 
 def filled(text: str, records: Found) -> str:

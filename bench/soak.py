@@ -12,9 +12,11 @@ it, again and again, what an operator or an accident does:
 
 All but `upgrade` and `drain` run without and with --preload. A failure is every answer that is
 missing, cut, late or not what it should be, every connection that is refused, reset or closed
-without an answer, and every error in the server's log. Only in `kill` something may fail: requests
-on connections that the worker held at that moment. The worker is stopped first and its descriptors
-are read, so that it is known which these are. The exit status is 1 when anything else failed.
+without an answer, every kept connection that the server closes with an answer (it goes to another
+worker instead, unless nobody goes on, as in `drain`), and every error in the server's log. Only in
+`kill` something may fail: requests on connections that the worker held at that moment. The worker
+is stopped first and its descriptors are read, so that it is known which these are. The exit status
+is 1 when anything else failed.
 """
 
 from __future__ import annotations
@@ -68,7 +70,8 @@ class Outcome:
     def line(self) -> str:
         """A row of the table."""
         failed = ", ".join(f"{count} x {what}" for what, count in self.failures.items())
-        shown = [f"{self.figures.get(name, 0):,}" for name in ("checked", "wrk", "connections")]
+        names = ("checked", "wrk", "connections", "closed")
+        shown = [f"{self.figures.get(name, 0):,}" for name in names]
         return (
             f"| {self.part} | {self.done} | {self.seconds:.0f} | {' | '.join(shown)} "
             f"| {self.excused or ''} | {failed or '0'} |"
@@ -77,7 +80,7 @@ class Outcome:
 
 HEAD = (
     "| part | done | seconds | answers checked | answers to wrk | connections checked "
-    "| inside killed workers | failures |\n" + "|---" * 8 + "|"
+    "| kept ones closed | inside killed workers | failures |\n" + "|---" * 9 + "|"
 )
 
 
@@ -115,13 +118,15 @@ def judge(outcome: Outcome, load: Load, excused: Callable[[Failure], bool] | Non
             outcome.excused += 1
         else:
             outcome.failures[failure.what] += 1
+    if load.closed:
+        outcome.failures["kept connection closed with an answer"] += load.closed
 
 
 def serving_counts(log: str) -> list[int]:
     """How many workers served after each change, by the master's log."""
     serving: set[str] = set()
     counts = []
-    for pid, event in re.findall(r"\] worker (\d+) (is ready|is stopping|ended)", log):
+    for pid, event in re.findall(r"\] worker (\d+) (is ready|is stopping|exited|ended)", log):
         (serving.add if event == "is ready" else serving.discard)(pid)
         counts.append(len(serving))
     return counts
@@ -236,7 +241,7 @@ def kill(outcome: Outcome, scale: float, flags: list[str]) -> None:
 def alive_workers(server: Process) -> list[int]:
     """The workers that are ready and not known to have ended."""
     alive: dict[int, None] = {}
-    for pid, event in re.findall(r"\] worker (\d+) (is ready|ended|left)", server.output()):
+    for pid, event in re.findall(r"\] worker (\d+) (is ready|exited|ended|left)", server.output()):
         if event == "is ready":
             alive[int(pid)] = None
         else:

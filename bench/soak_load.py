@@ -30,31 +30,40 @@ WRK_CONNECTIONS = 12
 PATIENCE = 60.0  #: seconds until a missing answer is a failure
 SIZES = (0, 20, 700, 5000, 70_000)
 
-#: Every fourth request of wrk ends its connection; 5 ms between an answer and the next request.
+#: Every fourth request of wrk ends its connection, or none does; a pause in milliseconds between an
+#: answer and the next request. `closed` counts answers that end a connection whose client has not
+#: asked for it.
 SCRIPT = """
 local threads = {}
 setup = function(thread) table.insert(threads, thread) end
 init = function(arguments)
-  number, wrong = 0, 0
+  number, wrong, closed = 0, 0, 0
   keep = wrk.format("GET", "/plain/300/wrk", {["Host"] = "localhost"})
-  close = wrk.format("GET", "/stream/300/wrk",
+  close = wrk.format("GET", "/stream/300/end",
                      {["Host"] = "localhost", ["Connection"] = "close"})
 end
 request = function()
   number = number + 1
-  if number % 4 == 0 then return close end
+  if CLOSES and number % 4 == 0 then return close end
   return keep
 end
-delay = function() return 5 end
+delay = function() return PAUSE end
 response = function(status, headers, body)
-  if not body:match("^%d+ wrk\\n" .. string.rep("wrk", 100) .. "$") then wrong = wrong + 1 end
+  local token = body:match("^%d+ (%a+)\\n") or ""
+  if not body:match("^%d+ " .. token .. "\\n" .. string.rep(token, 100) .. "$") then
+    wrong = wrong + 1
+  end
+  local ends = (headers["Connection"] or headers["connection"]) == "close"
+  if ends and token == "wrk" then closed = closed + 1 end
 end
 done = function(summary, latency, requests)
-  local e, wrong = summary.errors, 0
-  for _, thread in ipairs(threads) do wrong = wrong + thread:get("wrong") end
-  io.write(string.format('\\n{"requests": %d, "connect": %d, "read": %d, "write": %d, ' ..
-    '"status": %d, "timeout": %d, "body": %d}\\n',
-    summary.requests, e.connect, e.read, e.write, e.status, e.timeout, wrong))
+  local e, wrong, closed = summary.errors, 0, 0
+  for _, thread in ipairs(threads) do
+    wrong, closed = wrong + thread:get("wrong"), closed + thread:get("closed")
+  end
+  io.write(string.format('\\n{"requests": %d, "closed": %d, "connect": %d, "read": %d, ' ..
+    '"write": %d, "status": %d, "timeout": %d, "body": %d}\\n',
+    summary.requests, closed, e.connect, e.read, e.write, e.status, e.timeout, wrong))
 end
 """
 
@@ -91,6 +100,7 @@ class Caller(threading.Thread):
         super().__init__(name=name, daemon=True)
         self.answered = 0
         self.connections = 0
+        self.closed = 0  #: kept connections that the server has ended with an answer
         self.workers: set[int] = set()
         self.failures: list[Failure] = []
         self._address = address
@@ -136,6 +146,7 @@ class Caller(threading.Thread):
             self.workers.add(by)
             self.answered += 1
             if response.closes or not self._keep:
+                self.closed += self._keep
                 return
             self._over.wait(self._pause)
 
@@ -160,6 +171,46 @@ class Caller(threading.Thread):
         self.failures.append(Failure(what, port, opened, time.monotonic(), by, broken))
 
 
+class Wrk:
+    """wrk on connections of its own, from `start` to `stop`."""
+
+    def __init__(
+        self, address: tuple[str, int], connections: int, pause: float, *, closes: bool
+    ) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="fastwsgi-soak-")
+        self._address = address
+        self._connections = connections
+        self._closes, self._pause = closes, pause
+        self._process: subprocess.Popen[str] | None = None
+
+    def start(self) -> None:
+        """Begin to ask."""
+        script = Path(self._folder.name) / "soak.lua"
+        script.write_text(
+            f"CLOSES, PAUSE = {str(self._closes).lower()}, {self._pause * 1000:.0f}\n{SCRIPT}"
+        )
+        host, port = self._address
+        self._process = subprocess.Popen(
+            ["wrk", "-t1", f"-c{self._connections}", "-d", "24h", "--timeout",
+             f"{PATIENCE:.0f}s", "-s", str(script), f"http://{host}:{port}/"],
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )  # fmt: skip
+
+    def stop(self) -> dict[str, int]:
+        """Its requests, the answers that closed a connection unasked, and its errors by kind."""
+        if self._process is None:
+            return {}
+        self._process.send_signal(signal.SIGINT)  # it says what it saw, and ends
+        said = self._process.communicate(timeout=PATIENCE)[0]
+        self._process = None
+        self._folder.cleanup()
+        try:
+            found: dict[str, int] = json.loads(said.strip().splitlines()[-1])
+        except (ValueError, IndexError):
+            return {"requests": 0, "no figures": 1}
+        return found
+
+
 class Load:
     """Callers and, where it is installed, wrk, inside the `with` block.
 
@@ -168,26 +219,17 @@ class Load:
 
     def __init__(self, address: tuple[str, int], pause: float = 0.002) -> None:
         self._over = threading.Event()
-        self._address = address
         self.callers = [
             Caller(address, f"{kind}{number}", self._over, keep=kind == "keep", pause=pause)
             for kind, count in (("keep", KEEPING), ("close", CLOSING))
             for number in range(count)
         ]
         self.wrk: dict[str, int] = {}  #: its requests and its errors, after the block
-        self._folder = tempfile.TemporaryDirectory(prefix="fastwsgi-soak-")
-        self._process: subprocess.Popen[str] | None = None
+        self._wrk = Wrk(address, WRK_CONNECTIONS, 0.005, closes=True)
 
     def __enter__(self) -> Load:
-        script = Path(self._folder.name) / "soak.lua"
-        script.write_text(SCRIPT)
-        host, port = self._address
         if machine.present("wrk"):
-            self._process = subprocess.Popen(
-                ["wrk", "-t1", f"-c{WRK_CONNECTIONS}", "-d", "24h", "--timeout",
-                 f"{PATIENCE:.0f}s", "-s", str(script), f"http://{host}:{port}/"],
-                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-            )  # fmt: skip
+            self._wrk.start()
         for caller in self.callers:
             caller.start()
         return self
@@ -199,16 +241,9 @@ class Load:
         trace: TracebackType | None,
     ) -> None:
         self._over.set()
-        if self._process is not None:
-            self._process.send_signal(signal.SIGINT)  # it says what it saw, and ends
-            said = self._process.communicate(timeout=PATIENCE)[0]
-            try:
-                self.wrk = json.loads(said.strip().splitlines()[-1])
-            except (ValueError, IndexError):
-                self.wrk = {"requests": 0, "no figures": 1}
+        self.wrk = self._wrk.stop()
         for caller in self.callers:
             caller.join(PATIENCE + 5)
-        self._folder.cleanup()
 
     @property
     def answered(self) -> int:
@@ -229,14 +264,21 @@ class Load:
 
     def wrk_errors(self) -> Counter[str]:
         """What wrk met, by kind."""
-        kinds = {f"wrk {kind}": count for kind, count in self.wrk.items() if kind != "requests"}
+        figures = ("requests", "closed")
+        kinds = {f"wrk {kind}": count for kind, count in self.wrk.items() if kind not in figures}
         return +Counter(kinds)
+
+    @property
+    def closed(self) -> int:
+        """Connections that the server has ended with an answer, though they were to be kept."""
+        return sum(caller.closed for caller in self.callers) + self.wrk.get("closed", 0)
 
     def figures(self) -> dict[str, Any]:
         """What is told of the load."""
         return {
             "checked": self.answered,
             "connections": sum(caller.connections for caller in self.callers),
+            "closed": self.closed,
             "wrk": self.wrk.get("requests", 0),
             "workers": self.workers,
         }

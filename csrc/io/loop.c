@@ -691,6 +691,8 @@ bool fw_loop_due(const fw_loop *l)
     const fw_conns *cs = &l->conns;
     if (cs->again != NULL || (l->stopped != FW_STOP_NONE && cs->stats.connections == 0))
         return true;
+    if (cs->passes_on) /* the connection that has come back may travel now */
+        return true;
     if (cs->ready_head != NULL && l->serves)
         return true;
     if (!l->accepting && l->stopped == FW_STOP_NONE && l->retry_at == 0 && !is_full(l))

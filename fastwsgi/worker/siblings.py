@@ -20,10 +20,11 @@ _SLOT = 64  # bytes; the head of the page is as long
 _WAITS, _ENDED = 4, 8  # bytes from the beginning of the page: what the master writes there
 _LAYOUT = 1  # of the page and the messages; to be raised with every change
 _RING = (1).to_bytes(8, sys.byteorder)
-LEAST, MOST = 16, 1024
-"""Bounds of the number of slots, which is four times that of the workers: a reload doubles them,
-and so does an upgrade. Each is a descriptor in every worker, so there are no more than can be of
-use."""
+LEAST, MOST = 64, 1024
+"""Bounds of the number of slots, which is eight times that of the workers: a reload doubles them,
+and so does an upgrade, while those of the reloads before may still be at their last requests. A
+worker without a slot has nobody to pass connections on to. Each is a descriptor in every worker, so
+there are no more than can be of use."""
 
 
 class Slot(NamedTuple):
@@ -40,7 +41,7 @@ class Siblings:
     """What a master's workers share; raises OSError when its descriptors cannot be opened."""
 
     def __init__(self, workers: int) -> None:
-        count = max(LEAST, min(4 * workers, MOST))
+        count = max(LEAST, min(8 * workers, MOST))
         self._bells: list[tuple[int, int]] = []
         self._travel = (-1, -1)
         self._fd = -1

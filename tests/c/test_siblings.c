@@ -5,6 +5,7 @@
 
 #include <fcntl.h>
 #include <sys/eventfd.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #define SLOTS 4
@@ -329,6 +330,36 @@ static void a_stop_serves_what_was_left(void)
     page_close(&p);
 }
 
+/* One that comes back from a thread while the standby polls would wait for the end of the poll. */
+static void a_poll_is_cut_short_while_connections_are_passed_on(void)
+{
+    const fw_config cfg = defaults();
+    loop_fixture s;
+    page p;
+    int fd, ends[2];
+    page_open(&p);
+    CHECK_INT(socketpair(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK, 0, ends), 0);
+    while (send(ends[0], "full", 4, 0) == 4)
+        ;
+    loop_fixture_open(&s, &cfg);
+    share(&s, &p, 0);
+    fw_loop_connect(s.loop, ends[0], ends[1]);
+    play(&p, 1, 9, false);
+    loop_fixture_run(&s);
+    take(&s, 1, &fd);
+    CHECK(!fw_loop_due(s.loop));
+    fw_loop_stop(s.loop, FW_STOP_GRACEFUL);
+    loop_fixture_run(&s);
+    CHECK_INT(connections_shown(&p, 0), 1); /* there is no room for it */
+    CHECK(fw_loop_due(s.loop));
+    close(fd);
+    CHECK_INT(loop_fixture_run(&s), FW_NEXT_DONE);
+    loop_fixture_close(&s);
+    close(ends[0]);
+    close(ends[1]);
+    page_close(&p);
+}
+
 static void a_worker_that_is_full_is_not_left_anything(void)
 {
     fw_config cfg = defaults();
@@ -365,6 +396,7 @@ int main(int argc, char **argv)
         T(one_that_is_away_waits_longer_and_not_once_it_is_back),
         T(nothing_is_timed_unless_something_was_left),
         T(a_stop_serves_what_was_left),
+        T(a_poll_is_cut_short_while_connections_are_passed_on),
         T(a_worker_that_is_full_is_not_left_anything),
     };
     return RUN_TESTS(tests);

@@ -162,6 +162,30 @@ def test_a_reload_answers_all_new_connections(project: Project) -> None:
         assert server.terminate() == 0
 
 
+@pytest.mark.parametrize("preload", [[], ["--preload"]], ids=["plain", "preload"])
+def test_reloads_keep_connections_while_earlier_workers_are_in_calls(
+    project: Project, calls: Calls, clients: contextlib.ExitStack, preload: list[str],
+) -> None:
+    flags = ["-w", "2", "--threads", "1", *preload]
+    with spawn(*flags, "app:app", cwd=project(app=APP)) as server:
+        kept = []
+        for reloads in range(6):
+            kept += [client for _, client in opened(clients, server.address, 6)]
+            callers = [clients.enter_context(Client(server.address)) for _ in range(2)]
+            for client in callers:
+                client.send(request(f"/hold/{calls.port}"))
+            assert {calls.entered() for _ in callers} == set(ready(server, reloads + 1))
+            server.signal(signal.SIGHUP)
+            new = set(ready(server, reloads + 2))
+            for client in kept:
+                client.send(request())
+                answer = client.response()
+                assert int(answer.body) in new
+                assert not answer.closes, reloads
+        calls.let_go()
+        assert server.terminate() == 0
+
+
 def test_a_slot_is_used_again_and_their_number_is_bounded() -> None:
     with contextlib.closing(Siblings(2)) as siblings:
         slots = [siblings.take() for _ in range(LEAST // 2)]
