@@ -342,12 +342,21 @@ static bool may_take(const fw_loop *l)
     return l->siblings.takes_part && !fw_siblings_is_away(&l->siblings) && !at_limit(l);
 }
 
-/* Takes a connection that a sibling has sent. False: there is none, or no room for one. */
+/* It could not be received, and is tried again when accepting is. A worker that stops tries at every turn. */
+static void leave_parcel(fw_loop *l)
+{
+    if (l->stopped == FW_STOP_NONE)
+        out_of_resources(l);
+}
+
+/* Takes a connection that a sibling has sent. False: there is none, or it has to stay there. */
 static FW_NOINLINE bool take_parcel(fw_loop *l)
 {
     fw_parcel *p = malloc(sizeof *p);
-    if (p == NULL)
+    if (p == NULL) {
+        leave_parcel(l);
         return false;
+    }
     fw_siblings_set_waits(&l->siblings, false);
     const int rc = fw_travel_receive(&l->travel, p);
     if (rc != FW_RETRY)
@@ -358,9 +367,11 @@ static FW_NOINLINE bool take_parcel(fw_loop *l)
     else
         fw_parcel_clear(p);
     free(p);
-    if (rc == -EMFILE)
-        notice(l, FW_NOTICE_DESCRIPTORS);
-    return rc != FW_RETRY && rc != -EMFILE;
+    if (rc == FW_OK || rc == -EPROTO)
+        return true;
+    if (rc != FW_RETRY && rc != -EPROTONOSUPPORT)
+        leave_parcel(l);
+    return false;
 }
 
 bool fw_loop_look(fw_loop *l)
@@ -664,10 +675,10 @@ static int safe_point(fw_loop *l)
         int rc = resume_accepting(l);
         if (rc != FW_OK)
             return rc;
-        if (l->left_at != 0) { /* it looks for what it has left */
+        if (l->left_at != 0) /* it looks for what it has left, */
             try_all(l);
+        if (fw_loop_look(l) || l->left_at != 0) /* ... and for what was sent while it took none */
             return TRYING;
-        }
     }
     return FW_LOOP_ON;
 }

@@ -39,7 +39,7 @@ typedef struct fw_note {
     uint32_t version;
     uint8_t kind;     /* enum fw_travel_kind */
     uint8_t listener; /* its index where it comes from */
-    bool file;        /* the body is in a file, the second descriptor */
+    uint8_t file;     /* 1: the body is in a file, the second descriptor */
     uint32_t served;
     uint32_t head, memory, rest; /* bytes: of the head, of a body in memory, and what has come behind the request */
     uint32_t address_len;
@@ -64,7 +64,8 @@ typedef struct fw_parcel {
  * now; FW_TRAVEL_STAYS. */
 int fw_travel_send(const fw_travel *t, const fw_conn *c);
 
-/* Takes one. FW_OK; FW_RETRY: there is none that we understand; -EMFILE: no descriptors for it; or another -errno. */
+/* Takes one. FW_OK; FW_RETRY: there is none; -EPROTO: it was damaged, and is closed; -EPROTONOSUPPORT: it is of another
+ * version; or another -errno, -EMFILE if there are no descriptors for it. What is not closed is still there. */
 int fw_travel_receive(const fw_travel *t, fw_parcel *p);
 
 /* Closes what nobody has taken over. */
