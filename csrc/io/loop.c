@@ -260,18 +260,25 @@ static void accept_from(fw_loop *l, fw_listener *n)
     l->accept_budget = ACCEPTS;
 }
 
-/* Takes no more from this listener; goes on with the next one if all are being tried, then with what siblings have sent. */
+/* Goes on with what siblings have sent, if that is to be looked at. */
+static void end_listening(fw_loop *l)
+{
+    l->accept_on = NULL;
+    if (l->look)
+        accept_from(l, &l->parcels);
+    l->look = false;
+}
+
+/* Takes no more from this listener; goes on with the next one if all are being tried. */
 static void end_accepting(fw_loop *l)
 {
     if (l->to_try != 0) {
         accept_from(l, &l->listeners[--l->to_try]);
-    } else if (l->look) {
-        l->look = false;
-        accept_from(l, &l->parcels);
-    } else {
-        l->accept_on = NULL;
-        l->left_at = 0;
+        return;
     }
+    if (l->accept_on != &l->parcels)
+        l->left_at = 0;
+    end_listening(l);
 }
 
 static void try_all(fw_loop *l)
@@ -305,6 +312,7 @@ static FW_NOINLINE bool leave_to_sibling(fw_loop *l)
     const uint64_t since = l->left_at != 0 ? l->left_at : now;
     fw_siblings_ring(&l->siblings, slot, fw_deadline_clock());
     pause_accepting(l);
+    end_listening(l);
     l->left_at = since;
     l->retry_at = now + FW_LEAVE_MS;
     return true;
