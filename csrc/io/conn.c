@@ -887,8 +887,8 @@ static bool arrives_too_slowly(const fw_conns *cs, const fw_conn *c)
     return elapsed > cs->cfg.min_rate_grace_ms && (uint64_t)c->got * 1000 < (uint64_t)cs->cfg.min_rate * elapsed;
 }
 
-/* Idle connections leave, and nobody takes them. */
-static bool is_retiring(const fw_conns *cs)
+/* How long an idle connection may stay. In a stop it is passed on or leaves. */
+static enum fw_class idle_class(fw_conns *cs)
 {
     return cs->stopping && !cs->passes_on;
 }
@@ -904,7 +904,7 @@ static void become_idle(fw_conns *cs, fw_conn *c)
         return;
     if (!move(cs, c, EV_EMPTY))
         return;
-    fw_deadline_set(&cs->deadlines, &c->deadline, is_retiring(cs) ? FW_CLASS_RETIRE : FW_CLASS_KEEPALIVE, cs->now);
+    fw_deadline_set(&cs->deadlines, &c->deadline, idle_class(cs), cs->now);
 }
 
 /* The client waits for leave to send its body (RFC 9110 10.1.1); no need if some of it is here already. */

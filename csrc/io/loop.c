@@ -473,7 +473,8 @@ void fw_loop_reopen(fw_loop *l)
 {
     atomic_store(&l->stop, FW_STOP_NONE);
     l->stopped = FW_STOP_NONE;
-    l->conns.stopping = l->conns.passes_on = false;
+    l->pass_at = 0;
+    l->conns.stopping = l->conns.passes_on = l->conns.to_pass_on = false;
 }
 
 /* Clients that the kernel has greeted for us already are served too: when the last process closes the listener, it would
@@ -530,13 +531,14 @@ static void pass_on_idle(fw_loop *l)
 static bool part(fw_loop *l)
 {
     fw_conns *cs = &l->conns;
-    if (cs->passes_on && !has_heir(l)) {
+    cs->to_pass_on = false;
+    if (cs->passes_on && has_heir(l))
+        pass_on_idle(l);
+    if (cs->passes_on && !has_heir(l)) { /* asked again: one that has left meanwhile may not have seen what was sent */
         cs->passes_on = false;
         l->pass_at = 0;
         retire_all(l);
     }
-    if (cs->passes_on)
-        pass_on_idle(l);
     if (cs->passes_on || l->travel.to == 0 || cs->now >= l->stop_at)
         return false;
     const fw_conn *last = cs->all.prev;
@@ -557,7 +559,8 @@ static FW_NOINLINE void begin_stop(fw_loop *l, int how)
     l->stopped = how;
     l->conns.stopping = true;
     pause_accepting(l);
-    l->retry_at = 0;
+    l->look = false;
+    l->retry_at = l->pass_at = 0;
     l->stop_at = how == FW_STOP_QUICK ? l->conns.now : l->conns.now + l->conns.cfg.graceful_ms;
     l->conns.passes_on = how == FW_STOP_GRACEFUL && has_heir(l);
     if (!l->conns.passes_on)
@@ -708,7 +711,7 @@ static bool notice_losses(fw_loop *l)
 bool fw_loop_due(const fw_loop *l)
 {
     const fw_conns *cs = &l->conns;
-    if (cs->again != NULL || (l->stopped != FW_STOP_NONE && cs->stats.connections == 0))
+    if (cs->again != NULL || cs->to_pass_on || (l->stopped != FW_STOP_NONE && cs->stats.connections == 0))
         return true;
     if (cs->ready_head != NULL && l->serves)
         return true;
