@@ -890,7 +890,10 @@ static bool arrives_too_slowly(const fw_conns *cs, const fw_conn *c)
 /* How long an idle connection may stay. In a stop it is passed on or leaves. */
 static enum fw_class idle_class(fw_conns *cs)
 {
-    return cs->stopping && !cs->passes_on;
+    if (fw_likely(!cs->stopping))
+        return FW_CLASS_KEEPALIVE;
+    cs->to_pass_on = cs->passes_on;
+    return cs->passes_on ? FW_CLASS_KEEPALIVE : FW_CLASS_RETIRE;
 }
 
 /* The client may keep its connection: its last response said so, even if a stop has begun since. */
@@ -1215,7 +1218,9 @@ bool fw_conn_take_over(fw_conns *cs, fw_parcel *p, const fw_listener *listener)
         const bool restored = fw_input_restore(cs, c, p) == FW_OK;
         fw_parcel_clear(p);
         c->input = true; /* more may have come meanwhile: it is read when this request is answered */
-        if (restored && c->req->status == 0)
+        if (restored && fw_input_parse(cs, c) == FW_INPUT_COMPLETE)
+            ready(cs, c); /* it has waited already: max_ready does not turn it away */
+        else if (restored && c->req->status == 0)
             advance(cs, c);
         else if (restored)
             refuse_request(cs, c);
