@@ -2,7 +2,7 @@
  * something fails. Rules and numbers are those of travel.h.
  *
  * Two loops share a page and a socket pair. `a` has a listener and the clients; its thread does not pull while it is away, so
- * that requests wait. `b` answers.
+ * that requests wait. `b` answers. It has more than 500 lines because all of its tests need those two.
  */
 #include "faults.h"
 #include "harness.h"
