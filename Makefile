@@ -36,7 +36,7 @@ test: build ## run the suite, with ARGS
 	$(call need,test)
 	python -m pytest $(ARGS)
 
-ctest: build ## run the C core's unit tests under sanitizers, and check the model of its threads
+ctest: build ## run the C core's unit tests under sanitizers, and check the models of its protocols
 	$(call need,test)
 	python -m pytest tests/threads/test_c_units.py tests/threads/test_races.py tests/threads/test_model.py $(ARGS)
 

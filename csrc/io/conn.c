@@ -887,10 +887,13 @@ static bool arrives_too_slowly(const fw_conns *cs, const fw_conn *c)
     return elapsed > cs->cfg.min_rate_grace_ms && (uint64_t)c->got * 1000 < (uint64_t)cs->cfg.min_rate * elapsed;
 }
 
-/* Idle connections leave, and nobody takes them. */
-static bool is_retiring(const fw_conns *cs)
+/* How long an idle connection may stay. In a stop it is passed on or leaves. */
+static enum fw_class idle_class(fw_conns *cs)
 {
-    return cs->stopping && !cs->passes_on;
+    if (fw_likely(!cs->stopping))
+        return FW_CLASS_KEEPALIVE;
+    cs->to_pass_on = cs->passes_on;
+    return cs->passes_on ? FW_CLASS_KEEPALIVE : FW_CLASS_RETIRE;
 }
 
 /* The client may keep its connection: its last response said so, even if a stop has begun since. */
@@ -904,7 +907,7 @@ static void become_idle(fw_conns *cs, fw_conn *c)
         return;
     if (!move(cs, c, EV_EMPTY))
         return;
-    fw_deadline_set(&cs->deadlines, &c->deadline, is_retiring(cs) ? FW_CLASS_RETIRE : FW_CLASS_KEEPALIVE, cs->now);
+    fw_deadline_set(&cs->deadlines, &c->deadline, idle_class(cs), cs->now);
 }
 
 /* The client waits for leave to send its body (RFC 9110 10.1.1); no need if some of it is here already. */
@@ -1215,7 +1218,9 @@ bool fw_conn_take_over(fw_conns *cs, fw_parcel *p, const fw_listener *listener)
         const bool restored = fw_input_restore(cs, c, p) == FW_OK;
         fw_parcel_clear(p);
         c->input = true; /* more may have come meanwhile: it is read when this request is answered */
-        if (restored && c->req->status == 0)
+        if (restored && fw_input_parse(cs, c) == FW_INPUT_COMPLETE)
+            ready(cs, c); /* it has waited already: max_ready does not turn it away */
+        else if (restored && c->req->status == 0)
             advance(cs, c);
         else if (restored)
             refuse_request(cs, c);

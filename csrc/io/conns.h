@@ -43,6 +43,7 @@ typedef struct fw_conns {
     uint64_t work;          /* spent on input: bytes received, and what costs as much as so many (conn.c) */
     atomic_bool stopping; /* idle connections leave, and responses say Connection: close, */
     atomic_bool passes_on; /* ... unless another worker takes the connections */
+    bool to_pass_on;       /* ... and one has become idle: whoever polls is to see to it */
     bool shares; /* pipelined responses may wait for each other, because somebody will see to it that none waits long */
     bool called; /* some owner has been called */
     /* complete responses that are sent together, because the next request is run at once: whoever reads them on this

@@ -140,6 +140,8 @@ static void request_drop(fw_conns *cs, fw_request *r)
 static int restore_body(fw_request *r, fw_parcel *p)
 {
     fw_body *b = &r->body;
+    if (r->framing == FW_FRAMING_LENGTH && p->note.body != r->length)
+        return -EPROTO;
     r->whole = true;
     if (!p->note.file)
         return p->note.memory != 0 ? fw_body_append(b, p->data + p->note.head, p->note.memory) : FW_OK;
@@ -165,6 +167,8 @@ int fw_input_restore(fw_conns *cs, fw_conn *c, fw_parcel *p)
     default: break;
     }
     r->expects = false; /* its body is here */
+    if (r->head_len != note->head || (r->framing == FW_FRAMING_NONE && note->body != 0))
+        return -EPROTO;
     return r->framing == FW_FRAMING_NONE ? FW_OK : restore_body(r, p);
 }
 

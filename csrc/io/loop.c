@@ -260,18 +260,25 @@ static void accept_from(fw_loop *l, fw_listener *n)
     l->accept_budget = ACCEPTS;
 }
 
-/* Takes no more from this listener; goes on with the next one if all are being tried, then with what siblings have sent. */
+/* Goes on with what siblings have sent, if that is to be looked at. */
+static void end_listening(fw_loop *l)
+{
+    l->accept_on = NULL;
+    if (l->look)
+        accept_from(l, &l->parcels);
+    l->look = false;
+}
+
+/* Takes no more from this listener; goes on with the next one if all are being tried. */
 static void end_accepting(fw_loop *l)
 {
     if (l->to_try != 0) {
         accept_from(l, &l->listeners[--l->to_try]);
-    } else if (l->look) {
-        l->look = false;
-        accept_from(l, &l->parcels);
-    } else {
-        l->accept_on = NULL;
-        l->left_at = 0;
+        return;
     }
+    if (l->accept_on != &l->parcels)
+        l->left_at = 0;
+    end_listening(l);
 }
 
 static void try_all(fw_loop *l)
@@ -305,6 +312,7 @@ static FW_NOINLINE bool leave_to_sibling(fw_loop *l)
     const uint64_t since = l->left_at != 0 ? l->left_at : now;
     fw_siblings_ring(&l->siblings, slot, fw_deadline_clock());
     pause_accepting(l);
+    end_listening(l);
     l->left_at = since;
     l->retry_at = now + FW_LEAVE_MS;
     return true;
@@ -342,12 +350,21 @@ static bool may_take(const fw_loop *l)
     return l->siblings.takes_part && !fw_siblings_is_away(&l->siblings) && !at_limit(l);
 }
 
-/* Takes a connection that a sibling has sent. False: there is none, or no room for one. */
+/* It could not be received, and is tried again when accepting is. A worker that stops tries at every turn. */
+static void leave_parcel(fw_loop *l)
+{
+    if (l->stopped == FW_STOP_NONE)
+        out_of_resources(l);
+}
+
+/* Takes a connection that a sibling has sent. False: there is none, or it has to stay there. */
 static FW_NOINLINE bool take_parcel(fw_loop *l)
 {
     fw_parcel *p = malloc(sizeof *p);
-    if (p == NULL)
+    if (p == NULL) {
+        leave_parcel(l);
         return false;
+    }
     fw_siblings_set_waits(&l->siblings, false);
     const int rc = fw_travel_receive(&l->travel, p);
     if (rc != FW_RETRY)
@@ -358,9 +375,11 @@ static FW_NOINLINE bool take_parcel(fw_loop *l)
     else
         fw_parcel_clear(p);
     free(p);
-    if (rc == -EMFILE)
-        notice(l, FW_NOTICE_DESCRIPTORS);
-    return rc != FW_RETRY && rc != -EMFILE;
+    if (rc == FW_OK || rc == -EPROTO)
+        return true;
+    if (rc != FW_RETRY && rc != -EPROTONOSUPPORT)
+        leave_parcel(l);
+    return false;
 }
 
 bool fw_loop_look(fw_loop *l)
@@ -454,7 +473,8 @@ void fw_loop_reopen(fw_loop *l)
 {
     atomic_store(&l->stop, FW_STOP_NONE);
     l->stopped = FW_STOP_NONE;
-    l->conns.stopping = l->conns.passes_on = false;
+    l->pass_at = 0;
+    l->conns.stopping = l->conns.passes_on = l->conns.to_pass_on = false;
 }
 
 /* Clients that the kernel has greeted for us already are served too: when the last process closes the listener, it would
@@ -511,13 +531,14 @@ static void pass_on_idle(fw_loop *l)
 static bool part(fw_loop *l)
 {
     fw_conns *cs = &l->conns;
-    if (cs->passes_on && !has_heir(l)) {
+    cs->to_pass_on = false;
+    if (cs->passes_on && has_heir(l))
+        pass_on_idle(l);
+    if (cs->passes_on && !has_heir(l)) { /* asked again: one that has left meanwhile may not have seen what was sent */
         cs->passes_on = false;
         l->pass_at = 0;
         retire_all(l);
     }
-    if (cs->passes_on)
-        pass_on_idle(l);
     if (cs->passes_on || l->travel.to == 0 || cs->now >= l->stop_at)
         return false;
     const fw_conn *last = cs->all.prev;
@@ -538,7 +559,8 @@ static FW_NOINLINE void begin_stop(fw_loop *l, int how)
     l->stopped = how;
     l->conns.stopping = true;
     pause_accepting(l);
-    l->retry_at = 0;
+    l->look = false;
+    l->retry_at = l->pass_at = 0;
     l->stop_at = how == FW_STOP_QUICK ? l->conns.now : l->conns.now + l->conns.cfg.graceful_ms;
     l->conns.passes_on = how == FW_STOP_GRACEFUL && has_heir(l);
     if (!l->conns.passes_on)
@@ -664,10 +686,10 @@ static int safe_point(fw_loop *l)
         int rc = resume_accepting(l);
         if (rc != FW_OK)
             return rc;
-        if (l->left_at != 0) { /* it looks for what it has left */
+        if (l->left_at != 0) /* it looks for what it has left, */
             try_all(l);
+        if (fw_loop_look(l) || l->left_at != 0) /* ... and for what was sent while it took none */
             return TRYING;
-        }
     }
     return FW_LOOP_ON;
 }
@@ -689,7 +711,7 @@ static bool notice_losses(fw_loop *l)
 bool fw_loop_due(const fw_loop *l)
 {
     const fw_conns *cs = &l->conns;
-    if (cs->again != NULL || (l->stopped != FW_STOP_NONE && cs->stats.connections == 0))
+    if (cs->again != NULL || cs->to_pass_on || (l->stopped != FW_STOP_NONE && cs->stats.connections == 0))
         return true;
     if (cs->passes_on) /* the connection that has come back may travel now */
         return true;

@@ -35,7 +35,7 @@ void fw_siblings_leave(fw_siblings *s)
     if (s->own == NULL)
         return;
     s->takes_part = false;
-    atomic_store_explicit(&s->own->pid, 0, memory_order_relaxed);
+    atomic_store(&s->own->pid, 0);
 }
 
 /* How long, in ms, it has not heard its bell. */
@@ -79,8 +79,7 @@ int fw_siblings_choose(const fw_siblings *s, uint32_t connections, uint64_t now)
 static bool is_free(const fw_siblings *s, uint32_t i, uint64_t now)
 {
     const fw_sibling *other = &s->page->slots[i];
-    return other != s->own && atomic_load_explicit(&other->pid, memory_order_relaxed) != 0 &&
-           atomic_load_explicit(&other->away, memory_order_relaxed) == 0 && silence(other, now) < FW_LEAVE_MS;
+    return other != s->own && atomic_load(&other->pid) != 0 && atomic_load(&other->away) == 0 && silence(other, now) < FW_LEAVE_MS;
 }
 
 bool fw_siblings_one_is_free(const fw_siblings *s, uint64_t now)
@@ -109,8 +108,7 @@ int fw_siblings_heir(const fw_siblings *s, int after)
     for (uint32_t n = 1; n <= top; n++) {
         const uint32_t i = (uint32_t)(after + (int)n) % top;
         const fw_sibling *other = &s->page->slots[i];
-        if (other != s->own && atomic_load_explicit(&other->pid, memory_order_relaxed) != 0 &&
-            atomic_load_explicit(&s->page->ended[i & 1], memory_order_relaxed) == 0)
+        if (other != s->own && atomic_load(&other->pid) != 0 && atomic_load(&s->page->ended[i & 1]) == 0)
             return (int)i;
     }
     return -1;

@@ -8,8 +8,9 @@
  *  2. `pid` is set while the worker accepts connections: not before it is ready, not when it stops, not while it is full.
  *     `connections` changes with each connection that opens or closes, nothing changes with a request. `away` is set by
  *     the standby while it leads and no thread is idle, and taken back when one is back.
- *  3. Every field stands for itself, so all loads and stores are relaxed. A decision on stale values is not wrong but
- *     unfair, and the sibling that it was left to decides again on its own.
+ *  3. Every field stands for itself, so loads and stores are relaxed. A decision on stale values is not wrong but
+ *     unfair, and the sibling that it was left to decides again on its own. Where a message depends on it they are not:
+ *     whoever has put one looks who is free, or goes on, and whoever becomes free or leaves looks for one afterwards.
  *  4. Before a worker accepts it looks for the best sibling: one that is not away before one that is, then the one with
  *     the fewest connections. It leaves the connection to that sibling if it is away itself and the sibling is not, or if
  *     it has two connections more and is no freer. So a connection is always left to somebody strictly better, and does
@@ -79,7 +80,7 @@ static inline bool fw_siblings_set_away(fw_siblings *s, bool away)
 {
     if (s->own == NULL || fw_siblings_is_away(s) == away)
         return false;
-    atomic_store_explicit(&s->own->away, away, memory_order_relaxed);
+    atomic_store(&s->own->away, away); /* not relaxed: it looks at `waits` afterwards */
     return true;
 }
 

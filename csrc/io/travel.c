@@ -83,7 +83,7 @@ static bool load_body(load *l, const fw_body *b)
     } else {
         return false;
     }
-    l->note.file = true;
+    l->note.file = 1;
     return true;
 }
 
@@ -149,15 +149,22 @@ int fw_travel_send(const fw_travel *t, const fw_conn *c)
 
 /* ---- receiving ------------------------------------------------------------------------------------------------- */
 
-/* The next message is one that we understand. */
-static bool understands_next(int from)
+static int receive_error(void)
+{
+    return errno == EAGAIN || errno == EWOULDBLOCK ? FW_RETRY : -errno;
+}
+
+/* FW_OK: the next message is of our version, or of none; it is to be taken. */
+static int look_at_next(int from)
 {
     uint32_t version;
     ssize_t n;
     do {
         n = recv(from, &version, sizeof version, MSG_PEEK | MSG_DONTWAIT);
     } while (n < 0 && errno == EINTR);
-    return n == sizeof version && version == VERSION;
+    if (n < 0)
+        return receive_error();
+    return n == sizeof version && version != VERSION ? -EPROTONOSUPPORT : FW_OK;
 }
 
 /* Whether there is room for its descriptors: the system would close those that it has no room for. */
@@ -193,10 +200,19 @@ static void take_descriptors(fw_parcel *p, struct msghdr *m)
 static bool is_whole(const fw_parcel *p, size_t n)
 {
     const fw_note *note = &p->note;
-    return n >= sizeof *note && note->version == VERSION && p->fd >= 0 && note->file == (p->file >= 0) &&
+    return n >= sizeof *note && p->fd >= 0 && note->file == (p->file >= 0) &&
            n == sizeof *note + (uint64_t)note->head + note->memory + note->rest &&
            note->address_len == sizeof note->address && (note->file || note->memory == note->body) &&
            (note->kind == FW_TRAVEL_REQUEST) == (note->head != 0);
+}
+
+/* One of another version has come in between, because a sibling was faster: back with it. */
+static int put_back(const fw_travel *t, const fw_parcel *p, size_t n)
+{
+    load l = {.fds = {p->fd, p->file}, .nfds = p->file >= 0 ? 2 : 1};
+    l.parts[0] = part(&p->note, n < sizeof p->note ? n : sizeof p->note);
+    l.parts[1] = part(p->room, n - l.parts[0].iov_len);
+    return p->fd >= 0 && put(t->to, &l) == FW_OK ? -EPROTONOSUPPORT : -EPROTO;
 }
 
 int fw_travel_receive(const fw_travel *t, fw_parcel *p)
@@ -211,8 +227,9 @@ int fw_travel_receive(const fw_travel *t, fw_parcel *p)
 #endif
     p->fd = p->file = -1;
     p->data = p->room;
-    if (!understands_next(t->from))
-        return FW_RETRY;
+    int rc = look_at_next(t->from);
+    if (rc != FW_OK)
+        return rc;
     if (!has_descriptors(t->from))
         return -EMFILE;
     ssize_t n;
@@ -220,12 +237,17 @@ int fw_travel_receive(const fw_travel *t, fw_parcel *p)
         n = recvmsg(t->from, &m, flags);
     } while (n < 0 && errno == EINTR);
     if (n < 0)
-        return errno == EAGAIN || errno == EWOULDBLOCK ? FW_RETRY : -errno; /* somebody else was first */
+        return receive_error(); /* FW_RETRY: somebody else was first */
     take_descriptors(p, &m);
-    if ((m.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) == 0 && is_whole(p, (size_t)n))
-        return FW_OK;
+    rc = -EPROTO;
+    if ((m.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) == 0 && (size_t)n >= sizeof p->note.version) {
+        if (p->note.version != VERSION)
+            rc = put_back(t, p, (size_t)n);
+        else if (is_whole(p, (size_t)n))
+            return FW_OK;
+    }
     fw_parcel_clear(p);
-    return -EPROTO;
+    return rc;
 }
 
 void fw_parcel_clear(fw_parcel *p)

@@ -10,15 +10,16 @@
  *     connection without a byte of a request (IDLE). What does not: one with output that is not sent, one whose
  *     request or response is under way, and what does not fit into a message. They stay where they are.
  *  3. A worker sends a REQUEST only if its threads are all away and a sibling is free, and IDLE ones only when it stops
- *     and a sibling goes on (siblings.h). It takes from the socket only if it has a free thread. One that stops takes
- *     what is there when nobody goes on.
+ *     and a sibling goes on (siblings.h). It takes from the socket only if it has a free thread. One that stops asks
+ *     behind its last message whether a sibling goes on, and takes what is there when nobody does.
  *  4. `waits` of the page is set after a message has been put, and again by whoever has taken one, because there may be
  *     more. It is taken back before somebody looks. So while something is in the socket, it is set or somebody is
- *     looking. It is looked at whenever a worker becomes free. One whose threads are all away rings the bell of a free
- *     sibling every FW_LEAVE_MS while it is set, and the master sets it and rings all bells when it has reaped a worker.
+ *     looking. It is looked at whenever a worker becomes free or begins to accept. One whose threads are all away rings
+ *     the bell of a free sibling every FW_LEAVE_MS while it is set, and the master sets it and rings all bells when it has
+ *     reaped a worker.
  *  5. If the socket has no room, or the system has too many descriptors on their way, the connection stays, and is tried
  *     again later.
- *  6. Every message begins with its version. One with another version is left where it is.
+ *  6. Every message begins with its version. One with another version is left where it is, and `waits` stays set.
  */
 #ifndef FW_TRAVEL_H
 #define FW_TRAVEL_H
@@ -39,7 +40,7 @@ typedef struct fw_note {
     uint32_t version;
     uint8_t kind;     /* enum fw_travel_kind */
     uint8_t listener; /* its index where it comes from */
-    bool file;        /* the body is in a file, the second descriptor */
+    uint8_t file;     /* 1: the body is in a file, the second descriptor */
     uint32_t served;
     uint32_t head, memory, rest; /* bytes: of the head, of a body in memory, and what has come behind the request */
     uint32_t address_len;
@@ -64,7 +65,8 @@ typedef struct fw_parcel {
  * now; FW_TRAVEL_STAYS. */
 int fw_travel_send(const fw_travel *t, const fw_conn *c);
 
-/* Takes one. FW_OK; FW_RETRY: there is none that we understand; -EMFILE: no descriptors for it; or another -errno. */
+/* Takes one. FW_OK; FW_RETRY: there is none; -EPROTO: it was damaged, and is closed; -EPROTONOSUPPORT: it is of another
+ * version; or another -errno, -EMFILE if there are no descriptors for it. What is not closed is still there. */
 int fw_travel_receive(const fw_travel *t, fw_parcel *p);
 
 /* Closes what nobody has taken over. */

@@ -85,6 +85,7 @@ class Master:
         self._wanted: int = config.workers
         self._generation = 1
         self._workers = Workers(lambda: (*self._signals.fds, self._held, *upgrade.links()))
+        upgrade.on_other_ended = self._workers.forget_others
         self._view = ServerView(config, log, [listener.address for listener in listeners],
                                 self._wanted)
         self._stopping = False

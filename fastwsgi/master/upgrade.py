@@ -144,6 +144,7 @@ class Upgrade:
         self.predecessor = predecessor
         self.pidfile: PidFile | None = None
         self.on_finished: Callable[[], None] = lambda: None
+        self.on_other_ended: Callable[[], None] = lambda: None
         self._start = start
         self._listeners = listeners
         self._log = log
@@ -207,6 +208,7 @@ class Upgrade:
         self.predecessor = None
         if self.pidfile is not None:
             self.pidfile.move()
+        self.on_other_ended()
         self.on_finished()
         self._log.info("the old master (pid %d) has ended; the upgrade is finished",
                        predecessor.pid)
@@ -220,6 +222,7 @@ class Upgrade:
             pass
         successor.link.close()
         self.successor = None
+        self.on_other_ended()
         how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
         if successor.received.startswith("ready"):
             self._log.warning("the new master (pid %d) has ended (%s); this one continues",

@@ -110,6 +110,11 @@ class Workers:
         if self.siblings is not None:
             self.siblings.end()
 
+    def forget_others(self) -> None:
+        """Note that the other master of an upgrade has ended, whose workers shared with ours."""
+        if self.siblings is not None:
+            self.siblings.forget_others()
+
     def close(self) -> None:
         """Close what the workers shared."""
         if self.siblings is not None:

@@ -117,10 +117,27 @@ class Siblings:
             start = (1 + own) * _SLOT
             self._page[start : start + _SLOT] = bytes(_SLOT)
             self._used.discard(own)
-            self._set(_WAITS, 1)
-            for slot in self._used:
+            self._let_look()
+
+    def _let_look(self) -> None:
+        """Ring the bells of all workers, those of another master too: something may wait."""
+        self._set(_WAITS, 1)
+        for slot, (_, write) in enumerate(self._bells):
+            start = (1 + slot) * _SLOT
+            if slot in self._used or any(self._page[start : start + 4]):
                 with contextlib.suppress(BlockingIOError):  # it is full of rings
-                    os.write(self._bells[slot][1], _RING)
+                    os.write(write, _RING)
+
+    def forget_others(self) -> None:
+        """Clear the slots of the other master of an upgrade, which has ended.
+
+        If it was killed, nobody has cleared them, and what is left to its workers is lost time.
+        """
+        self._set(_ENDED + 4 * (1 - self._turn), 1)
+        for slot in range(1 - self._turn, len(self._bells), 2):
+            start = (1 + slot) * _SLOT
+            self._page[start : start + _SLOT] = bytes(_SLOT)
+        self._let_look()
 
     def end(self) -> None:
         """Note that all workers of this master are going to stop: nothing is to come to them."""

@@ -168,6 +168,7 @@ long blocks_in_use(void)
 
 ssize_t __real_recv(int fd, void *to, size_t n, int flags);
 ssize_t __real_send(int fd, const void *from, size_t n, int flags);
+ssize_t __real_recvmsg(int fd, struct msghdr *msg, int flags);
 ssize_t __real_sendmsg(int fd, const struct msghdr *msg, int flags);
 ssize_t __real_sendfile(int to, int from, off_t *offset, size_t n);
 int __real_accept4(int fd, struct sockaddr *address, socklen_t *len, int flags);
@@ -175,6 +176,7 @@ int __real_shutdown(int fd, int how);
 int __real_setsockopt(int fd, int level, int name, const void *value, socklen_t len);
 ssize_t __wrap_recv(int fd, void *to, size_t n, int flags);
 ssize_t __wrap_send(int fd, const void *from, size_t n, int flags);
+ssize_t __wrap_recvmsg(int fd, struct msghdr *msg, int flags);
 ssize_t __wrap_sendmsg(int fd, const struct msghdr *msg, int flags);
 ssize_t __wrap_sendfile(int to, int from, off_t *offset, size_t n);
 int __wrap_accept4(int fd, struct sockaddr *address, socklen_t *len, int flags);
@@ -189,6 +191,11 @@ ssize_t __wrap_recv(int fd, void *to, size_t n, int flags)
 ssize_t __wrap_send(int fd, const void *from, size_t n, int flags)
 {
     return meets(FAULT_SEND, &n) ? -1 : __real_send(fd, from, n, flags);
+}
+
+ssize_t __wrap_recvmsg(int fd, struct msghdr *msg, int flags)
+{
+    return meets(FAULT_RECVMSG, NULL) ? -1 : __real_recvmsg(fd, msg, flags);
 }
 
 ssize_t __wrap_sendmsg(int fd, const struct msghdr *msg, int flags)

@@ -17,6 +17,7 @@
     X(MEMORY, "malloc")                                                                                                \
     X(RECV, "recv")                                                                                                    \
     X(SEND, "send")                                                                                                    \
+    X(RECVMSG, "recvmsg")                                                                                              \
     X(SENDMSG, "sendmsg")                                                                                              \
     X(SENDFILE, "sendfile")                                                                                            \
     X(ACCEPT, "accept4")                                                                                               \

@@ -197,3 +197,44 @@ def test_a_slot_is_used_again_and_their_number_is_bounded() -> None:
         assert page[7 * 64 : 8 * 64] == bytes(64)
         assert siblings.take() == 6
         siblings.give_back(None)
+
+
+def rung(siblings: Siblings) -> set[int]:
+    """Return the slots whose bells have been rung since the last time."""
+    found = set()
+    for slot, (read, _) in enumerate(siblings.slot(0).bells):
+        with contextlib.suppress(BlockingIOError):
+            os.read(read, 8)
+            found.add(slot)
+    return found
+
+
+def test_when_a_worker_has_ended_all_others_look_for_what_was_sent() -> None:
+    with contextlib.closing(Siblings(2)) as siblings:
+        first, second = siblings.take(), siblings.take()
+        page = siblings.slot(0).page
+        page[6 * 64 : 6 * 64 + 4] = b"\1\1\1\1"  # of the other master of an upgrade
+        siblings.give_back(first)
+        assert page[4] == 1
+        assert rung(siblings) == {second, 5}
+
+
+def test_the_slots_of_a_master_that_was_killed_in_an_upgrade_are_cleared() -> None:
+    with contextlib.closing(Siblings(2)) as old:
+        old.take()
+        own = old.take()
+        page = old.slot(0).page
+        described = old.described()
+        assert described is not None
+        described["fds"] = []  # it is the same process
+        new = Siblings.inherited(described)
+        assert new is not None
+        theirs = new.take()
+        assert (own, theirs) == (2, 1)
+        page[64:192] = b"\1" * 128
+        page[3 * 64 : 4 * 64] = b"\2" * 64
+        new.forget_others()
+        assert page[64:128] == bytes(64) == page[3 * 64 : 4 * 64]
+        assert page[128:192] == b"\1" * 64
+        assert page[8:16] == b"\1\0\0\0\0\0\0\0", "no worker of it is an heir"
+        assert rung(old) == {theirs}

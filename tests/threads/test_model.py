@@ -1,7 +1,8 @@
-"""Checks a model of the monitor (csrc/threads/leader.h) in every order that its threads can take.
+"""Checks models of our protocols in every order that their threads and processes can take.
 
-tests/model/monitor.pml, for spin, says what is modelled and what counts as wrong. The same model
-with one rule broken (a mutant) has to be found wrong: so the check is able to fail.
+They are the monitor (csrc/threads/leader.h) and how connections travel (csrc/io/travel.h).
+tests/model/*.pml, for spin, say what is modelled and what counts as wrong. The same model with one
+rule broken (a mutant) has to be found wrong: so the check is able to fail.
 """
 
 from __future__ import annotations
@@ -18,12 +19,14 @@ from apps import TESTS
 from apps.ahead import ahead, chosen
 from apps.c_programs import CC
 
-MODEL = TESTS / "model" / "monitor.pml"
+MONITOR = TESTS / "model" / "monitor.pml"
+TRAVEL = TESTS / "model" / "travel.pml"
 STUCK = "invalid end state"
 ENDLESS = "non-progress cycle"
 DEEPEST = "-m100000"
 
-#: What is broken in the mutant of this number, what the check says then, and with which requests.
+#: What is broken in the monitor's mutant of this number, what the check says then, and with which
+#: requests.
 MUTANTS = {
     1: ("the lead is taken from one who polls", "assertion violated", "-DREQUESTS=2"),
     2: ("the standby sleeps without a last check", STUCK, "-DREQUESTS=2"),
@@ -37,6 +40,21 @@ MUTANTS = {
     10: ("a poll ends for nothing", ENDLESS, "-DREQUESTS=2 -DEXTRAS=0"),
 }
 
+#: The same of connections that travel, with which deaths and stops.
+TRAVEL_MUTANTS = {
+    1: ("a sender closes before it has sent", "assertion violated", "-DDEATHS=0 -DSTOPS=0"),
+    2: ("a sender goes on with what it has sent", "assertion violated", "-DDEATHS=0 -DSTOPS=0"),
+    3: ("a sender does not say that something waits", STUCK, "-DDEATHS=0 -DSTOPS=0"),
+    4: ("that something waits is taken back behind the look", STUCK, "-DDEATHS=0 -DSTOPS=0"),
+    5: ("who has taken one does not say that more may wait", STUCK, "-DDEATHS=0 -DSTOPS=0"),
+    6: ("a new worker does not look", STUCK, "-DDEATHS=1 -DSTOPS=0"),
+    7: ("a sender rings no bell", STUCK, "-DDEATHS=0 -DSTOPS=0"),
+    8: ("who becomes free looks before it says so", STUCK, "-DDEATHS=0 -DSTOPS=0"),
+    9: ("who becomes free does not look", STUCK, "-DDEATHS=0 -DSTOPS=0"),
+    10: ("a stop does not ask for the heir again", "assertion violated", "-DDEATHS=0 -DSTOPS=2"),
+    11: ("the master lets nobody look again", STUCK, "-DDEATHS=1 -DSTOPS=0"),
+}
+
 pytestmark = [
     pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs Linux"),
     pytest.mark.skipif(shutil.which("spin") is None, reason="spin is not installed"),
@@ -44,18 +62,19 @@ pytestmark = [
 
 
 class Question(NamedTuple):
-    """What is asked of the model: *how* is SAFETY, or NP for endless runs."""
+    """What is asked of a model: *how* is SAFETY, or NP for endless runs."""
 
     how: str
     definitions: str
     optimise: str = "-O0"
+    model: Path = MONITOR
 
 
 @pytest.fixture(scope="module")
 def said(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Callable[[Question], str]]:
-    """What the verifier says of the model."""
+    """What the verifier says of a model."""
     def of(question: Question) -> str:
         return check(tmp_path_factory.mktemp("model"), *question)
 
@@ -63,10 +82,10 @@ def said(
         yield outcome
 
 
-def check(place: Path, how: str, definitions: str, optimise: str) -> str:
-    shutil.copy(MODEL, place)
+def check(place: Path, how: str, definitions: str, optimise: str, model: Path) -> str:
+    shutil.copy(model, place)
     wrong = subprocess.run(
-        ["spin", "-a", *definitions.split(), MODEL.name],
+        ["spin", "-a", *definitions.split(), model.name],
         cwd=place, capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert wrong.returncode == 0, wrong.stdout + wrong.stderr
@@ -117,6 +136,48 @@ def test_every_run_comes_to_its_end(said: Callable[[Question], str], question: Q
     ids=[text for text, _, _ in MUTANTS.values()],
 )
 def test_a_broken_rule_is_found(
+    said: Callable[[Question], str], question: Question, expected: str,
+) -> None:
+    answer = said(question)
+    assert expected in answer, answer
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        Question("SAFETY", "-DDEATHS=0 -DSTOPS=2", "-O2", TRAVEL),
+        Question("SAFETY", "-DDEATHS=1 -DSTOPS=0", "-O2", TRAVEL),
+        pytest.param(Question("SAFETY", "-DDEATHS=1 -DSTOPS=1", "-O2", TRAVEL),
+                     marks=pytest.mark.slow),
+    ],
+    ids=["stops", "a death", "a stop and a death"],
+)
+def test_what_travels_has_one_owner_and_is_not_forgotten(
+    said: Callable[[Question], str], question: Question,
+) -> None:
+    answer = said(question)
+    assert is_complete(answer), answer
+
+
+@pytest.mark.parametrize(
+    "question", [Question("NP", "-DDEATHS=0 -DSTOPS=0", "-O1", TRAVEL)], ids=[""],
+)
+def test_what_travels_does_not_do_so_for_ever(
+    said: Callable[[Question], str], question: Question,
+) -> None:
+    answer = said(question)
+    assert is_complete(answer), answer
+
+
+@pytest.mark.parametrize(
+    ("question", "expected"),
+    [
+        (Question("SAFETY", f"{moment} -DMUTANT={number}", model=TRAVEL), expected)
+        for number, (_, expected, moment) in TRAVEL_MUTANTS.items()
+    ],
+    ids=[text for text, _, _ in TRAVEL_MUTANTS.values()],
+)
+def test_a_broken_rule_of_travel_is_found(
     said: Callable[[Question], str], question: Question, expected: str,
 ) -> None:
     answer = said(question)
