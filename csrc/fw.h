@@ -48,6 +48,7 @@ typedef struct fw_config {
     size_t response_memory;    /* bytes that all waiting responses may take: high_water sinks for it; 0 = no limit */
     uint32_t max_connections;
     uint32_t max_ready; /* complete requests that may wait for a thread; 0 = as many as there are connections */
+    uint32_t queue_target_ms; /* the shortest wait of a request, while there is no overload; 0 = none is looked for */
     uint32_t min_rate;  /* bytes/s that a request must arrive, and a queued response be taken with, on average; 0 = none */
     uint32_t min_rate_grace_ms; /* ... from this time after its beginning on */
     uint32_t timeouts[FW_CLASSES];
@@ -55,6 +56,7 @@ typedef struct fw_config {
     uint32_t beat_ms;     /* the scoreboard is written at least this often; 0 = when there is something new */
     enum fw_header_map header_map;
     bool memo;            /* remember heads (memo.h) */
+    bool drop_gone;       /* a request that has waited too long is not served if its client has shut its side */
     bool overload_refuse; /* past either maximum: true answers 503, false leaves clients in the backlog */
     const char *temp_dir; /* borrowed; outlives the loop */
     const char *health;   /* target that the loop answers itself, or NULL; borrowed */

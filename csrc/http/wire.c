@@ -223,12 +223,12 @@ const char *fw_wire_reason(int status)
     }
 }
 
-size_t fw_wire_refusal(char *to, size_t room, fw_date *date, int status, const char *why, bool head)
+size_t fw_wire_refusal(char *to, size_t room, fw_date *date, int status, const char *why, bool head, bool keep)
 {
     int n = snprintf(to, room,
                      "HTTP/1.1 %d %s\r\nServer: fastwsgi\r\n%sContent-Type: text/plain; charset=utf-8\r\n"
-                     "Content-Length: %zu\r\n%sConnection: close\r\n\r\n%s%s",
+                     "Content-Length: %zu\r\n%s%s\r\n%s%s",
                      status, fw_wire_reason(status), fw_date_line(date), strlen(why) + 1,
-                     status == 503 ? "Retry-After: 1\r\n" : "", head ? "" : why, head ? "" : "\n");
+                     status == 503 ? "Retry-After: 1\r\n" : "", keep ? "" : "Connection: close\r\n", head ? "" : why, head ? "" : "\n");
     return n < 0 || (size_t)n >= room ? 0 : (size_t)n;
 }

@@ -73,6 +73,6 @@ const char *fw_wire_reason(int status);
 
 /* Writes a complete refusal: status line, Date, Content-Type, Content-Length, Connection: close, one line of text that
  * names the reason (left out for a HEAD request).  Returns its length, or 0 if `room` bytes are too few. */
-size_t fw_wire_refusal(char *to, size_t room, fw_date *date, int status, const char *why, bool head);
+size_t fw_wire_refusal(char *to, size_t room, fw_date *date, int status, const char *why, bool head, bool keep);
 
 #endif

@@ -63,6 +63,8 @@
 #define SEGMENTS 2           /* that a client may have taken before its kernel says so: Linux joins them in its queue */
 #define SILENT_GRACES 4      /* times min_rate_grace, */
 #define SILENT_MS 10000      /* ... but no less than this: then one that has said nothing is not believed to have taken any */
+#define GONE_MS 5            /* a request that has waited so long is worth the question whether its client is there */
+#define SWEEP_MS 20          /* in an overload, between two looks for requests that have waited too long */
 #define HEALTHY "HTTP/1.1 200 OK\r\nServer: fastwsgi\r\n%sContent-Type: text/plain; charset=utf-8\r\n" \
                 "Content-Length: 3\r\nCache-Control: no-store\r\n%s\r\n%s"
 
@@ -87,7 +89,7 @@ enum event {
     EV_EMPTY,     /* the response is sent, and nothing of a next request is here */
     EV_SHUT,      /* our side is shut: we have said all */
     EV_ENDED,     /* the descriptor is closed */
-    EV_LEFT,      /* it is on its way to another worker */
+    EV_LEFT,      /* it is on its way to another worker, or its client has gone while its request waited */
     EV_ARRIVED,   /* it comes from there, between two requests */
     EVENTS
 };
@@ -273,6 +275,27 @@ static void enqueue(fw_conn **head, fw_conn **tail, fw_conn *c)
     *tail = c;
 }
 
+static void enqueue_first(fw_conn **head, fw_conn **tail, fw_conn *c)
+{
+    c->link = *head;
+    *head = c;
+    if (*tail == NULL)
+        *tail = c;
+}
+
+static void reverse(fw_conn **head, fw_conn **tail)
+{
+    fw_conn *c = *head, *before = NULL;
+    *tail = c;
+    while (c != NULL) {
+        fw_conn *next = c->link;
+        c->link = before;
+        before = c;
+        c = next;
+    }
+    *head = before;
+}
+
 static fw_conn *dequeue(fw_conn **head, fw_conn **tail)
 {
     fw_conn *c = *head;
@@ -296,7 +319,11 @@ static void ready(fw_conns *cs, fw_conn *c)
     if (!move(cs, c, EV_COMPLETE))
         return;
     c->turn = FW_TURN_REQUEST;
-    enqueue(&cs->ready_head, &cs->ready_tail, c);
+    c->ready_at = (uint32_t)cs->heard_at;
+    if (fw_unlikely(cs->admission.overloaded))
+        enqueue_first(&cs->ready_head, &cs->ready_tail, c);
+    else
+        enqueue(&cs->ready_head, &cs->ready_tail, c);
     atomic_store(&cs->nready, waiting + 1);
 }
 
@@ -626,13 +653,48 @@ static void check_pace(fw_conns *cs, fw_conn *c)
 
 /* ---- the owner's side -------------------------------------------------------------------------------------------- */
 
+/* Nobody waits for the answer: the client has reset the connection, or it has shut its side and waited long. One that shuts
+ * its side may be waiting still (RFC 9112 9.6), so it is not gone for that before. */
+static bool is_gone(const fw_conns *cs, fw_conn *c, uint32_t wait)
+{
+#if defined(POLLRDHUP)
+    const short shut = POLLRDHUP;
+#else
+    const short shut = 0;
+#endif
+    struct pollfd p = {.fd = c->fd, .events = shut};
+    if (poll(&p, 1, 0) > 0) {
+        c->broken |= (p.revents & (POLLERR | POLLHUP)) != 0;
+        c->eof |= (p.revents & shut) != 0;
+    }
+    return c->broken || (c->eof && cs->cfg.drop_gone && wait > cs->cfg.queue_target_ms);
+}
+
+/* The next of the waiting requests, or NULL. */
+static fw_conn *take_request(fw_conns *cs)
+{
+    fw_conn *c;
+    while ((c = dequeue(&cs->ready_head, &cs->ready_tail)) != NULL) {
+        const uint32_t waiting = atomic_load_explicit(&cs->nready, memory_order_relaxed) - 1;
+        const uint32_t wait = (uint32_t)cs->now - c->ready_at;
+        atomic_store(&cs->nready, waiting);
+        if (fw_unlikely(fw_admission_look(&cs->admission, wait, waiting, cs->now)))
+            reverse(&cs->ready_head, &cs->ready_tail); /* from now on the newest comes first, or the oldest again */
+        if (fw_likely(wait < GONE_MS && !c->broken) || !is_gone(cs, c, wait))
+            break;
+        cs->stats.gone++;
+        if (move(cs, c, EV_LEFT))
+            forget(cs, c);
+    }
+    return c;
+}
+
 fw_conn *fw_conn_pull(fw_conns *cs, fw_owner *owner, bool any)
 {
     fw_conn *c = dequeue(&owner->head, &owner->tail);
     if (fw_likely(c == NULL)) {
-        if (!any || (c = dequeue(&cs->ready_head, &cs->ready_tail)) == NULL)
+        if (!any || (c = take_request(cs)) == NULL)
             return NULL;
-        atomic_store(&cs->nready, atomic_load_explicit(&cs->nready, memory_order_relaxed) - 1);
         cs->stats.requests++;
     }
     if (!move(cs, c, EV_PULLED))
@@ -783,7 +845,7 @@ static bool asks_head(const fw_conn *c)
 static int queue_refusal(fw_conns *cs, fw_conn *c, int status, const char *why, bool head)
 {
     char text[FW_REFUSAL_MOST];
-    const size_t n = fw_wire_refusal(text, sizeof text, &cs->date, status, why, head);
+    const size_t n = fw_wire_refusal(text, sizeof text, &cs->date, status, why, head, false);
     return n != 0 ? fw_outq_copy(&c->out, &cs->cache, text, n) : -ENOMEM;
 }
 
@@ -811,6 +873,63 @@ static void refuse_request(fw_conns *cs, fw_conn *c)
 void fw_conn_refuse_now(fw_conns *cs, fw_conn *c, int status, const char *why)
 {
     refuse(cs, c, status, why);
+}
+
+/* A complete request that is not served; its connection may live on. */
+static void decline(fw_conns *cs, fw_conn *c, const char *why)
+{
+    const fw_request *r = c->req;
+    const bool head = fw_request_is_head(r), keep = r->keep_alive && !cs->stopping && !c->broken;
+    char text[FW_REFUSAL_MOST];
+    cs->stats.refused++;
+    if (cs->cfg.access != NULL)
+        log_refusal(cs, c, 503, why, head);
+    const size_t n = fw_wire_refusal(text, sizeof text, &cs->date, 503, why, head, keep);
+    if (n == 0 || fw_outq_copy(&c->out, &cs->cache, text, n) != FW_OK) {
+        drop(cs, c);
+        return;
+    }
+    c->served++;
+    c->closing = c->lingers = !keep;
+    fw_input_next(cs, c);
+    flush_or_wait(cs, c);
+}
+
+/* Takes those off the queue that have waited longest, and too long: in an overload they are its end. */
+static fw_conn *cut_late(fw_conns *cs, uint32_t patience, uint32_t *n)
+{
+    fw_conn **at = &cs->ready_head, *last = NULL;
+    while (*at != NULL && (uint32_t)cs->now - (*at)->ready_at <= patience) {
+        last = *at;
+        at = &last->link;
+    }
+    fw_conn *late = *at;
+    *at = NULL;
+    cs->ready_tail = last;
+    *n = 0;
+    for (fw_conn *c = late; c != NULL; c = c->link)
+        ++*n;
+    return late;
+}
+
+void fw_conns_refuse_late(fw_conns *cs)
+{
+    fw_admission *a = &cs->admission;
+    uint32_t n;
+    fw_conn *c = cut_late(cs, fw_admission_patience(a), &n);
+    atomic_store(&cs->nready, atomic_load_explicit(&cs->nready, memory_order_relaxed) - n);
+    a->refused += n;
+    a->sweep_at = cs->now + SWEEP_MS;
+    while (c != NULL) {
+        fw_conn *next = c->link;
+        const uint32_t wait = (uint32_t)cs->now - c->ready_at;
+        a->longest = wait > a->longest ? wait : a->longest;
+        if (move(cs, c, EV_PULLED)) {
+            c->owner = NULL;
+            decline(cs, c, "overloaded");
+        }
+        c = next;
+    }
 }
 
 void fw_conns_refuse_ready(fw_conns *cs, int status, const char *why)

@@ -99,6 +99,7 @@ typedef struct fw_conn {
     uint32_t since;  /* ms, the low bits: when the request at hand began to arrive */
     uint32_t got;    /* bytes of it since then */
     uint32_t lent;   /* ms, the low bits: when it came to STORE */
+    uint32_t ready_at; /* ms, the low bits: when its complete request was here, at the latest */
     uint32_t served; /* requests answered */
     uint8_t memo_hint; /* slot of its last head plus one, 0 = none */
     fw_deadline deadline;

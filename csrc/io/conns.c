@@ -42,7 +42,8 @@ int fw_conns_open(fw_conns *cs, const fw_llhttp_api *api, const fw_config *cfg, 
     atomic_init(&cs->mark, cfg->high_water);
     cs->all.prev = cs->all.next = &cs->all;
     fw_deadlines_init(&cs->deadlines, cs->cfg.timeouts);
-    cs->now = fw_deadline_clock();
+    cs->now = cs->heard_at = fw_deadline_clock();
+    fw_admission_init(&cs->admission, cfg->queue_target_ms);
     return fw_poller_open(&cs->poller, events);
 }
 

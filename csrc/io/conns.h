@@ -7,6 +7,7 @@
 
 #include "http/memo.h"
 #include "http/wire.h"
+#include "io/admission.h"
 #include "io/conn.h"
 #include "io/poller.h"
 #include "observe/scoreboard.h"
@@ -21,6 +22,8 @@ typedef struct fw_conns {
     fw_poller poller;
     fw_deadlines deadlines;
     uint64_t now; /* monotonic ms, refreshed at each turn of the loop */
+    uint64_t heard_at; /* ... when the poller told of what is being dealt with */
+    fw_admission admission;
     fw_chunk_cache cache;
     fw_date date;
     fw_memos memos;
@@ -71,6 +74,9 @@ void fw_conns_release(fw_conns *cs, fw_chunk_cache *cache, uint64_t *sent);
 
 /* Sends waiting requests to other workers, the longest waiting first, `most` at most. Returns how many are on their way. */
 unsigned fw_conns_pass_on_ready(fw_conns *cs, const struct fw_travel *t, unsigned most);
+
+/* In an overload: refuses waiting requests that have waited too long (admission.h), some of them at once. */
+void fw_conns_refuse_late(fw_conns *cs);
 
 /* Refuses all requests that no thread has taken, because none will. */
 void fw_conns_refuse_ready(fw_conns *cs, int status, const char *why);

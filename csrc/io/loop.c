@@ -144,7 +144,11 @@ int fw_loop_share(fw_loop *l, fw_siblings_page *page, const int *bells, unsigned
 
 void fw_loop_connect(fw_loop *l, int to, int from)
 {
+#if defined(__APPLE__) /* a descriptor that its sender closes before it has been received may be lost there */
+    (void)l, (void)to, (void)from;
+#else
     l->travel = (fw_travel){.to = to, .from = from};
+#endif
 }
 
 /* True if it will wake; a full pipe means that it is awake anyway. */
@@ -175,14 +179,16 @@ void fw_loop_stop(fw_loop *l, enum fw_stop how)
     fw_loop_wake(l);
 }
 
-static void notice(fw_loop *l, enum fw_notice what)
+/* False: it has been said a short while ago. */
+static bool notice(fw_loop *l, enum fw_notice what)
 {
     uint64_t *last = &l->noticed_at[what >> 1];
     if (*last != 0 && l->conns.now - *last < NOTICE_MS)
-        return;
+        return false;
     *last = l->conns.now;
     l->notices |= (unsigned)what;
     l->woken = true; /* the worker is to say it */
+    return true;
 }
 
 /* ---- accepting ------------------------------------------------------------------------------------------------- */
@@ -645,11 +651,27 @@ static int patience(const fw_loop *l, bool again)
         t = sooner(t, l->orphan_end, l->conns.now);
     if (fw_likely(l->board != NULL) && (fw_unlikely(has_news(l)) || l->conns.cfg.beat_ms != 0))
         t = sooner(t, l->counted_at + (has_news(l) ? COUNT_MS : l->conns.cfg.beat_ms), l->conns.now);
+    if (fw_unlikely(l->conns.admission.overloaded))
+        t = sooner(t, l->conns.admission.sweep_at, l->conns.now);
     if (l->pass_at != 0)
         t = sooner(t, l->pass_at, l->conns.now);
     if (l->stopped != FW_STOP_NONE)
         t = sooner(t, l->conns.now < l->stop_at ? l->stop_at : l->stop_at + FORCE_MS, l->conns.now);
     return t;
+}
+
+/* An overload has begun, or has ended. The log has both lines of one, or none, if there are many. */
+static FW_NOINLINE void tell_overload(fw_loop *l)
+{
+    fw_admission *a = &l->conns.admission;
+    a->told = a->overloaded;
+    if (a->overloaded) {
+        l->told_begin = notice(l, FW_NOTICE_OVERLOAD);
+    } else if (l->told_begin) {
+        l->overload = (fw_overload){.ms = l->conns.now - a->since, .refused = a->refused, .longest = a->longest};
+        l->notices |= FW_NOTICE_RELIEF;
+        l->woken = true;
+    }
 }
 
 #define TRYING (FW_LOOP_POLL + 1) /* listeners are being tried: it is too early for a poll */
@@ -667,6 +689,10 @@ static int safe_point(fw_loop *l)
         if (fw_unlikely(may_take(l) && fw_loop_look(l))) /* it may have been full when it was told */
             return TRYING;
     }
+    if (fw_unlikely(l->conns.admission.overloaded != l->conns.admission.told))
+        tell_overload(l);
+    if (fw_unlikely(l->conns.admission.overloaded) && l->conns.now >= l->conns.admission.sweep_at)
+        fw_conns_refuse_late(&l->conns);
     int how = atomic_load_explicit(&l->stop, memory_order_relaxed);
     if (fw_unlikely(how > l->stopped))
         begin_stop(l, how);
@@ -713,8 +739,6 @@ bool fw_loop_due(const fw_loop *l)
     const fw_conns *cs = &l->conns;
     if (cs->again != NULL || cs->to_pass_on || (l->stopped != FW_STOP_NONE && cs->stats.connections == 0))
         return true;
-    if (cs->passes_on) /* the connection that has come back may travel now */
-        return true;
     if (cs->ready_head != NULL && l->serves)
         return true;
     if (!l->accepting && l->stopped == FW_STOP_NONE && l->retry_at == 0 && !is_full(l))
@@ -746,7 +770,7 @@ int fw_loop_poll(fw_loop *l)
 
 int fw_loop_polled(fw_loop *l, int rc)
 {
-    l->conns.now = l->polled_at = fw_deadline_clock();
+    l->conns.now = l->conns.heard_at = l->polled_at = fw_deadline_clock();
     if (rc == FW_RETRY)
         return FW_LOOP_WAKE;
     if (rc < 0)

@@ -19,9 +19,17 @@ enum fw_notice {
     FW_NOTICE_CONNECTIONS = 2, /* max_connections reached */
     FW_NOTICE_ACCESS = 4,      /* lines of the access log are lost */
     FW_NOTICE_STORAGE = 8,     /* a body could not be stored: `storage_error` says why */
+    FW_NOTICE_OVERLOAD = 16,   /* requests wait too long, and more come than are served: some are refused */
+    FW_NOTICE_RELIEF = 32,     /* that is over: `overload` has the figures */
 };
 
 enum fw_stop { FW_STOP_NONE, FW_STOP_GRACEFUL, FW_STOP_QUICK };
+
+/* An overload that is over. */
+typedef struct fw_overload {
+    uint64_t ms, refused;
+    uint32_t longest; /* ms that a refused request had waited */
+} fw_overload;
 
 #define FW_LISTENERS 64
 
@@ -49,7 +57,9 @@ typedef struct fw_loop {
     int bell_fd;
     uint64_t polled_at; /* when the last poll returned */
     uint64_t stop_at;   /* end of a graceful stop */
-    uint64_t noticed_at[5]; /* by the notice's number halved */
+    uint64_t noticed_at[9]; /* by the notice's number halved */
+    fw_overload overload;   /* the last one that was told of */
+    bool told_begin;        /* ... of the one at hand */
     int storage_error;      /* errno of the last FW_NOTICE_STORAGE */
     unsigned notices;
     fw_board *board;    /* or NULL; borrowed */

@@ -286,6 +286,14 @@ static void begin_queued_mode(fw_leader *l)
     atomic_store(&l->queued, true);
 }
 
+void fw_lead_crowd(fw_leader *l)
+{
+    if (fw_lead_in_queued_mode(l) || !l->running)
+        return;
+    l->score = QUEUED_SCORE;
+    begin_queued_mode(l);
+}
+
 static void end_queued_mode(fw_leader *l)
 {
     l->score = 0;

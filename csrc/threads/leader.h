@@ -225,6 +225,9 @@ void fw_lead_end(fw_leader *l, int rc);
 /* The call of a leader has made the standby step in (`slow`), or `quick` calls have not. */
 void fw_lead_score(fw_leader *l, bool slow, unsigned quick);
 
+/* Requests wait too long: queued mode begins, in which all that wait are known. */
+void fw_lead_crowd(fw_leader *l);
+
 /* ---- the idle -------------------------------------------------------------------------------------------------- */
 
 /* Puts `t` among the idle until it is woken. */

@@ -193,6 +193,8 @@ static bool pull(fw_thread *t, fw_conn **out)
         return false;
     t->parked -= c->turn != FW_TURN_REQUEST;
     *out = t->conn = c;
+    if (fw_unlikely(l->loop.conns.admission.is_above))
+        fw_lead_crowd(l);
     if (fw_unlikely(c->out.head != NULL)) { /* a pipelined response waits to share a send: not for long */
         atomic_store(&t->gathering, c);
         fw_thread_pend(t, true);
@@ -245,12 +247,12 @@ static int take_turn(fw_thread *t, bool hasty, fw_conn **out)
                 continue;
             }
         }
-        if (pull(t, out))
-            return FW_NEXT_TURN;
-        if (fw_unlikely(t->must_return)) {
+        if (fw_unlikely(t->must_return)) { /* first: there may always be one more request */
             t->must_return = false;
             return FW_NEXT_WAKE;
         }
+        if (pull(t, out))
+            return FW_NEXT_TURN;
         if (fw_unlikely(l->over))
             return l->result;
         if (fw_likely(fw_lead_take(l, t))) {

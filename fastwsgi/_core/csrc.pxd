@@ -96,6 +96,8 @@ cdef extern from "fw.h" nogil:
         size_t response_memory
         uint32_t max_connections
         uint32_t max_ready
+        uint32_t queue_target_ms
+        bint drop_gone
         uint32_t min_rate
         uint32_t min_rate_grace_ms
         uint32_t timeouts[7]
@@ -241,6 +243,7 @@ cdef extern from "observe/scoreboard.h" nogil:
         uint64_t bytes_out
         uint64_t passed_on
         uint64_t taken_over
+        uint64_t gone
         uint64_t connections
     enum:
         FW_PHASE_APPLICATION
@@ -302,15 +305,22 @@ cdef extern from "io/loop.h" nogil:
         FW_NOTICE_CONNECTIONS
         FW_NOTICE_ACCESS
         FW_NOTICE_STORAGE
+        FW_NOTICE_OVERLOAD
+        FW_NOTICE_RELIEF
     enum fw_stop:
         FW_STOP_GRACEFUL
         FW_STOP_QUICK
+    struct fw_overload:
+        uint64_t ms
+        uint64_t refused
+        uint32_t longest
     struct fw_loop:
         fw_conns conns
         fw_board *board
         fw_siblings siblings
         int wake_write
         int storage_error
+        fw_overload overload
     int fw_loop_listen(fw_loop *, int fd, bint tcp)
     int fw_loop_lifeline(fw_loop *, int fd)
     int fw_loop_share(fw_loop *, fw_siblings_page *, const int *bells, unsigned own, int bell)

@@ -55,6 +55,8 @@ cdef int configure(fw_config *cfg, dict members) except -1:
     cfg.response_memory = members.pop("response_memory")
     cfg.max_connections = members.pop("max_connections")
     cfg.max_ready = members.pop("max_ready")
+    cfg.queue_target_ms = members.pop("queue_target_ms")
+    cfg.drop_gone = members.pop("drop_gone")
     cfg.min_rate = members.pop("min_rate")
     cfg.min_rate_grace_ms = members.pop("min_rate_grace_ms")
     cfg.timeouts[<int>FW_CLASS_HEADER] = members.pop("timeouts[FW_CLASS_HEADER]")

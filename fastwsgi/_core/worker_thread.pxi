@@ -300,7 +300,18 @@ cdef class WorkerThread:
             self.state.report(logging.ERROR, self.access.complaint(), None)
         if notices & FW_NOTICE_STORAGE:
             self.state.report(logging.ERROR, self.storage_complaint(), None)
+        if notices & FW_NOTICE_OVERLOAD:
+            self.state.report(logging.WARNING, "overload: more requests come than can be served, and all wait longer"
+                              " than queue_target; the newest are served first, the oldest get 503", None)
+        if notices & FW_NOTICE_RELIEF:
+            self.state.report(logging.WARNING, self.relief(), None)
         return 0
+
+    cdef str relief(self):
+        """The figures of the overload that is over."""
+        cdef fw_overload o = self.state.thread.leader.loop.overload
+        return (f"the overload is over after {o.ms / 1000:.1f} s: {o.refused} requests were refused, after"
+                f" {o.longest} ms at most")
 
     cdef str storage_complaint(self):
         """Why bodies cannot be stored, and what to do."""

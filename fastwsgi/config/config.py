@@ -34,6 +34,8 @@ class Config:
     threads: int
     worker_connections: int
     queue: int
+    queue_target: float
+    client_gone: str
     worker_class: str
     max_requests: int
     max_requests_jitter: int

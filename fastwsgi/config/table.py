@@ -115,6 +115,19 @@ _TABLE = (
         "but --worker-connections; --overload says what happens to more",
         bounds=(0, 1_000_000), metavar="N", member="max_ready"),
     Setting(
+        "queue_target", "processes", ("--queue-target",), 0.05, values.seconds,
+        "how long every request may wait for an application thread before more are coming than "
+        "can be served. Then the newest are served first, and what has waited four times as long "
+        "is answered 503 with Retry-After, until nobody waits any more. Bursts and stalls are "
+        "worked off instead. 0 serves all in the order of arrival, however late",
+        metavar="SECONDS", member="queue_target_ms", unit=units.milliseconds),
+    Setting(
+        "client_gone", "processes", ("--client-gone",), "drop", values.choice,
+        "what becomes of a request that has waited longer than --queue-target and whose client has "
+        "closed its side of the connection: 'drop' takes it for gone, 'serve' for one that only "
+        "sends no more. One that has reset the connection is always gone",
+        bounds=("serve", "drop"), metavar="drop|serve", member="drop_gone", unit=units.position),
+    Setting(
         "worker_class", "processes", ("-k", "--worker-class"), "", values.worker_class,
         "accepted for compatibility with gunicorn: sync and gthread both mean fastwsgi's one kind "
         "of worker",

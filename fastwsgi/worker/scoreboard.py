@@ -16,14 +16,14 @@ from typing import Any, NamedTuple
 
 from fastwsgi.logs.masking import mask_secrets
 
-LAYOUT = 2
-_HEAD = struct.Struct("=4IQ12Q13Q")
+LAYOUT = 3
+_HEAD = struct.Struct("=4IQ13Q13Q")
 _CALL = struct.Struct("=2IQ2I24s48s416s")
 _SEQ = struct.Struct("=I")
 _TRIES = 1000
 
 COUNTERS = ("accepted", "requests", "refused", "timeouts", "truncated", "broken", "bytes_in",
-            "bytes_out", "passed_on", "taken_over", "connections", "waiting")
+            "bytes_out", "passed_on", "taken_over", "gone", "connections", "waiting")
 """Counters since the worker's start; the last two are of the moment: open connections, and requests
 that wait for a thread."""
 NOW = ("connections", "waiting")

@@ -209,7 +209,7 @@ static void every_pair_of_hex_digits_is_its_byte(void)
 static size_t refusal(int status, const char *why, bool head, char *to, size_t room)
 {
     fw_date date = {0};
-    return fw_wire_refusal(to, room, &date, status, why, head);
+    return fw_wire_refusal(to, room, &date, status, why, head, false);
 }
 
 static void a_refusal_is_a_complete_response(void)

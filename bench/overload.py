@@ -1,0 +1,177 @@
+"""What is served past capacity: `python -m bench.overload [--servers A,B] [--loads 0.8,2,5]`.
+
+Requests arrive at random whether earlier ones have been answered or not, each on a connection of
+its own, and every client gives up after one second (open loop). The application takes 5 ms of CPU,
+or sleeps for 20 ms in each of 8 threads. Its capacity is measured first, by clients that wait. The
+figures: answers that came in time, as a share of the capacity, their p50 and p99, and how many
+requests were refused or given up. After each load comes a quiet second, at half the capacity, of
+which all is to be served. The server has one core, the clients another.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import random
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from bench import machine, peers
+from bench.process import NotStarted, serve
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+PATIENCE = 1.0  #: seconds that a client waits
+GET = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+SERVERS = "fastwsgi,gunicorn-sync,gunicorn-gthread,granian"
+
+
+def computing(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    """Use 5 ms of CPU."""
+    end = time.thread_time() + 0.005
+    while time.thread_time() < end:
+        pass
+    start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "2")])
+    return [b"ok"]
+
+
+def sleeping(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    """Sleep for 20 ms."""
+    time.sleep(0.02)
+    start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "2")])
+    return [b"ok"]
+
+
+PROFILES = {
+    "computing": ("bench.overload:computing", 1),
+    "sleeping": ("bench.overload:sleeping", 8),
+}
+
+
+@dataclass
+class Outcome:
+    """What became of the requests of one load: seconds of those answered in time, the rest."""
+
+    times: list[float] = field(default_factory=list)
+    others: Counter[str] = field(default_factory=Counter)
+
+    def all(self) -> int:
+        """How many there were."""
+        return len(self.times) + sum(self.others.values())
+
+    def at(self, share: float) -> float:
+        """Milliseconds that so many of the answers took at most."""
+        times = sorted(self.times)
+        return times[min(len(times) - 1, int(share * len(times)))] * 1000 if times else 0.0
+
+
+async def _ask(port: int, outcome: Outcome, patience: float = PATIENCE) -> None:
+    began = time.perf_counter()
+    writer = None
+    try:
+        reader, writer = await asyncio.wait_for(
+            asyncio.open_connection("127.0.0.1", port), patience
+        )
+        writer.write(GET)
+        left = patience - (time.perf_counter() - began)
+        status = (await asyncio.wait_for(reader.read(), left))[9:12].decode("ascii")
+        if status == "200":
+            outcome.times.append(time.perf_counter() - began)
+        else:
+            outcome.others[status or "closed"] += 1
+    except asyncio.TimeoutError:
+        outcome.others["given up"] += 1
+    except OSError:
+        outcome.others["reset"] += 1
+    finally:
+        if writer is not None:
+            writer.close()
+
+
+async def _open_loop(port: int, rate: float, seconds: float) -> Outcome:
+    outcome = Outcome()
+    tasks: set[asyncio.Task[None]] = set()
+    at = time.perf_counter()
+    end = at + seconds
+    while (at := at + random.expovariate(rate)) < end:
+        if (left := at - time.perf_counter()) > 0:
+            await asyncio.sleep(left)
+        task = asyncio.create_task(_ask(port, outcome))
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+    await asyncio.gather(*tasks)
+    return outcome
+
+
+async def _closed_loop(port: int, clients: int, seconds: float) -> float:
+    """Requests a second when a few clients wait for each answer."""
+    outcome = Outcome()
+    end = time.perf_counter() + seconds
+
+    async def client() -> None:
+        while time.perf_counter() < end:
+            await _ask(port, outcome, 30.0)
+
+    await asyncio.gather(*(client() for _ in range(clients)))
+    return len(outcome.times) / seconds
+
+
+def measure(server: str, profile: str, loads: list[float], seconds: float, workers: int) -> None:
+    """Print a line for each load."""
+    app, threads = PROFILES[profile]
+    allowed = os.sched_getaffinity(0)
+    server_cpus, client_cpus = machine.cores()
+    peer = peers.PEERS[server]
+    try:
+        with serve(
+            peer, app, threads=threads if peer.threads else 1, workers=workers,
+            cpus=server_cpus if workers == 1 else None, python=sys.executable,
+        ) as running:  # fmt: skip
+            machine.pin(client_cpus)
+            port = running.address[1]
+            capacity = asyncio.run(_closed_loop(port, 2 * threads, 3.0))
+            for load in loads:
+                outcome = asyncio.run(_open_loop(port, load * capacity, seconds))
+                quiet = asyncio.run(_open_loop(port, capacity / 2, 1.0))
+                print(
+                    f"| {server} | {profile} | {load:g} "
+                    f"| {len(outcome.times) / seconds / capacity:.2f} "
+                    f"| {outcome.at(0.5):.0f} | {outcome.at(0.99):.0f} | {outcome.others['503']} "
+                    f"| {sum(outcome.others.values()) - outcome.others['503']} "
+                    f"| {sum(quiet.others.values())} of {quiet.all()} |",
+                    flush=True,
+                )
+    except NotStarted as error:
+        print(f"{server}: {error}", file=sys.stderr)
+    finally:
+        os.sched_setaffinity(0, allowed)
+
+
+def main() -> None:
+    """Print a table."""
+    parser = argparse.ArgumentParser(description="what is served past capacity")
+    parser.add_argument("--servers", default=SERVERS)
+    parser.add_argument("--profiles", default=",".join(PROFILES))
+    parser.add_argument("--loads", default="0.8,1.5,2,5,10")
+    parser.add_argument("--seconds", type=float, default=8.0, help="for each load")
+    parser.add_argument("--workers", type=int, default=1)
+    chosen = parser.parse_args()
+    print(
+        "| server | application | arriving, of capacity | answered in time, of capacity | p50, ms "
+        "| p99, ms | refused | late or lost | of a quiet second, not served |"
+    )
+    print("|---" * 9 + "|")
+    loads = [float(load) for load in chosen.loads.split(",")]
+    for profile in chosen.profiles.split(","):
+        for server in chosen.servers.split(","):
+            measure(server, profile, loads, chosen.seconds, chosen.workers)
+
+
+if __name__ == "__main__":
+    main()
