@@ -206,6 +206,7 @@ fw_conn *fw_conn_open(fw_conns *cs, int fd, const fw_listener *listener, const s
     c->listener = listener;
     if (len > 0 && len <= sizeof c->address)
         memcpy(&c->address, address, len);
+    fw_input_begin(cs, c);
     c->prev = cs->all.prev;
     c->next = &cs->all;
     c->prev->next = c;
@@ -741,7 +742,7 @@ static void log_refusal(const fw_conns *cs, const fw_conn *c, int status, const 
     const fw_entry e = {
         .req = c->req,
         .line = received_line(c),
-        .client = fw_conn_address(c),
+        .client = fw_conn_client(c),
         .status = status,
         .reason = {reason, strlen(reason)},
         .bytes = head ? 0 : strlen(why) + 1,

@@ -16,6 +16,9 @@ enum fw_input {
     FW_INPUT_REFUSED,  /* c->req->status and ->why say it */
 };
 
+/* A connection has come: decides whether its peer is trusted, and whether a PROXY header is due. */
+void fw_input_begin(const fw_conns *cs, fw_conn *c);
+
 /* Parses what has been received and not yet parsed. */
 enum fw_input fw_input_parse(fw_conns *cs, fw_conn *c);
 

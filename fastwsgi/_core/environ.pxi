@@ -61,6 +61,10 @@ cdef str INPUT = "wsgi.input"
 cdef str SCRIPT_NAME = "SCRIPT_NAME"
 cdef str HTTP_1_0 = "HTTP/1.0"
 cdef str HTTP_1_1 = "HTTP/1.1"
+cdef str URL_SCHEME = "wsgi.url_scheme"
+cdef str SERVER_PORT = "SERVER_PORT"
+cdef str HTTP = "http"
+cdef str HTTPS = "https"
 cdef str EMPTY = ""
 cdef str ASTERISK = "*"
 cdef str SLASH = "/"
@@ -97,6 +101,19 @@ cdef str unquoted(const char *s, size_t n):
             free(buffer)
 
 
+cdef str decoded(str path):
+    """A path of ASCII, percent-decoded."""
+    cdef bytes text = path.encode("latin-1")
+    return unquoted(PyBytes_AS_STRING(text), <size_t>PyBytes_GET_SIZE(text))
+
+
+cdef str below(str prefix, str path):
+    """The path below a prefix, or OUTSIDE."""
+    if path == prefix or path.startswith(prefix + SLASH):
+        return path[len(prefix):]
+    return OUTSIDE
+
+
 cdef str http_key(const char *name, size_t n):
     """``HTTP_`` and the field name in upper case, hyphens as underscores (RFC 3875 4.1.18)."""
     key = PyUnicode_New(<Py_ssize_t>n + 5, 127)
@@ -127,16 +144,20 @@ cdef list known_keys():
     return keys
 
 
-cdef tuple peer_of(fw_conn *c):
-    """The client's (address, port) as str, made once per connection and kept by it."""
+cdef tuple name_of(const sockaddr *address):
+    """(address, port) as str; an address that has none gives two empty ones, an unknown port one."""
     cdef char text[64]
     cdef unsigned port = 0
+    if not fw_name_peer(address, text, sizeof(text), &port):
+        return (EMPTY, EMPTY)
+    return (text.decode("ascii"), str(port) if port else EMPTY)
+
+
+cdef tuple peer_of(fw_conn *c):
+    """The client's (address, port) as str, made once per connection and kept by it."""
     cdef tuple peer
     if c.peer == NULL:
-        if fw_name_peer(fw_conn_address(c), text, sizeof(text), &port):
-            peer = (text.decode("ascii"), str(port))
-        else:
-            peer = (EMPTY, EMPTY)
+        peer = name_of(fw_conn_address(c))
         Py_INCREF(peer)  # the connection's reference; the worker drops it when the connection is freed
         c.peer = <void *>peer
     return <tuple>c.peer
@@ -233,6 +254,8 @@ cdef class EnvironBuilder:
     cdef str script_name
     cdef object no_body  # wsgi.input of a request without a body
     cdef Last last
+    cdef fw_address client  # that a trusted proxy has named last
+    cdef tuple client_name  # ... and its name, or None
     cdef bint reuse        # false: every environ is built from the base alone
     cdef bint mounted      # there is a script_name, so a request may be for something else
     cdef unsigned misfits  # requests in a row that the last one did not fit
@@ -252,13 +275,18 @@ cdef class EnvironBuilder:
         cdef tuple peer = peer_of(c)
         cdef dict environ
         if r.memo_use == FW_MEMO_FULL or r.memo_use == FW_MEMO_BLOCK:
-            return self.recall(c, peer)
+            environ = self.recall(c, peer)
+            if r.follows:
+                self.follow(environ, r)
+            return environ
         if self.last.fits(c):
             environ = self.build_alike(c, peer)
         else:
             environ = self.build_anew(c, peer)
         if r.memo_use == FW_MEMO_FILL:
             self.remember(c.req, environ, peer)
+        if r.follows:
+            self.follow(environ, r)
         if body_input is not self.no_body:  # the base has that one
             PyDict_SetItem(environ, INPUT, body_input)
         return environ
@@ -333,6 +361,48 @@ cdef class EnvironBuilder:
             self.set_target(environ, r)
         return environ
 
+    cdef int follow(self, dict environ, const fw_request *r) except -1:
+        """Sets what a trusted proxy says of the client. What is remembered is the environ without it."""
+        cdef uint8_t what = r.follows
+        cdef tuple client
+        if what & FW_FOLLOW_SCHEME:
+            PyDict_SetItem(environ, URL_SCHEME, HTTPS if r.followed.secure else HTTP)
+        if what & FW_FOLLOW_ADDRESS:
+            client = self.client_of(r)
+            PyDict_SetItem(environ, REMOTE_ADDR, <str>client[0])
+            PyDict_SetItem(environ, REMOTE_PORT, <str>client[1])
+        if what & FW_FOLLOW_HOST:
+            PyDict_SetItem(environ, HTTP_HOST, text_at(r, r.followed.host))
+        if what & FW_FOLLOW_PORT:
+            PyDict_SetItem(environ, SERVER_PORT, str(r.followed.port))
+        if what & (FW_FOLLOW_PREFIX | FW_FOLLOW_MOUNT):
+            self.follow_paths(environ, r)
+        return 0
+
+    cdef tuple client_of(self, const fw_request *r):
+        """(address, port) of the client that the proxy names. One client sends several requests, as a rule."""
+        if self.client_name is None or memcmp(&self.client, &r.followed.client, sizeof(fw_address)) != 0:
+            self.client_name = None
+            self.client = r.followed.client
+            self.client_name = name_of(&self.client.any)
+        return self.client_name
+
+    cdef int follow_paths(self, dict environ, const fw_request *r) except -1:
+        """SCRIPT_NAME as a field of that name says, which stands in front of the path (gunicorn), and below a prefix
+        that the proxy has taken away."""
+        cdef str mount, path, prefix
+        if r.follows & FW_FOLLOW_MOUNT and not r.asterisk:
+            mount = unquoted(fw_request_at(r, r.followed.mount), r.followed.mount.len).rstrip(SLASH)
+            path = unquoted(fw_request_at(r, r.path), r.path.len) if r.path.len else SLASH
+            PyDict_SetItem(environ, SCRIPT_NAME, mount)
+            PyDict_SetItem(environ, PATH_INFO, below(mount, path))
+        if r.follows & FW_FOLLOW_PREFIX:
+            prefix = EMPTY.join([one.strip(" \t").rstrip(SLASH)
+                                 for one in text_at(r, r.followed.prefix).split(",")])
+            mount = <str>environ[SCRIPT_NAME]
+            PyDict_SetItem(environ, SCRIPT_NAME, decoded(prefix) + mount)
+        return 0
+
     cdef str method(self, const fw_request *r):
         cdef object name = self.methods[r.method_id]
         if name is None:
@@ -363,15 +433,12 @@ cdef class EnvironBuilder:
         """PATH_INFO below script_name, or OUTSIDE; ``*`` is the server as a whole, below nothing (RFC 9110 9.3.7)."""
         cdef str prefix = self.script_name
         PyDict_SetItem(environ, SCRIPT_NAME, EMPTY if asterisk else prefix)
-        if asterisk:
-            return path
-        if path == prefix or path.startswith(prefix + SLASH):
-            return path[len(prefix):]
-        return OUTSIDE
+        return path if asterisk else below(prefix, path)
 
-    cdef bint is_outside(self, dict environ) noexcept:
-        """The request is for a path that is not below script_name. To be asked before the application is run."""
-        return PyDict_GetItem(environ, PATH_INFO) == <PyObject *>OUTSIDE
+    cdef bint is_outside(self, const fw_request *r, dict environ) noexcept:
+        """The request is for a path that is not below SCRIPT_NAME. To be asked before the application is run."""
+        return ((self.mounted or r.follows & FW_FOLLOW_MOUNT)
+                and PyDict_GetItem(environ, PATH_INFO) == <PyObject *>OUTSIDE)
 
     cdef int set_fields(self, dict environ, const fw_request *r) except -1:
         cdef uint32_t i
