@@ -10,8 +10,10 @@
 typedef struct telling {
     const fw_forwarding *f;
     fw_request *r;
+    const fw_field *chain, *host, *port, *prefix; /* X-Forwarded-For and its like, the last of each; or NULL */
     unsigned place;  /* of the client in lists, from the right */
     bool placed;     /* ... is known */
+    bool found;      /* find_fields has been here */
     bool told;       /* the scheme is */
     bool secure;
     bool named;      /* the client's address is */
@@ -63,9 +65,15 @@ typedef struct list {
     const char *at, *end; /* what is left of the field at hand */
 } list;
 
-static list list_of(const fw_request *r, enum fw_name id)
+static list list_of(const fw_request *r, const fw_field *f)
 {
-    return (list){.r = r, .field = r->nfields, .id = (uint8_t)id};
+    return (list){.r = r, .field = r->nfields, .id = f->id};
+}
+
+/* A field with one element, and the only one of its name: as a rule, so it is not taken apart. */
+static bool is_single(const fw_request *r, const fw_field *f)
+{
+    return !r->repeats && memchr(fw_request_at(r, f->value), ',', f->value.len) == NULL;
 }
 
 static const char *last_comma(const char *at, const char *end)
@@ -99,13 +107,38 @@ static bool previous(list *l, fw_part *out)
     }
 }
 
+/* Where X-Forwarded-* are, in one pass; only if somebody wants to know. */
+static void find_fields(telling *v)
+{
+    if (v->found)
+        return;
+    v->found = true;
+    for (uint32_t i = 0; i < v->r->nfields; i++) {
+        const fw_field *f = &v->r->fields[i];
+        switch (f->id) {
+        case FW_NAME_X_FORWARDED_FOR: v->chain = f; break;
+        case FW_NAME_X_FORWARDED_HOST: v->host = f; break;
+        case FW_NAME_X_FORWARDED_PORT: v->port = f; break;
+        case FW_NAME_X_FORWARDED_PREFIX: v->prefix = f; break;
+        default: break;
+        }
+    }
+}
+
 /* The client's place: as far to the left as X-Forwarded-For names trusted proxies. An element that is no address ends it:
  * who added it is trusted, and who the client is is not known. */
 static void find_client(telling *v)
 {
-    list l = list_of(v->r, FW_NAME_X_FORWARDED_FOR);
     fw_part p;
     v->placed = true;
+    find_fields(v);
+    if (v->chain == NULL)
+        return;
+    if (fw_likely(is_single(v->r, v->chain))) {
+        v->named = fw_address_read(fw_request_at(v->r, v->chain->value), v->chain->value.len, &v->client);
+        return;
+    }
+    list l = list_of(v->r, v->chain);
     for (unsigned place = 0; previous(&l, &p); place++) {
         fw_address a;
         v->place = place;
@@ -120,7 +153,7 @@ static void find_client(telling *v)
 
 /* What the proxy that the client was connected to says in the list `l`; it may be shorter than X-Forwarded-For, because
  * not every proxy adds to each. */
-static bool of_client(telling *v, list l, fw_part *out)
+static bool at_client(telling *v, list l, fw_part *out)
 {
     fw_part p;
     if (!previous(&l, out))
@@ -135,6 +168,15 @@ static bool of_client(telling *v, list l, fw_part *out)
             break;
     }
     return true;
+}
+
+/* The same of all fields with the name of `f`, the last one of them. */
+static bool of_client(telling *v, const fw_field *f, fw_part *out)
+{
+    if (fw_unlikely(!is_single(v->r, f)))
+        return at_client(v, list_of(v->r, f), out);
+    *out = value_of(v->r, f);
+    return out->len > 0;
 }
 
 /* ---- X-Forwarded-* --------------------------------------------------------------------------------------------- */
@@ -158,7 +200,7 @@ static bool read_scheme(telling *v, const fw_field *f, const fw_scheme_field *s)
     fw_part p = value_of(v->r, f);
     if (fw_unlikely(memchr(p.at, ',', p.len) != NULL)) {
         const list l = {.r = v->r, .at = p.at, .end = p.at + p.len};
-        if (!of_client(v, l, &p))
+        if (!at_client(v, l, &p))
             p.len = 0;
     }
     const bool secure = p.len == s->len && memcmp(p.at, s->value, p.len) == 0;
@@ -172,7 +214,7 @@ static bool read_scheme(telling *v, const fw_field *f, const fw_scheme_field *s)
 static bool read_host(telling *v)
 {
     fw_part p;
-    if (!of_client(v, list_of(v->r, FW_NAME_X_FORWARDED_HOST), &p))
+    if (!of_client(v, v->host, &p))
         return true;
     if (!fw_check_host(p.at, p.len))
         return refuse(v->r, "invalid X-Forwarded-Host");
@@ -184,7 +226,7 @@ static bool read_host(telling *v)
 static bool read_port(telling *v)
 {
     fw_part p;
-    if (!of_client(v, list_of(v->r, FW_NAME_X_FORWARDED_PORT), &p))
+    if (!of_client(v, v->port, &p))
         return true;
     const int port = fw_address_port(p.at, p.len);
     if (port <= 0)
@@ -203,7 +245,7 @@ static bool valid_mount(const char *s, size_t n)
 /* Each proxy adds what it has taken from the front of the path: from the client's place on, all of it counts. */
 static bool read_prefix(telling *v)
 {
-    list l = list_of(v->r, FW_NAME_X_FORWARDED_PREFIX);
+    list l = list_of(v->r, v->prefix);
     fw_part p, last = {NULL, 0};
     unsigned place = 0;
     while (previous(&l, &p)) {
@@ -345,15 +387,19 @@ static bool read_unknown_of_stranger(telling *v)
 /* Fields that say where a request came from: with one of these, Forwarded has no say of its own. A prefix is nothing that
  * Forwarded could tell. */
 #define OF_X_FORWARDED (BIT(X_FORWARDED_FOR) | BIT(X_FORWARDED_HOST) | BIT(X_FORWARDED_PORT))
+#define LISTS (OF_X_FORWARDED | BIT(X_FORWARDED_PREFIX))
 
 static bool read_schemes(telling *v, bool *any)
 {
     for (uint32_t i = 0; i < v->r->nfields; i++) {
-        const fw_scheme_field *s = scheme_field(v, &v->r->fields[i]);
+        const fw_field *f = &v->r->fields[i];
+        if (!(v->f->scheme_names >> f->id & 1))
+            continue;
+        const fw_scheme_field *s = scheme_field(v, f);
         if (s == NULL)
             continue;
         *any = true;
-        if (follows(v, FW_FOLLOW_SCHEME) && !read_scheme(v, &v->r->fields[i], s))
+        if (follows(v, FW_FOLLOW_SCHEME) && !read_scheme(v, f, s))
             return false;
     }
     return true;
@@ -361,14 +407,14 @@ static bool read_schemes(telling *v, bool *any)
 
 static bool read_lists(telling *v)
 {
-    const fw_request *r = v->r;
-    if (has(r, FW_NAME_X_FORWARDED_FOR) && follows(v, FW_FOLLOW_ADDRESS) && !v->placed)
+    find_fields(v);
+    if (v->chain != NULL && follows(v, FW_FOLLOW_ADDRESS) && !v->placed)
         find_client(v);
-    if (has(r, FW_NAME_X_FORWARDED_HOST) && follows(v, FW_FOLLOW_HOST) && !read_host(v))
+    if (v->host != NULL && follows(v, FW_FOLLOW_HOST) && !read_host(v))
         return false;
-    if (has(r, FW_NAME_X_FORWARDED_PORT) && follows(v, FW_FOLLOW_PORT) && !read_port(v))
+    if (v->port != NULL && follows(v, FW_FOLLOW_PORT) && !read_port(v))
         return false;
-    return !has(r, FW_NAME_X_FORWARDED_PREFIX) || !follows(v, FW_FOLLOW_PREFIX) || read_prefix(v);
+    return v->prefix == NULL || !follows(v, FW_FOLLOW_PREFIX) || read_prefix(v);
 }
 
 static bool read_names(telling *v)
@@ -382,7 +428,9 @@ static bool read_names(telling *v)
 static bool read_all(telling *v)
 {
     bool any = (v->r->names & OF_X_FORWARDED) != 0;
-    if (!read_schemes(v, &any) || !read_lists(v))
+    if ((v->r->names & v->f->scheme_names) && !read_schemes(v, &any))
+        return false;
+    if ((v->r->names & LISTS) && (v->f->follow & ~FW_FOLLOW_SCHEME) && !read_lists(v))
         return false;
     if (fw_unlikely(has(v->r, FW_NAME_FORWARDED))) {
         fw_rfc7239 f;
@@ -411,18 +459,19 @@ enum fw_parse fw_forwarded_read(const fw_forwarding *f, bool trusted, fw_request
     return accepted ? FW_PARSE_DONE : FW_PARSE_REFUSED;
 }
 
+void fw_forwarding_init(fw_forwarding *f)
+{
+    f->scheme_names = 0;
+    for (unsigned i = 0; i < f->nschemes; i++)
+        f->scheme_names |= UINT64_C(1) << f->schemes[i].name.id;
+}
+
 uint64_t fw_forwarding_always(const fw_forwarding *f)
 {
-    for (unsigned i = 0; i < f->nschemes; i++)
-        if (f->schemes[i].name.id == FW_NAME_UNKNOWN)
-            return 1;
-    return 0;
+    return f->scheme_names & 1;
 }
 
 uint64_t fw_forwarding_names(const fw_forwarding *f)
 {
-    uint64_t names = OF_X_FORWARDED | BIT(X_FORWARDED_PREFIX) | BIT(FORWARDED);
-    for (unsigned i = 0; i < f->nschemes; i++)
-        names |= UINT64_C(1) << f->schemes[i].name.id;
-    return names | (f->nnames > 0 || f->any_name);
+    return LISTS | BIT(FORWARDED) | f->scheme_names | (f->nnames > 0 || f->any_name);
 }

@@ -36,7 +36,11 @@ typedef struct fw_forwarding {
     unsigned nschemes, nnames;
     bool any_name;  /* every name with an underscore is one */
     uint8_t follow; /* set of enum fw_follow */
+    uint64_t scheme_names; /* the known names of `schemes`; bit 0 if some name is unknown: see fw_forwarding_init */
 } fw_forwarding;
+
+/* Fills in what follows from the other members. */
+void fw_forwarding_init(fw_forwarding *f);
 
 /* The known names by which a head is seen to need fw_forwarded_read (bit 0: r->names has it for names with an underscore and
  * what fw_forwarding_always adds). */

@@ -59,7 +59,7 @@ fw_memo *fw_memo_find(fw_memos *t, unsigned hint, const char *data, size_t n, un
  * remembered; r->memo and r->memo_use are set when the worker is asked to fill it. */
 unsigned fw_memo_note(fw_memos *t, fw_request *r, unsigned origin);
 
-/* Takes over what was read of a recalled head as a trusted proxy's (forwarded.h). */
+/* Takes over, as far as it is needed again, what was read of a recalled head as a trusted proxy's (forwarded.h). */
 void fw_memo_followed(fw_request *r);
 
 /* The worker has built `user` from the head of `r`, which it was asked to fill. */

@@ -108,6 +108,7 @@ cdef extern from "http/forwarded.h" nogil:
         unsigned nnames
         bint any_name
         uint8_t follow
+    void fw_forwarding_init(fw_forwarding *)
     uint64_t fw_forwarding_names(const fw_forwarding *)
     uint64_t fw_forwarding_always(const fw_forwarding *)
 

@@ -163,6 +163,11 @@ cdef tuple peer_of(fw_conn *c):
     return <tuple>c.peer
 
 
+cdef inline str scheme_of(const fw_request *r):
+    """The scheme that a proxy names."""
+    return HTTPS if r.followed.secure else HTTP
+
+
 cdef str request_line(const fw_request *r):
     """Method and target as they came, for the log."""
     return f"{text_at(r, r.method)} {text_at(r, r.target)}"
@@ -192,6 +197,9 @@ cdef class Last:
     cdef tuple peer
     cdef str raw                       # target as it came
     cdef str method
+    cdef uint8_t follows               # what of it is a proxy's word
+    cdef str scheme
+    cdef tuple client
 
     cdef bint fits(self, const fw_conn *c) noexcept:
         cdef const fw_request *r = c.req
@@ -199,7 +207,8 @@ cdef class Last:
         cdef object name
         cdef uint32_t i
         if (self.environ is None or r.nfields != self.nfields or r.minor != self.minor or r.repeats
-                or r.authority.len != 0 or r.framing == FW_FRAMING_CHUNKED or c.listener.index != self.listener):
+                or r.authority.len != 0 or r.framing == FW_FRAMING_CHUNKED or c.listener.index != self.listener
+                or r.follows != self.follows):
             return False
         for i in range(r.nfields):
             f = &r.fields[i]
@@ -238,6 +247,9 @@ cdef class Last:
         self.minor = r.minor
         self.listener = c.listener.index
         self.peer = peer
+        self.follows = r.follows
+        self.scheme = scheme_of(r)
+        self.client = builder.client_name
         self.method = builder.method(r)
         self.raw = environ[RAW_URI]
         self.environ = <dict>PyDict_Copy(environ)
@@ -256,6 +268,9 @@ cdef class EnvironBuilder:
     cdef Last last
     cdef fw_address client  # that a trusted proxy has named last
     cdef tuple client_name  # ... and its name, or None
+    cdef str host           # likewise
+    cdef uint32_t port
+    cdef str port_text
     cdef bint reuse        # false: every environ is built from the base alone
     cdef bint mounted      # there is a script_name, so a request may be for something else
     cdef unsigned misfits  # requests in a row that the last one did not fit
@@ -265,6 +280,7 @@ cdef class EnvironBuilder:
         self.no_body = no_body
         self.script_name = script_name
         self.last = Last.__new__(Last)
+        self.host = EMPTY
         self.reuse = reuse
         self.mounted = script_name != ""
         self.keys = known_keys()
@@ -275,18 +291,13 @@ cdef class EnvironBuilder:
         cdef tuple peer = peer_of(c)
         cdef dict environ
         if r.memo_use == FW_MEMO_FULL or r.memo_use == FW_MEMO_BLOCK:
-            environ = self.recall(c, peer)
-            if r.follows:
-                self.follow(environ, r)
-            return environ
+            return self.recall(c, peer)
         if self.last.fits(c):
             environ = self.build_alike(c, peer)
         else:
             environ = self.build_anew(c, peer)
         if r.memo_use == FW_MEMO_FILL:
             self.remember(c.req, environ, peer)
-        if r.follows:
-            self.follow(environ, r)
         if body_input is not self.no_body:  # the base has that one
             PyDict_SetItem(environ, INPUT, body_input)
         return environ
@@ -304,6 +315,8 @@ cdef class EnvironBuilder:
             PyDict_SetItem(environ, HTTP_HOST, text_at(r, r.authority))
         if r.framing == FW_FRAMING_CHUNKED:
             PyDict_SetItem(environ, CONTENT_LENGTH, str(r.body.len))
+        if r.follows:
+            self.follow(environ, r)
         self.misfits += 1
         if self.misfits >= LEARN_AFTER and self.reuse:
             self.misfits = 0
@@ -326,6 +339,7 @@ cdef class EnvironBuilder:
             PyDict_SetItem(environ, METHOD, method)
         if peer is not last.peer:
             last.peer = peer
+            last.client = None
             PyDict_SetItem(environ, REMOTE_ADDR, <str>peer[0])
             PyDict_SetItem(environ, REMOTE_PORT, <str>peer[1])
         if not same_text(last.raw, fw_request_at(r, r.target), r.target.len):
@@ -338,6 +352,8 @@ cdef class EnvironBuilder:
                 value = text_at(r, f.value)
                 PyDict_SetItem(environ, <object>PyList_GET_ITEM(last.keys, i), value)
                 last.values[i] = value
+        if r.follows:
+            self.follow_alike(environ, r)
         last.environ = environ
         return <dict>PyDict_Copy(environ)
 
@@ -349,32 +365,59 @@ cdef class EnvironBuilder:
         return 0
 
     cdef dict recall(self, fw_conn *c, tuple peer):
-        """The environ of a head seen before, with what differs set anew."""
+        """The environ of a head seen before, with what differs set anew; what a proxy says of it is in there."""
         cdef const fw_request *r = c.req
         cdef tuple kept = <tuple>fw_memo_user(r)
         cdef dict environ = <dict>PyDict_Copy(<dict>kept[0])
-        if kept[1] is not peer:
+        if kept[1] is not peer and not r.follows & FW_FOLLOW_ADDRESS:
             PyDict_SetItem(environ, REMOTE_ADDR, <str>peer[0])
             PyDict_SetItem(environ, REMOTE_PORT, <str>peer[1])
         if r.memo_use == FW_MEMO_BLOCK:
             PyDict_SetItem(environ, METHOD, self.method(r))
             self.set_target(environ, r)
+            if r.follows & (FW_FOLLOW_PREFIX | FW_FOLLOW_MOUNT):
+                self.follow_paths(environ, r)
         return environ
 
     cdef int follow(self, dict environ, const fw_request *r) except -1:
-        """Sets what a trusted proxy says of the client. What is remembered is the environ without it."""
-        cdef uint8_t what = r.follows
+        """Sets what a trusted proxy says of the client."""
         cdef tuple client
-        if what & FW_FOLLOW_SCHEME:
-            PyDict_SetItem(environ, URL_SCHEME, HTTPS if r.followed.secure else HTTP)
-        if what & FW_FOLLOW_ADDRESS:
+        if r.follows & FW_FOLLOW_SCHEME:
+            PyDict_SetItem(environ, URL_SCHEME, scheme_of(r))
+        if r.follows & FW_FOLLOW_ADDRESS:
             client = self.client_of(r)
             PyDict_SetItem(environ, REMOTE_ADDR, <str>client[0])
             PyDict_SetItem(environ, REMOTE_PORT, <str>client[1])
+        return self.follow_rest(environ, r)
+
+    cdef int follow_alike(self, dict environ, const fw_request *r) except -1:
+        """Sets in the last environ what differs in a proxy's word; the last one has the same words."""
+        cdef Last last = self.last
+        cdef tuple client
+        if r.follows & FW_FOLLOW_SCHEME and last.scheme is not scheme_of(r):
+            last.scheme = scheme_of(r)
+            PyDict_SetItem(environ, URL_SCHEME, last.scheme)
+        if r.follows & FW_FOLLOW_ADDRESS:
+            client = self.client_of(r)
+            if client is not last.client:
+                last.client = client
+                PyDict_SetItem(environ, REMOTE_ADDR, <str>client[0])
+                PyDict_SetItem(environ, REMOTE_PORT, <str>client[1])
+        return self.follow_rest(environ, r) if r.follows > (FW_FOLLOW_SCHEME | FW_FOLLOW_ADDRESS) else 0
+
+    cdef int follow_rest(self, dict environ, const fw_request *r) except -1:
+        cdef uint8_t what = r.follows
         if what & FW_FOLLOW_HOST:
-            PyDict_SetItem(environ, HTTP_HOST, text_at(r, r.followed.host))
+            if not same_text(self.host, fw_request_at(r, r.followed.host), r.followed.host.len):
+                self.host = text_at(r, r.followed.host)
+            if PyDict_GetItem(environ, HTTP_HOST) != <PyObject *>self.host:
+                PyDict_SetItem(environ, HTTP_HOST, self.host)
         if what & FW_FOLLOW_PORT:
-            PyDict_SetItem(environ, SERVER_PORT, str(r.followed.port))
+            if self.port != r.followed.port:
+                self.port_text = str(r.followed.port)
+                self.port = r.followed.port
+            if PyDict_GetItem(environ, SERVER_PORT) != <PyObject *>self.port_text:
+                PyDict_SetItem(environ, SERVER_PORT, self.port_text)
         if what & (FW_FOLLOW_PREFIX | FW_FOLLOW_MOUNT):
             self.follow_paths(environ, r)
         return 0
@@ -391,6 +434,7 @@ cdef class EnvironBuilder:
         """SCRIPT_NAME as a field of that name says, which stands in front of the path (gunicorn), and below a prefix
         that the proxy has taken away."""
         cdef str mount, path, prefix
+        mount = <str>environ[SCRIPT_NAME] if self.mounted else EMPTY
         if r.follows & FW_FOLLOW_MOUNT and not r.asterisk:
             mount = unquoted(fw_request_at(r, r.followed.mount), r.followed.mount.len).rstrip(SLASH)
             path = unquoted(fw_request_at(r, r.path), r.path.len) if r.path.len else SLASH
@@ -399,7 +443,6 @@ cdef class EnvironBuilder:
         if r.follows & FW_FOLLOW_PREFIX:
             prefix = EMPTY.join([one.strip(" \t").rstrip(SLASH)
                                  for one in text_at(r, r.followed.prefix).split(",")])
-            mount = <str>environ[SCRIPT_NAME]
             PyDict_SetItem(environ, SCRIPT_NAME, decoded(prefix) + mount)
         return 0
 

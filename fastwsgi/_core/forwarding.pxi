@@ -64,6 +64,7 @@ cdef class Forwarding:
         self.core.follow = members.pop("forwarding.follow")
         self.take_schemes(members.pop("forwarding.schemes"))
         self.take_names(members.pop("forwarding.names"))
+        fw_forwarding_init(&self.core)
 
     def __dealloc__(self):
         PyMem_Free(<void *>self.core.schemes)
