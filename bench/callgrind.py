@@ -62,7 +62,7 @@ COUNTED = {
     "proxied-differ": _DIFFER,
 }
 
-#: What those are compared with: the same of a peer that is not trusted, and with all of it followed.
+#: What those are compared with: of a peer that is not trusted, and with all of it followed.
 COMPARED = {
     "proxied-ignored": replace(_PROXIED, extra=_IGNORED),
     "proxied-all": replace(_PROXIED, extra=_ALL),
