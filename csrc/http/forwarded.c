@@ -248,13 +248,16 @@ static bool read_prefix(telling *v)
     list l = list_of(v->r, v->prefix);
     fw_part p, last = {NULL, 0};
     unsigned place = 0;
+    uint32_t field = 0; /* that `last` is in */
     while (previous(&l, &p)) {
         if (!valid_mount(p.at, p.len))
             return refuse(v->r, "invalid X-Forwarded-Prefix");
-        if (last.at == NULL)
+        if (last.at == NULL) {
             last = p;
-        else if (memchr(p.at, '\n', (size_t)(last.at - p.at)) != NULL)
+            field = l.field;
+        } else if (l.field != field) {
             return refuse(v->r, "more than one X-Forwarded-Prefix field");
+        }
         v->r->followed.prefix = span_of(v->r, (fw_part){p.at, (size_t)(last.at - p.at) + last.len});
         v->r->follows |= FW_FOLLOW_PREFIX;
         if (!v->placed)
