@@ -372,8 +372,9 @@ CONFIGS: Final[Mapping[str, tuple[str, Mapping[str, object]]]] = {
     ),
     "proxied": (
         "app",
-        {"proxy_protocol": "auto", "forwarded_follow": "scheme,address", "header_timeout": 30},
+        {"proxy_protocol": "auto", "forwarded_follow": "scheme,address"},
     ),
+    "proxied-impatient": ("app", {"proxy_protocol": "auto", "header_timeout": 0.3}),
     "proxied-v1": ("app", {"proxy_protocol": "v1"}),
     "proxied-v2": ("app", {"proxy_protocol": "v2"}),
     "proxied-elsewhere": ("app", {"proxy_protocol": "auto", "proxy_allow_ips": "192.0.2.1"}),
@@ -387,6 +388,7 @@ CONFIGS: Final[Mapping[str, tuple[str, Mapping[str, object]]]] = {
 # How every connection has to begin, where a proxy is expected.
 PREFACES: Final[Mapping[str, bytes]] = {
     "proxied": b"PROXY UNKNOWN\r\n",
+    "proxied-impatient": b"PROXY UNKNOWN\r\n",
     "proxied-v1": b"PROXY UNKNOWN\r\n",
     "proxied-v2": b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0",
 }

@@ -253,6 +253,22 @@ for kind, header in HEADERS.items():
         "a header that ends in the middle",
         steps=(header[:-3], FIN),
     )
+    case(
+        "slow-" + kind,
+        b"",
+        refuse(408),
+        "a header that does not end in the time for a head",
+        steps=(header[:-3],),
+        config="proxied-impatient",
+    )
+    case(
+        "slow-behind-" + kind,
+        b"",
+        refuse(408),
+        "one time for the header and the head behind it",
+        steps=(header[:9], header[9:] + b"GET / HT"),
+        config="proxied-impatient",
+    )
 case(
     "forwarded-of-the-client",
     b"",
