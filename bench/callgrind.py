@@ -20,7 +20,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench import machine, peers
@@ -33,6 +33,21 @@ WARM_UP = 128
 ROUNDS = 2  #: how often each is run; the least counts, for all that disturbs a run only adds to it
 START_SECONDS = 60.0
 
+#: What a proxy adds to a request; the request's number makes heads that differ.
+PROXY_FIELDS = (
+    ("Host", "shop.example"),
+    ("X-Forwarded-For", "203.0.113.17"),
+    ("X-Forwarded-Proto", "https"),
+    ("X-Forwarded-Host", "shop.example"),
+    ("X-Forwarded-Port", "443"),
+)
+_PROXIED = replace(SCENARIOS["hello"], headers=PROXY_FIELDS, only="ours")
+_DIFFER = replace(
+    _PROXIED, headers=(*PROXY_FIELDS, ("X-Request-Id", "7d1a66c2-{n}")), differ=True
+)
+_IGNORED = ("--forwarded-allow-ips", "192.0.2.1")
+_ALL = ("--forwarded-follow", "scheme,address,host,port,prefix")
+
 #: The scenarios that have a budget: name -> the row whose requests they send.
 COUNTED = {
     "plain": SCENARIOS["hello"],
@@ -43,7 +58,18 @@ COUNTED = {
     "pipelined": SCENARIOS["pipelined"],
     "logged": SCENARIOS["access-log"],
     "browser-logged": SCENARIOS["access-log-browser"],
+    "proxied": _PROXIED,
+    "proxied-differ": _DIFFER,
 }
+
+#: What those are compared with: of a peer that is not trusted, and with all of it followed.
+COMPARED = {
+    "proxied-ignored": replace(_PROXIED, extra=_IGNORED),
+    "proxied-all": replace(_PROXIED, extra=_ALL),
+    "proxied-differ-ignored": replace(_DIFFER, extra=_IGNORED),
+    "proxied-differ-all": replace(_DIFFER, extra=_ALL),
+}
+ROWS = {**COUNTED, **COMPARED}
 
 
 @dataclass
@@ -163,7 +189,7 @@ def count(
     found: dict[str, float] = {}
     groups: dict[tuple[str, int, tuple[str, ...]], list[str]] = {}
     for name in names:
-        row = COUNTED[name]
+        row = ROWS[name]
         body = row.reply if peer.name == peers.YARDSTICK else 13
         if row.only == "ours" and peer.name != peers.OURS:
             continue
@@ -175,7 +201,7 @@ def count(
         with counting(peer, app, place, body=body, extra=extra, python=python) as counter:
             for name in members:
                 try:
-                    found[name] = round(per_request(counter, COUNTED[name]))
+                    found[name] = round(per_request(counter, ROWS[name]))
                 except (OSError, ValueError, Malformed) as error:
                     print(f"{peer.name} {name}: {error}", file=sys.stderr)
     return found
@@ -185,7 +211,7 @@ def main() -> None:
     """Print a table of instructions per request."""
     parser = argparse.ArgumentParser(description="instructions per request by callgrind")
     parser.add_argument("--servers", default="fastwsgi,canned,bjoern,namesake")
-    parser.add_argument("--only", default=",".join(COUNTED), help=f"of {', '.join(COUNTED)}")
+    parser.add_argument("--only", default=",".join(COUNTED), help=f"of {', '.join(ROWS)}")
     parser.add_argument("--json", type=Path, help="also write the figures here")
     arguments = parser.parse_args()
     names = arguments.only.split(",")

@@ -17,7 +17,7 @@ from collections import Counter as Tally
 from pathlib import Path
 
 from bench import machine, peers
-from bench.callgrind import COUNTED, WARM_UP, counting, exchange
+from bench.callgrind import ROWS, WARM_UP, counting, exchange
 from bench.client import Client
 
 REQUESTS = 640
@@ -68,7 +68,7 @@ def _home(library: str, file: str) -> str:
 def main() -> None:
     """Print one table per scenario."""
     parser = argparse.ArgumentParser(description="instructions per request, by function")
-    parser.add_argument("--only", default="plain,browser-differ", help=f"of {', '.join(COUNTED)}")
+    parser.add_argument("--only", default="plain,browser-differ", help=f"of {', '.join(ROWS)}")
     parser.add_argument("--server", default=peers.OURS)
     parser.add_argument("--top", type=int, default=40)
     parser.add_argument("--inclusive", action="store_true")
@@ -76,7 +76,7 @@ def main() -> None:
     (peer,) = peers.select(arguments.server)
     peers.install(peer)
     for name in arguments.only.split(","):
-        row = COUNTED[name]
+        row = ROWS[name]
         with tempfile.TemporaryDirectory(prefix="fastwsgi-bench-") as text:
             folder = Path(text)
             with (

@@ -55,6 +55,11 @@ typedef struct fw_config {
     uint32_t graceful_ms; /* how long a graceful stop may take */
     uint32_t beat_ms;     /* the scoreboard is written at least this often; 0 = when there is something new */
     enum fw_header_map header_map;
+    const struct fw_forwarding *forwarding; /* what trusted proxies may say (http/forwarded.h), or NULL; borrowed */
+    uint64_t forwarded;        /* known names by which a head is seen to say it; 0 without `forwarding` */
+    uint64_t forwarded_always; /* ... and those that every head is taken to have */
+    int proxy_protocol;        /* enum fw_proxy_protocol (http/proxy_header.h) */
+    const struct fw_networks *proxy_from; /* who may send, and must, a PROXY header; borrowed, NULL when it is off */
     bool memo;            /* remember heads (memo.h) */
     bool drop_gone;       /* a request that has waited too long is not served if its client has shut its side */
     bool overload_refuse; /* past either maximum: true answers 503, false leaves clients in the backlog */

@@ -171,14 +171,22 @@ def build_parser() -> argparse.ArgumentParser:
 
 def _add(section: argparse._ArgumentGroup, setting: Setting) -> None:
     text = setting.doc.replace("%", "%%")
+    if not setting.flags and not setting.metavar:  # for configuration files and variables
+        return
     if not setting.flags:
         section.add_argument(setting.name, nargs="?", metavar=setting.metavar, help=text)
         return
-    if setting.const is None and setting.default not in (None, "", ()):
+    optional = setting.const is not None and setting.metavar
+    if (setting.const is None or optional) and setting.default not in (None, "", ()):
         default = setting.default
-        shown = f"{default:g}" if isinstance(default, float) else str(default)
+        shown = (f"{default:g}" if isinstance(default, float)
+                 else ",".join(default) if isinstance(default, tuple) else str(default))
         text += f" [{shown}]".replace("%", "%%")
-    if setting.const is not None:
+    if optional:
+        section.add_argument(
+            *setting.flags, dest=setting.name, metavar=setting.metavar, help=text, nargs="?",
+            const=setting.const)
+    elif setting.const is not None:
         section.add_argument(
             *setting.flags, dest=setting.name, action="store_const", const=setting.const,
             help=text)

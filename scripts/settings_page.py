@@ -57,6 +57,10 @@ def shown(value: object) -> str:
         return "none"
     if isinstance(value, bool):
         return "on" if value else "off"
+    if isinstance(value, tuple):
+        return ",".join(value)
+    if isinstance(value, dict):
+        return ",".join(f"{name}={text}" for name, text in value.items())
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
@@ -73,7 +77,9 @@ def lines(setting: Setting) -> Iterator[str]:
     yield ""
     yield sentence(setting.doc)
     yield ""
-    argument = "" if setting.const is not None else f" {setting.metavar}"
+    argument = f" {setting.metavar}" if setting.metavar else ""
+    if setting.const is not None and setting.metavar:
+        argument = f" [{setting.metavar}]"
     flags = ", ".join(f"`{flag}{argument}`" for flag in setting.flags)
     if setting.name == "wsgi_app":
         flags = f"`{setting.metavar}`, the argument without a flag"

@@ -3,6 +3,8 @@
  * It has no unit test of its own: its verdicts are seen through requests only, in test_request.c.
  */
 #include "http/check.h"
+#include "http/forwarded.h"
+#include "http/proxy_header.h"
 #include "http/wire.h"
 
 #include <arpa/inet.h>
@@ -121,6 +123,11 @@ bool fw_check_host(const char *s, size_t n)
     return host == n || (s[host] == ':' && valid_port(s + host + 1, n - host - 1));
 }
 
+bool fw_check_path(const char *s, size_t n)
+{
+    return all(s, n, PATH) && memchr(s, '?', n) == NULL;
+}
+
 /* ---- target ---------------------------------------------------------------------------------------------------- */
 
 /* Splits path from query and checks every byte.  `at` is the first byte of the path, within the target. */
@@ -187,6 +194,14 @@ static enum fw_parse check_target(const fw_request *r, fw_line *line)
     return check_absolute(r, line);
 }
 
+/* ---- a PROXY header in the place of a request ------------------------------------------------------------------ */
+
+const char *fw_check_proxy_header(const fw_config *cfg)
+{
+    return cfg->proxy_protocol == FW_PROXY_OFF ? "a PROXY header, but proxy_protocol is off"
+                                               : "a PROXY header that is not at the start of its connection";
+}
+
 /* ---- a request line that llhttp refused ------------------------------------------------------------------------ */
 
 /* What the text behind the target says: 0 a version we speak, else the status that answers it. */
@@ -214,6 +229,8 @@ enum fw_parse fw_check_bad_line(const fw_request *r, const char *base, size_t le
         n = (size_t)r->cfg->limit_line + 1;
     if (n > 0 && line[0] == TLS_HANDSHAKE)
         return refuse(v, 400, "TLS on a port that speaks plain HTTP");
+    if (fw_proxy_header_begins(line, n) == FW_PARSE_DONE)
+        return refuse(v, 400, fw_check_proxy_header(r->cfg));
     size_t i = 0;
     while (i < n && fw_wire_tchar[(uint8_t)line[i]])
         i++;
@@ -299,11 +316,14 @@ static bool read_length(const fw_request *r, const fw_field *f, uint64_t *length
  * environ does not show it (request.c). */
 static enum fw_parse judge_unknown(const fw_request *r, const fw_field *f, fw_fields *out)
 {
-    if (fw_likely(r->cfg->header_map == FW_MAP_DROP) ||
-        memchr(fw_request_at(r, f->name), '_', f->name.len) == NULL)
+    const char *name = fw_request_at(r, f->name);
+    if (fw_likely(r->cfg->header_map == FW_MAP_DROP) || memchr(name, '_', f->name.len) == NULL)
         return FW_PARSE_DONE;
-    if (r->cfg->header_map == FW_MAP_REFUSE)
+    const fw_forwarding *forwarding = r->cfg->forwarding;
+    const bool forwarder = forwarding != NULL && fw_forwarding_lists(forwarding, name, f->name.len);
+    if (r->cfg->header_map == FW_MAP_REFUSE && !forwarder)
         return refuse(&out->refusal, 400, "a header field name with an underscore");
+    out->names |= forwarder; /* whether this peer may send it is fw_forwarded_read's to say */
     out->repeats = true; /* its key may be that of a name we know */
     return FW_PARSE_DONE;
 }

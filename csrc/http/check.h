@@ -28,6 +28,9 @@ typedef struct fw_fields {
     bool has_length, keep_alive, expects, repeats;
 } fw_fields;
 
+/* Why there may be no PROXY header in the place of a request line. */
+const char *fw_check_proxy_header(const fw_config *cfg);
+
 /* Judges the request line after llhttp gave up on it.  `len` bytes of the request are there.  MORE: the line is not
  * complete and nothing in it is wrong yet. */
 enum fw_parse fw_check_bad_line(const fw_request *r, const char *base, size_t len, fw_refusal *v);
@@ -38,6 +41,9 @@ enum fw_parse fw_check_line(const fw_request *r, fw_line *line);
 
 /* Judges the fields of a head whose line is accepted, numbered and without white space at the end. As above. */
 enum fw_parse fw_check_fields(const fw_request *r, fw_fields *out);
+
+/* Nothing but what the path of a target may hold. */
+bool fw_check_path(const char *s, size_t n);
 
 /* uri-host [ ":" port ] (RFC 3986 3.2.2, RFC 9110 7.2); an empty host is invalid. */
 bool fw_check_host(const char *s, size_t n);

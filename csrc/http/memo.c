@@ -27,14 +27,14 @@ static bool same_block(const fw_memo *m, const char *block, size_t n)
     return m->block_len != 0 && n >= m->block_len && memcmp(block, m->bytes + m->line_len, m->block_len) == 0;
 }
 
-fw_memo *fw_memo_find(fw_memos *t, unsigned hint, const char *data, size_t n, unsigned listener, enum fw_memo_use *use)
+fw_memo *fw_memo_find(fw_memos *t, unsigned hint, const char *data, size_t n, unsigned origin, enum fw_memo_use *use)
 {
     const char *lf = memchr(data, '\n', n);
     if (lf == NULL)
         return NULL;
     const size_t line = (size_t)(lf - data) + 1, rest = n - line;
     fw_memo *m = hint != 0 ? &t->slots[hint - 1] : &t->slots[slot_of(data + line, rest)];
-    if (m->user == NULL || m->listener != listener || !same_block(m, data + line, rest))
+    if (m->user == NULL || m->origin != origin || !same_block(m, data + line, rest))
         return NULL;
     *use = line == m->line_len && memcmp(data, m->bytes, line) == 0 ? FW_MEMO_FULL : FW_MEMO_BLOCK;
     return m;
@@ -60,7 +60,7 @@ static bool keep_fields(fw_memo *m, const fw_request *r)
     return true;
 }
 
-static bool overwrite(fw_memos *t, fw_memo *m, const fw_request *r, uint32_t line_len, unsigned listener)
+static bool overwrite(fw_memos *t, fw_memo *m, const fw_request *r, uint32_t line_len, unsigned origin)
 {
     if (m->pins != 0 || (m->user != NULL && t->nto_release >= FW_MEMOS))
         return false;
@@ -80,7 +80,7 @@ static bool overwrite(fw_memos *t, fw_memo *m, const fw_request *r, uint32_t lin
     memcpy(m->bytes, r->base, r->head_len);
     m->line_len = line_len;
     m->block_len = r->head_len - line_len;
-    m->listener = listener;
+    m->origin = origin;
     m->method = r->method;
     m->target = r->target;
     m->path = r->path;
@@ -89,10 +89,12 @@ static bool overwrite(fw_memos *t, fw_memo *m, const fw_request *r, uint32_t lin
     m->method_id = r->method_id;
     m->minor = r->minor;
     m->keep_alive = r->keep_alive;
+    if (fw_unlikely((m->follows = r->follows) != 0))
+        m->followed = r->followed;
     return true;
 }
 
-unsigned fw_memo_note(fw_memos *t, fw_request *r, unsigned listener)
+unsigned fw_memo_note(fw_memos *t, fw_request *r, unsigned origin)
 {
     if (!worth_remembering(r))
         return 0;
@@ -101,16 +103,34 @@ unsigned fw_memo_note(fw_memos *t, fw_request *r, unsigned listener)
     const uint32_t block_len = r->head_len - line_len;
     const unsigned slot = slot_of(block, block_len);
     fw_memo *m = &t->slots[slot];
-    if (m->block_len == block_len && m->listener == listener && m->minor == r->minor &&
+    if (m->block_len == block_len && m->origin == origin && m->minor == r->minor &&
         same_block(m, block, block_len)) {
-        if (m->user == NULL && m->pins == 0 && overwrite(t, m, r, line_len, listener)) {
+        if (m->user == NULL && m->pins == 0 && overwrite(t, m, r, line_len, origin)) {
             m->pins++;
             r->memo = m;
             r->memo_use = FW_MEMO_FILL;
         }
         return slot + 1;
     }
-    return overwrite(t, m, r, line_len, listener) ? slot + 1 : 0;
+    return overwrite(t, m, r, line_len, origin) ? slot + 1 : 0;
+}
+
+static void shift(fw_span *s, uint32_t by)
+{
+    s->off += by; /* modulo 2^32: to the left, too */
+}
+
+void fw_memo_followed(fw_request *r)
+{
+    const fw_memo *m = r->memo;
+    r->follows = m->follows;
+    if (!(m->follows & (FW_FOLLOW_ADDRESS | FW_FOLLOW_PREFIX | FW_FOLLOW_MOUNT)))
+        return; /* all else is in what was built from the head */
+    const uint32_t by = r->head_len - m->block_len - m->line_len;
+    r->followed = m->followed;
+    shift(&r->followed.host, by);
+    shift(&r->followed.prefix, by);
+    shift(&r->followed.mount, by);
 }
 
 void fw_memo_unpin(fw_request *r)

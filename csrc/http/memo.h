@@ -24,13 +24,15 @@ typedef struct fw_memo {
     uint32_t line_len; /* with CRLF */
     uint32_t block_len; /* with the empty line; 0 = the slot is empty */
     uint32_t pins;     /* requests that refer to it: it stays as it is meanwhile */
-    unsigned listener;
+    unsigned origin;   /* what else decides what it means: see fw_conn */
     fw_span method, target, path, query;
     uint64_t names;
     fw_field *fields; /* of the head in `bytes`, for the access log; NULL without one */
     uint32_t nfields;
     uint8_t method_id, minor;
+    uint8_t follows; /* with `followed`, what it says as a trusted proxy's; see fw_memo_followed */
     bool keep_alive;
+    fw_followed followed;
     _Atomic(void *) user; /* the worker's, or NULL while nothing has been built from it; set while pinned to be filled */
 } fw_memo;
 
@@ -50,12 +52,15 @@ typedef struct fw_memos {
 
 /* A memo whose header block is the one in the `n` bytes at `data` (the start of a request), or NULL. `hint` is the
  * connection's last slot plus one, 0 for none. `*use` becomes FW_MEMO_BLOCK or FW_MEMO_FULL. */
-fw_memo *fw_memo_find(fw_memos *t, unsigned hint, const char *data, size_t n, unsigned listener,
+fw_memo *fw_memo_find(fw_memos *t, unsigned hint, const char *data, size_t n, unsigned origin,
                       enum fw_memo_use *use);
 
 /* Notes the accepted head of `r`. Returns its slot plus one for the connection's hint, 0 if it is not to be
  * remembered; r->memo and r->memo_use are set when the worker is asked to fill it. */
-unsigned fw_memo_note(fw_memos *t, fw_request *r, unsigned listener);
+unsigned fw_memo_note(fw_memos *t, fw_request *r, unsigned origin);
+
+/* Takes over, as far as it is needed again, what was read of a recalled head as a trusted proxy's (forwarded.h). */
+void fw_memo_followed(fw_request *r);
 
 /* The worker has built `user` from the head of `r`, which it was asked to fill. */
 static inline void fw_memo_fill(fw_request *r, void *user)

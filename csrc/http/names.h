@@ -58,6 +58,7 @@
     X(A, ACCEPT_ENCODING, "accept-encoding")                                                                           \
     X(A, ACCEPT_LANGUAGE, "accept-language")                                                                           \
     X(A, X_FORWARDED_FOR, "x-forwarded-for")                                                                           \
+    X(A, X_FORWARDED_SSL, "x-forwarded-ssl")                                                                           \
     X(A, CONTENT_ENCODING, "content-encoding")                                                                         \
     X(A, SEC_CH_UA_MOBILE, "sec-ch-ua-mobile")                                                                         \
     X(A, X_CORRELATION_ID, "x-correlation-id")                                                                         \
@@ -71,6 +72,7 @@
     X(A, X_FORWARDED_PREFIX, "x-forwarded-prefix")                                                                     \
     X(A, IF_UNMODIFIED_SINCE, "if-unmodified-since")                                                                   \
     X(A, PROXY_AUTHORIZATION, "proxy-authorization")                                                                   \
+    X(A, X_FORWARDED_PROTOCOL, "x-forwarded-protocol")                                                                 \
     X(A, UPGRADE_INSECURE_REQUESTS, "upgrade-insecure-requests")
 
 enum fw_name {

@@ -2,6 +2,7 @@
 #include "http/request.h"
 #include "http/check.h"
 #include "http/memo.h"
+#include "http/proxy_header.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -209,17 +210,22 @@ static bool is_hidden(const fw_request *r, const fw_field *f)
     }
 }
 
-static void number_fields(fw_request *r)
+/* Returns the bits of r->names that no known name stands for. */
+static uint64_t number_fields(fw_request *r)
 {
+    uint64_t others = r->cfg->forwarded_always;
     for (uint32_t i = 0; i < r->nfields; i++) {
         fw_field *f = &r->fields[i];
         const char *s = fw_request_at(r, f->value);
         while (f->value.len > 0 && (s[f->value.len - 1] == ' ' || s[f->value.len - 1] == '\t'))
             f->value.len--;
         f->id = (uint8_t)fw_name_find(fw_request_at(r, f->name), f->name.len);
-        if (fw_unlikely(is_hidden(r, f)))
+        if (fw_unlikely(is_hidden(r, f))) {
             f->flags |= FW_FIELD_HIDDEN;
+            others |= f->id == FW_NAME_UNKNOWN; /* for its underscore */
+        }
     }
+    return others;
 }
 
 static enum fw_parse judge_head(fw_request *r)
@@ -227,11 +233,11 @@ static enum fw_parse judge_head(fw_request *r)
     enum fw_parse p = judge_line(r);
     if (fw_unlikely(p != FW_PARSE_DONE))
         return p;
-    number_fields(r);
+    const uint64_t others = number_fields(r);
     fw_fields v = {0};
     p = fw_check_fields(r, &v);
     r->length = v.length;
-    r->names = v.names;
+    r->names = v.names | others;
     r->framing = v.framing;
     r->has_length = v.has_length;
     r->keep_alive = v.keep_alive;
@@ -255,8 +261,11 @@ static enum fw_parse skip_empty_line(fw_request *r, const char *base, size_t len
         if (len == 2)
             return FW_PARSE_MORE;
     }
-    if (base[r->start] == '\r' || base[r->start] == '\n')
+    if (base[r->start] == '\r' || base[r->start] == '\n') {
+        if (fw_proxy_header_begins(base, len) == FW_PARSE_DONE)
+            return fw_request_refuse(r, 400, fw_check_proxy_header(r->cfg));
         return fw_request_refuse(r, 400, "an empty line where a request line belongs");
+    }
     return FW_PARSE_DONE;
 }
 

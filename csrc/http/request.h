@@ -11,6 +11,7 @@
 #include "fw.h"
 #include "http/llhttp.h"
 #include "http/names.h"
+#include "http/networks.h"
 
 typedef struct fw_span {
     uint32_t off, len;
@@ -27,6 +28,23 @@ typedef struct fw_field {
     uint8_t flags;
 } fw_field;
 
+/* What of a request follows the word of a trusted proxy (forwarded.h). */
+enum fw_follow {
+    FW_FOLLOW_SCHEME = 1,
+    FW_FOLLOW_ADDRESS = 2,
+    FW_FOLLOW_HOST = 4,
+    FW_FOLLOW_PORT = 8,
+    FW_FOLLOW_PREFIX = 16,
+    FW_FOLLOW_MOUNT = 32, /* the field SCRIPT_NAME, a forwarder header */
+};
+
+typedef struct fw_followed {
+    fw_address client;
+    fw_span host, prefix, mount;
+    uint16_t port;
+    bool secure; /* the scheme is https */
+} fw_followed;
+
 enum fw_framing { FW_FRAMING_NONE, FW_FRAMING_LENGTH, FW_FRAMING_CHUNKED };
 
 typedef struct fw_request {
@@ -37,6 +55,7 @@ typedef struct fw_request {
     fw_field *fields;
     struct fw_request *at_rest; /* the next one that nobody uses */
     uint32_t room;     /* fields that fit */
+    fw_followed followed; /* what r->follows names */
     uint32_t nfields;  /* the first member that fw_request_reset clears */
     uint32_t start;    /* of the request line: 0, or 2 behind one empty line */
     uint32_t fed;      /* bytes given to llhttp */
@@ -45,7 +64,7 @@ typedef struct fw_request {
     fw_span path, query; /* parts of the target; both empty for an asterisk */
     fw_span authority;   /* of an absolute-form target, else empty */
     uint64_t length;     /* Content-Length */
-    uint64_t names;      /* the set of known names that occur */
+    uint64_t names;      /* the set of known names that occur; bit 0: others that forwarded.h is to look at */
     fw_body body;
     uint32_t trailers; /* counted, not kept */
     uint64_t chunk_size;      /* of the size line at hand, as far as it has been read */
@@ -69,6 +88,7 @@ typedef struct fw_request {
     bool in_body;      /* the parser has been set up for a chunked body */
     bool whole;        /* the body is complete */
     bool asterisk;     /* OPTIONS * */
+    uint8_t follows;   /* set of enum fw_follow */
     uint8_t memo_use;  /* enum fw_memo_use */
     struct fw_memo *memo; /* pinned by this request, or NULL */
 } fw_request;

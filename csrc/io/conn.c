@@ -215,6 +215,7 @@ static fw_conn *open_conn(fw_conns *cs, int fd, const fw_listener *listener, con
     c->listener = listener;
     if (len > 0 && len <= sizeof c->address)
         memcpy(&c->address, address, len);
+    fw_input_begin(cs, c);
     c->prev = cs->all.prev;
     c->next = &cs->all;
     c->prev->next = c;
@@ -823,7 +824,7 @@ static void log_refusal(const fw_conns *cs, const fw_conn *c, int status, const 
     const fw_entry e = {
         .req = c->req,
         .line = received_line(c),
-        .client = fw_conn_address(c),
+        .client = fw_conn_client(c),
         .status = status,
         .reason = {reason, strlen(reason)},
         .bytes = head ? 0 : strlen(why) + 1,
@@ -1331,6 +1332,7 @@ bool fw_conn_take_over(fw_conns *cs, fw_parcel *p, const fw_listener *listener)
         return false;
     }
     p->fd = -1;
+    fw_input_begin_there(cs, c, p->note.origin, p->note.proxy);
     c->served = p->note.served;
     cs->stats.taken_over++;
     if (p->note.kind == FW_TRAVEL_REQUEST) {

@@ -20,7 +20,6 @@
 #include "io/deadline.h"
 #include "io/outq.h"
 
-#include <netinet/in.h>
 #include <stdatomic.h>
 
 enum fw_state {
@@ -115,12 +114,20 @@ typedef struct fw_conn {
     struct fw_owner *owner; /* who pulled it last: a suspended response goes on there */
     void *user; /* the worker's: the suspended response; owned by whoever pulled it last */
     void *peer; /* the worker's: objects that name the client; handed back by fw_thread_to_release */
-    union {
-        struct sockaddr any;
-        struct sockaddr_in v4;
-        struct sockaddr_in6 v6;
-    } address; /* of the client; family AF_UNIX or 0 when it has none */
+    fw_address address; /* of its other end, or what a PROXY header says; family AF_UNIX or 0 when it has none */
+    unsigned origin;    /* what decides, beside a head, what the head means: enum fw_origin, and the listener's index */
+    uint8_t proxy;      /* enum fw_proxy_header_due */
 } fw_conn;
+
+/* Bits of fw_conn.origin; the listener's index is above them. */
+enum fw_origin {
+    FW_ORIGIN_TRUSTED = 1, /* forwarded_allow_ips has its peer: what it says of its client is followed */
+    FW_ORIGIN_TLS = 2,     /* a PROXY header says that its client speaks TLS */
+    FW_ORIGIN_BITS = 2
+};
+
+/* Whether a PROXY header is the first that comes. */
+enum fw_proxy_header_due { FW_PROXY_NOT_DUE, FW_PROXY_DUE, FW_PROXY_FORBIDDEN };
 
 /* One who pulls connections, as the connections know it: what only it may go on with. */
 typedef struct fw_owner {
@@ -132,6 +139,13 @@ typedef struct fw_owner {
 static inline const struct sockaddr *fw_conn_address(const fw_conn *c)
 {
     return &c->address.any;
+}
+
+/* Who sent the request at hand: what a trusted proxy says, or else the other end of the connection. */
+static inline const struct sockaddr *fw_conn_client(const fw_conn *c)
+{
+    const fw_request *r = c->req;
+    return r != NULL && (r->follows & FW_FOLLOW_ADDRESS) ? &r->followed.client.any : &c->address.any;
 }
 
 struct fw_conns; /* what the connections of one loop share: conns.h */

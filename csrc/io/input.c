@@ -1,5 +1,7 @@
 /* input.c - from received bytes to complete requests. */
 #include "io/input.h"
+#include "http/forwarded.h"
+#include "http/proxy_header.h"
 #include "io/store.h"
 #include "io/travel.h"
 
@@ -136,42 +138,6 @@ static void request_drop(fw_conns *cs, fw_request *r)
     cs->nrequests++;
 }
 
-/* The body as it was: in memory, or in a file that is whole. */
-static int restore_body(fw_request *r, fw_parcel *p)
-{
-    fw_body *b = &r->body;
-    if (r->framing == FW_FRAMING_LENGTH && p->note.body != r->length)
-        return -EPROTO;
-    r->whole = true;
-    if (!p->note.file)
-        return p->note.memory != 0 ? fw_body_append(b, p->data + p->note.head, p->note.memory) : FW_OK;
-    fw_body_adopt(b, p->file, p->note.body);
-    p->file = -1;
-    return FW_OK;
-}
-
-int fw_input_restore(fw_conns *cs, fw_conn *c, fw_parcel *p)
-{
-    const fw_note *note = &p->note;
-    const uint32_t n = note->head + note->rest;
-    if ((c->in = buffer_new(n > SMALLEST ? n : SMALLEST)) == NULL || (c->req = request_take(cs)) == NULL)
-        return -ENOMEM;
-    memcpy(c->in->data, p->data, note->head);
-    memcpy(c->in->data + note->head, p->data + note->head + note->memory, note->rest);
-    c->in->len = n;
-    c->in->pos = note->head;
-    fw_request *r = c->req;
-    switch (fw_request_parse(r, c->in->data, note->head)) {
-    case FW_PARSE_REFUSED: return FW_OK; /* by other settings than the sender's */
-    case FW_PARSE_MORE: return -EPROTO;
-    default: break;
-    }
-    r->expects = false; /* its body is here */
-    if (r->head_len != note->head || (r->framing == FW_FRAMING_NONE && note->body != 0))
-        return -EPROTO;
-    return r->framing == FW_FRAMING_NONE ? FW_OK : restore_body(r, p);
-}
-
 void fw_input_next(fw_conns *cs, fw_conn *c)
 {
     if (c->req != NULL)
@@ -290,8 +256,101 @@ static enum fw_parse recall(fw_conns *cs, fw_conn *c, const char *data, size_t n
     if (!cs->cfg.memo)
         return FW_PARSE_MORE;
     enum fw_memo_use use;
-    fw_memo *m = fw_memo_find(&cs->memos, c->memo_hint, data, n, c->listener->index, &use);
-    return m != NULL ? fw_request_recall(c->req, m, use, data) : FW_PARSE_MORE;
+    fw_memo *m = fw_memo_find(&cs->memos, c->memo_hint, data, n, c->origin, &use);
+    if (m == NULL || fw_request_recall(c->req, m, use, data) != FW_PARSE_DONE)
+        return FW_PARSE_MORE;
+    if (fw_unlikely((c->req->names & cs->cfg.forwarded) != 0))
+        fw_memo_followed(c->req);
+    return FW_PARSE_DONE;
+}
+
+/* ---- proxies ---------------------------------------------------------------------------------------------------- */
+
+static bool is_trusted(const fw_conns *cs, const fw_conn *c)
+{
+    const fw_forwarding *f = cs->cfg.forwarding;
+    return f != NULL && (!c->listener->tcp || fw_networks_hold(&f->trusted, &c->address.any));
+}
+
+static bool may_send_proxy_header(const fw_conns *cs, const fw_conn *c)
+{
+    return !c->listener->tcp || fw_networks_hold(cs->cfg.proxy_from, &c->address.any);
+}
+
+void fw_input_begin(const fw_conns *cs, fw_conn *c)
+{
+    c->origin = c->listener->index << FW_ORIGIN_BITS | (is_trusted(cs, c) ? FW_ORIGIN_TRUSTED : 0);
+    if (fw_unlikely(cs->cfg.proxy_protocol != FW_PROXY_OFF))
+        c->proxy = may_send_proxy_header(cs, c) ? FW_PROXY_DUE : FW_PROXY_FORBIDDEN;
+}
+
+void fw_input_begin_there(const fw_conns *cs, fw_conn *c, unsigned origin, uint8_t proxy)
+{
+    const fw_forwarding *f = cs->cfg.forwarding;
+    const bool named = c->address.any.sa_family == AF_INET || c->address.any.sa_family == AF_INET6;
+    const bool trusted = f != NULL && (!named || fw_networks_hold(&f->trusted, &c->address.any));
+    c->origin = c->listener->index << FW_ORIGIN_BITS | (origin & FW_ORIGIN_TLS) | (trusted ? FW_ORIGIN_TRUSTED : 0);
+    c->proxy = proxy;
+}
+
+/* The sender is who the header names. What came over a unix socket of the proxy's is not trusted for that. */
+static void take_proxy_header(const fw_conns *cs, fw_conn *c, const fw_proxy_header *h)
+{
+    const fw_forwarding *f = cs->cfg.forwarding;
+    if (h->named) {
+        c->address = h->source;
+        c->origin &= ~(unsigned)FW_ORIGIN_TRUSTED;
+        if (f != NULL && fw_networks_hold(&f->trusted, &c->address.any))
+            c->origin |= FW_ORIGIN_TRUSTED;
+    }
+    if (h->tls)
+        c->origin |= FW_ORIGIN_TLS;
+}
+
+/* Before the first request: COMPLETE when it may be parsed. */
+static enum fw_input parse_proxy_header(fw_conns *cs, fw_conn *c)
+{
+    fw_buffer *b = c->in;
+    const char *data = b->data + b->pos;
+    const size_t n = b->len - b->pos;
+    fw_proxy_header h = {.status = 403, .why = "a PROXY header from an address that proxy_allow_from does not have"};
+    enum fw_parse p;
+    if (c->proxy == FW_PROXY_DUE) {
+        p = fw_proxy_header_read(data, n, (enum fw_proxy_protocol)cs->cfg.proxy_protocol, &h);
+    } else {
+        p = fw_proxy_header_begins(data, n);
+        p = p == FW_PARSE_MORE ? p : p == FW_PARSE_DONE ? FW_PARSE_REFUSED : FW_PARSE_DONE;
+    }
+    if (p == FW_PARSE_MORE)
+        return FW_INPUT_HEAD;
+    if (p == FW_PARSE_REFUSED) {
+        if ((c->req = request_take(cs)) == NULL)
+            return FW_INPUT_EMPTY; /* no memory, as below */
+        c->req->base = data;
+        fw_request_refuse(c->req, h.status, h.why);
+        return FW_INPUT_REFUSED;
+    }
+    if (c->proxy == FW_PROXY_DUE)
+        take_proxy_header(cs, c, &h);
+    c->proxy = FW_PROXY_NOT_DUE;
+    b->pos += (uint32_t)h.len;
+    if (b->pos < b->len)
+        return FW_INPUT_COMPLETE;
+    release_input(cs, c);
+    return c->state == FW_STATE_OPEN ? FW_INPUT_EMPTY : FW_INPUT_HEAD; /* the timeout goes on */
+}
+
+/* The head names what proxies say of the client. False: it is refused. */
+static FW_NOINLINE bool read_forwarded(const fw_conns *cs, fw_conn *c)
+{
+    fw_request *r = c->req;
+    const bool trusted = (c->origin & FW_ORIGIN_TRUSTED) != 0;
+    const bool accepted = fw_forwarded_read(cs->cfg.forwarding, trusted, r) == FW_PARSE_DONE;
+    if ((c->origin & FW_ORIGIN_TLS) && (cs->cfg.forwarding->follow & ~r->follows & FW_FOLLOW_SCHEME)) {
+        r->follows |= FW_FOLLOW_SCHEME;
+        r->followed.secure = true;
+    }
+    return accepted;
 }
 
 enum fw_input fw_input_parse(fw_conns *cs, fw_conn *c)
@@ -301,6 +360,11 @@ enum fw_input fw_input_parse(fw_conns *cs, fw_conn *c)
     fw_buffer *b = c->in;
     if (b == NULL || b->pos == b->len)
         return FW_INPUT_EMPTY;
+    if (fw_unlikely(c->proxy != FW_PROXY_NOT_DUE)) {
+        const enum fw_input what = parse_proxy_header(cs, c);
+        if (what != FW_INPUT_COMPLETE)
+            return what;
+    }
     const uint32_t from = b->pos;
     enum fw_parse p = FW_PARSE_MORE;
     if (c->req == NULL) {
@@ -314,11 +378,53 @@ enum fw_input fw_input_parse(fw_conns *cs, fw_conn *c)
             return FW_INPUT_HEAD;
         if (p == FW_PARSE_REFUSED)
             return FW_INPUT_REFUSED;
+        if (fw_unlikely((c->req->names & cs->cfg.forwarded) != 0) && !read_forwarded(cs, c))
+            return FW_INPUT_REFUSED;
         if (c->served != 0 && cs->cfg.memo)
-            c->memo_hint = (uint8_t)fw_memo_note(&cs->memos, c->req, c->listener->index);
+            c->memo_hint = (uint8_t)fw_memo_note(&cs->memos, c->req, c->origin);
     }
     b->pos = from + c->req->head_len;
     return parse_body(cs, c);
+}
+
+/* ---- from another worker ----------------------------------------------------------------------------------------- */
+
+/* The body as it was: in memory, or in a file that is whole. */
+static int restore_body(fw_request *r, fw_parcel *p)
+{
+    fw_body *b = &r->body;
+    if (r->framing == FW_FRAMING_LENGTH && p->note.body != r->length)
+        return -EPROTO;
+    r->whole = true;
+    if (!p->note.file)
+        return p->note.memory != 0 ? fw_body_append(b, p->data + p->note.head, p->note.memory) : FW_OK;
+    fw_body_adopt(b, p->file, p->note.body);
+    p->file = -1;
+    return FW_OK;
+}
+
+int fw_input_restore(fw_conns *cs, fw_conn *c, fw_parcel *p)
+{
+    const fw_note *note = &p->note;
+    const uint32_t n = note->head + note->rest;
+    if ((c->in = buffer_new(n > SMALLEST ? n : SMALLEST)) == NULL || (c->req = request_take(cs)) == NULL)
+        return -ENOMEM;
+    memcpy(c->in->data, p->data, note->head);
+    memcpy(c->in->data + note->head, p->data + note->head + note->memory, note->rest);
+    c->in->len = n;
+    c->in->pos = note->head;
+    fw_request *r = c->req;
+    switch (fw_request_parse(r, c->in->data, note->head)) {
+    case FW_PARSE_REFUSED: return FW_OK; /* by other settings than the sender's */
+    case FW_PARSE_MORE: return -EPROTO;
+    default: break;
+    }
+    if (fw_unlikely((r->names & cs->cfg.forwarded) != 0) && !read_forwarded(cs, c))
+        return FW_OK;
+    r->expects = false; /* its body is here */
+    if (r->head_len != note->head || (r->framing == FW_FRAMING_NONE && note->body != 0))
+        return -EPROTO;
+    return r->framing == FW_FRAMING_NONE ? FW_OK : restore_body(r, p);
 }
 
 /* ---- receiving ------------------------------------------------------------------------------------------------- */

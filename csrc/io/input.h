@@ -16,6 +16,9 @@ enum fw_input {
     FW_INPUT_REFUSED,  /* c->req->status and ->why say it */
 };
 
+/* A connection has come: decides whether its peer is trusted, and whether a PROXY header is due. */
+void fw_input_begin(const fw_conns *cs, fw_conn *c);
+
 /* Parses what has been received and not yet parsed. */
 enum fw_input fw_input_parse(fw_conns *cs, fw_conn *c);
 
@@ -29,6 +32,9 @@ ssize_t fw_input_discard(fw_conns *cs, fw_conn *c);
 /* After a read that left the request unfinished, or before somebody else will read: gives the loop's receive buffer
  * back and keeps the bytes that matter in one of their own size.  FW_OK or -ENOMEM. */
 int fw_input_compact(fw_conns *cs, fw_conn *c);
+
+/* The same for a connection that another worker has sent, with what it knew of its origin. */
+void fw_input_begin_there(const fw_conns *cs, fw_conn *c, unsigned origin, uint8_t proxy);
 
 /* A connection that has nothing gets the request and the bytes that have come with it. FW_OK, -ENOMEM, or -EPROTO if it
  * is not a complete request by our settings. Takes over the file of the body. */

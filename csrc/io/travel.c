@@ -110,6 +110,8 @@ static bool load_conn(load *l, const fw_conn *c)
     l->note.kind = c->state == FW_STATE_READY ? FW_TRAVEL_REQUEST : FW_TRAVEL_IDLE;
     l->note.listener = (uint8_t)c->listener->index;
     l->note.cookie = c->listener->cookie;
+    l->note.origin = (uint8_t)(c->origin & ((1u << FW_ORIGIN_BITS) - 1));
+    l->note.proxy = c->proxy;
     l->note.served = c->served;
     l->note.address_len = sizeof c->address;
     memcpy(&l->note.address, &c->address, sizeof c->address);

@@ -40,6 +40,8 @@ typedef struct fw_note {
     uint32_t version;
     uint8_t kind;     /* enum fw_travel_kind */
     uint8_t listener; /* its index where it comes from */
+    uint8_t origin;   /* bits of enum fw_origin */
+    uint8_t proxy;    /* enum fw_proxy_header_due */
     uint8_t file;     /* 1: the body is in a file, the second descriptor */
     uint32_t served;
     uint32_t head, memory, rest; /* bytes: of the head, of a body in memory, and what has come behind the request */

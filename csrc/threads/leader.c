@@ -317,7 +317,7 @@ void fw_lead_show(fw_leader *l, fw_thread *t, uint64_t since)
         return;
     t->shown = true;
     t->entered = since;
-    fw_board_show(&l->loop.board->calls[t->index], (uint32_t)t->tid, fw_conn_address(t->conn), t->conn->req, since);
+    fw_board_show(&l->loop.board->calls[t->index], (uint32_t)t->tid, fw_conn_client(t->conn), t->conn->req, since);
 }
 
 void fw_lead_judge(fw_leader *l, fw_thread *t, bool done)

@@ -157,7 +157,7 @@ cdef int put_line(fw_access_log *log, Response r, const fw_conn *c, uint64_t us,
     e.req = c.req
     e.line.at = NULL
     e.line.len = 0
-    e.client = fw_conn_address(c)
+    e.client = fw_conn_client(c)
     e.status = r.code
     e.reason.at = NULL
     e.reason.len = 0

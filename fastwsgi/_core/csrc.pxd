@@ -73,6 +73,46 @@ cdef extern from "io/deadline.h" nogil:
     uint64_t fw_deadline_us()
 
 
+cdef extern from "http/networks.h" nogil:
+    union fw_address:
+        sockaddr any
+    struct fw_range4:
+        uint32_t first
+        uint32_t last
+    struct fw_range6:
+        uint8_t *first
+        uint8_t *last
+    struct fw_networks:
+        const fw_range4 *v4
+        const fw_range6 *v6
+        unsigned n4
+        unsigned n6
+        bint all
+    bint fw_address_same(const fw_address *, const fw_address *)
+
+
+cdef extern from "http/forwarded.h" nogil:
+    struct fw_lower_name:
+        const char *at
+        uint32_t len
+        uint8_t id
+    struct fw_scheme_field:
+        fw_lower_name name
+        const char *value
+        uint32_t len
+    struct fw_forwarding:
+        fw_networks trusted
+        const fw_scheme_field *schemes
+        const fw_lower_name *names
+        unsigned nschemes
+        unsigned nnames
+        bint any_name
+        uint8_t follow
+    void fw_forwarding_init(fw_forwarding *)
+    uint64_t fw_forwarding_names(const fw_forwarding *)
+    uint64_t fw_forwarding_always(const fw_forwarding *)
+
+
 cdef extern from "fw.h" nogil:
     int FW_OK
     int FW_RETRY
@@ -104,6 +144,11 @@ cdef extern from "fw.h" nogil:
         uint32_t graceful_ms
         uint32_t beat_ms
         fw_header_map header_map
+        const fw_forwarding *forwarding
+        uint64_t forwarded
+        uint64_t forwarded_always
+        int proxy_protocol
+        const fw_networks *proxy_from
         bint memo
         bint overload_refuse
         const char *temp_dir
@@ -170,7 +215,23 @@ cdef extern from "http/request.h" nogil:
         fw_span value
         uint8_t id
         uint8_t flags
+    enum:
+        FW_FOLLOW_SCHEME
+        FW_FOLLOW_ADDRESS
+        FW_FOLLOW_HOST
+        FW_FOLLOW_PORT
+        FW_FOLLOW_PREFIX
+        FW_FOLLOW_MOUNT
+    struct fw_followed:
+        fw_address client
+        fw_span host
+        fw_span prefix
+        fw_span mount
+        uint32_t port
+        bint secure
     struct fw_request:
+        fw_followed followed
+        uint8_t follows
         const char *base
         fw_field *fields
         uint32_t nfields
@@ -277,6 +338,7 @@ cdef extern from "io/conn.h" nogil:
         void *user
         void *peer
     const sockaddr *fw_conn_address(const fw_conn *)
+    const sockaddr *fw_conn_client(const fw_conn *)
 
 
 cdef extern from "io/conns.h" nogil:

@@ -61,6 +61,10 @@ cdef str INPUT = "wsgi.input"
 cdef str SCRIPT_NAME = "SCRIPT_NAME"
 cdef str HTTP_1_0 = "HTTP/1.0"
 cdef str HTTP_1_1 = "HTTP/1.1"
+cdef str URL_SCHEME = "wsgi.url_scheme"
+cdef str SERVER_PORT = "SERVER_PORT"
+cdef str HTTP = "http"
+cdef str HTTPS = "https"
 cdef str EMPTY = ""
 cdef str ASTERISK = "*"
 cdef str SLASH = "/"
@@ -97,6 +101,19 @@ cdef str unquoted(const char *s, size_t n):
             free(buffer)
 
 
+cdef str decoded(str path):
+    """A path of ASCII, percent-decoded."""
+    cdef bytes text = path.encode("latin-1")
+    return unquoted(PyBytes_AS_STRING(text), <size_t>PyBytes_GET_SIZE(text))
+
+
+cdef str below(str prefix, str path):
+    """The path below a prefix, or OUTSIDE."""
+    if path == prefix or path.startswith(prefix + SLASH):
+        return path[len(prefix):]
+    return OUTSIDE
+
+
 cdef str http_key(const char *name, size_t n):
     """``HTTP_`` and the field name in upper case, hyphens as underscores (RFC 3875 4.1.18)."""
     key = PyUnicode_New(<Py_ssize_t>n + 5, 127)
@@ -127,19 +144,28 @@ cdef list known_keys():
     return keys
 
 
-cdef tuple peer_of(fw_conn *c):
-    """The client's (address, port) as str, made once per connection and kept by it."""
+cdef tuple name_of(const sockaddr *address):
+    """(address, port) as str; an address that has none gives two empty ones, an unknown port one."""
     cdef char text[64]
     cdef unsigned port = 0
+    if not fw_name_peer(address, text, sizeof(text), &port):
+        return (EMPTY, EMPTY)
+    return (text.decode("ascii"), str(port) if port else EMPTY)
+
+
+cdef tuple peer_of(fw_conn *c):
+    """The client's (address, port) as str, made once per connection and kept by it."""
     cdef tuple peer
     if c.peer == NULL:
-        if fw_name_peer(fw_conn_address(c), text, sizeof(text), &port):
-            peer = (text.decode("ascii"), str(port))
-        else:
-            peer = (EMPTY, EMPTY)
+        peer = name_of(fw_conn_address(c))
         Py_INCREF(peer)  # the connection's reference; the worker drops it when the connection is freed
         c.peer = <void *>peer
     return <tuple>c.peer
+
+
+cdef inline str scheme_of(const fw_request *r):
+    """The scheme that a proxy names."""
+    return HTTPS if r.followed.secure else HTTP
 
 
 cdef str request_line(const fw_request *r):
@@ -171,6 +197,9 @@ cdef class Last:
     cdef tuple peer
     cdef str raw                       # target as it came
     cdef str method
+    cdef uint8_t follows               # what of it is a proxy's word
+    cdef str scheme
+    cdef tuple client
 
     cdef bint fits(self, const fw_conn *c) noexcept:
         cdef const fw_request *r = c.req
@@ -178,7 +207,8 @@ cdef class Last:
         cdef object name
         cdef uint32_t i
         if (self.environ is None or r.nfields != self.nfields or r.minor != self.minor or r.repeats
-                or r.authority.len != 0 or r.framing == FW_FRAMING_CHUNKED or c.listener.index != self.listener):
+                or r.authority.len != 0 or r.framing == FW_FRAMING_CHUNKED or c.listener.index != self.listener
+                or r.follows != self.follows):
             return False
         for i in range(r.nfields):
             f = &r.fields[i]
@@ -217,6 +247,9 @@ cdef class Last:
         self.minor = r.minor
         self.listener = c.listener.index
         self.peer = peer
+        self.follows = r.follows
+        self.scheme = scheme_of(r)
+        self.client = builder.client_name
         self.method = builder.method(r)
         self.raw = environ[RAW_URI]
         self.environ = <dict>PyDict_Copy(environ)
@@ -233,6 +266,11 @@ cdef class EnvironBuilder:
     cdef str script_name
     cdef object no_body  # wsgi.input of a request without a body
     cdef Last last
+    cdef fw_address client  # that a trusted proxy has named last
+    cdef tuple client_name  # ... and its name, or None
+    cdef str host           # likewise
+    cdef uint32_t port
+    cdef str port_text
     cdef bint reuse        # false: every environ is built from the base alone
     cdef bint mounted      # there is a script_name, so a request may be for something else
     cdef unsigned misfits  # requests in a row that the last one did not fit
@@ -242,6 +280,7 @@ cdef class EnvironBuilder:
         self.no_body = no_body
         self.script_name = script_name
         self.last = Last.__new__(Last)
+        self.host = EMPTY
         self.reuse = reuse
         self.mounted = script_name != ""
         self.keys = known_keys()
@@ -276,6 +315,8 @@ cdef class EnvironBuilder:
             PyDict_SetItem(environ, HTTP_HOST, text_at(r, r.authority))
         if r.framing == FW_FRAMING_CHUNKED:
             PyDict_SetItem(environ, CONTENT_LENGTH, str(r.body.len))
+        if r.follows:
+            self.follow(environ, r)
         self.misfits += 1
         if self.misfits >= LEARN_AFTER and self.reuse:
             self.misfits = 0
@@ -298,6 +339,7 @@ cdef class EnvironBuilder:
             PyDict_SetItem(environ, METHOD, method)
         if peer is not last.peer:
             last.peer = peer
+            last.client = None
             PyDict_SetItem(environ, REMOTE_ADDR, <str>peer[0])
             PyDict_SetItem(environ, REMOTE_PORT, <str>peer[1])
         if not same_text(last.raw, fw_request_at(r, r.target), r.target.len):
@@ -310,6 +352,8 @@ cdef class EnvironBuilder:
                 value = text_at(r, f.value)
                 PyDict_SetItem(environ, <object>PyList_GET_ITEM(last.keys, i), value)
                 last.values[i] = value
+        if r.follows:
+            self.follow_alike(environ, r)
         last.environ = environ
         return <dict>PyDict_Copy(environ)
 
@@ -321,17 +365,86 @@ cdef class EnvironBuilder:
         return 0
 
     cdef dict recall(self, fw_conn *c, tuple peer):
-        """The environ of a head seen before, with what differs set anew."""
+        """The environ of a head seen before, with what differs set anew; what a proxy says of it is in there."""
         cdef const fw_request *r = c.req
         cdef tuple kept = <tuple>fw_memo_user(r)
         cdef dict environ = <dict>PyDict_Copy(<dict>kept[0])
-        if kept[1] is not peer:
+        if kept[1] is not peer and not r.follows & FW_FOLLOW_ADDRESS:
             PyDict_SetItem(environ, REMOTE_ADDR, <str>peer[0])
             PyDict_SetItem(environ, REMOTE_PORT, <str>peer[1])
         if r.memo_use == FW_MEMO_BLOCK:
             PyDict_SetItem(environ, METHOD, self.method(r))
             self.set_target(environ, r)
+            if r.follows & (FW_FOLLOW_PREFIX | FW_FOLLOW_MOUNT):
+                self.follow_paths(environ, r)
         return environ
+
+    cdef int follow(self, dict environ, const fw_request *r) except -1:
+        """Sets what a trusted proxy says of the client."""
+        cdef tuple client
+        if r.follows & FW_FOLLOW_SCHEME:
+            PyDict_SetItem(environ, URL_SCHEME, scheme_of(r))
+        if r.follows & FW_FOLLOW_ADDRESS:
+            client = self.client_of(r)
+            PyDict_SetItem(environ, REMOTE_ADDR, <str>client[0])
+            PyDict_SetItem(environ, REMOTE_PORT, <str>client[1])
+        return self.follow_rest(environ, r)
+
+    cdef int follow_alike(self, dict environ, const fw_request *r) except -1:
+        """Sets in the last environ what differs in a proxy's word; the last one has the same words."""
+        cdef Last last = self.last
+        cdef tuple client
+        if r.follows & FW_FOLLOW_SCHEME and last.scheme is not scheme_of(r):
+            last.scheme = scheme_of(r)
+            PyDict_SetItem(environ, URL_SCHEME, last.scheme)
+        if r.follows & FW_FOLLOW_ADDRESS:
+            client = self.client_of(r)
+            if client is not last.client:
+                last.client = client
+                PyDict_SetItem(environ, REMOTE_ADDR, <str>client[0])
+                PyDict_SetItem(environ, REMOTE_PORT, <str>client[1])
+        return self.follow_rest(environ, r) if r.follows > (FW_FOLLOW_SCHEME | FW_FOLLOW_ADDRESS) else 0
+
+    cdef int follow_rest(self, dict environ, const fw_request *r) except -1:
+        cdef uint8_t what = r.follows
+        if what & FW_FOLLOW_HOST:
+            if not same_text(self.host, fw_request_at(r, r.followed.host), r.followed.host.len):
+                self.host = text_at(r, r.followed.host)
+            if PyDict_GetItem(environ, HTTP_HOST) != <PyObject *>self.host:
+                PyDict_SetItem(environ, HTTP_HOST, self.host)
+        if what & FW_FOLLOW_PORT:
+            if self.port != r.followed.port:
+                self.port_text = str(r.followed.port)
+                self.port = r.followed.port
+            if PyDict_GetItem(environ, SERVER_PORT) != <PyObject *>self.port_text:
+                PyDict_SetItem(environ, SERVER_PORT, self.port_text)
+        if what & (FW_FOLLOW_PREFIX | FW_FOLLOW_MOUNT):
+            self.follow_paths(environ, r)
+        return 0
+
+    cdef tuple client_of(self, const fw_request *r):
+        """(address, port) of the client that the proxy names. One client sends several requests, as a rule."""
+        if self.client_name is None or memcmp(&self.client, &r.followed.client, sizeof(fw_address)) != 0:
+            self.client_name = None
+            self.client = r.followed.client
+            self.client_name = name_of(&self.client.any)
+        return self.client_name
+
+    cdef int follow_paths(self, dict environ, const fw_request *r) except -1:
+        """SCRIPT_NAME as a field of that name says, which stands in front of the path (gunicorn), and below a prefix
+        that the proxy has taken away."""
+        cdef str mount, path, prefix
+        mount = <str>environ[SCRIPT_NAME] if self.mounted else EMPTY
+        if r.follows & FW_FOLLOW_MOUNT and not r.asterisk:
+            mount = unquoted(fw_request_at(r, r.followed.mount), r.followed.mount.len).rstrip(SLASH)
+            path = unquoted(fw_request_at(r, r.path), r.path.len) if r.path.len else SLASH
+            PyDict_SetItem(environ, SCRIPT_NAME, mount)
+            PyDict_SetItem(environ, PATH_INFO, below(mount, path))
+        if r.follows & FW_FOLLOW_PREFIX:
+            prefix = EMPTY.join([one.strip(" \t").rstrip(SLASH)
+                                 for one in text_at(r, r.followed.prefix).split(",")])
+            PyDict_SetItem(environ, SCRIPT_NAME, decoded(prefix) + mount)
+        return 0
 
     cdef str method(self, const fw_request *r):
         cdef object name = self.methods[r.method_id]
@@ -363,15 +476,12 @@ cdef class EnvironBuilder:
         """PATH_INFO below script_name, or OUTSIDE; ``*`` is the server as a whole, below nothing (RFC 9110 9.3.7)."""
         cdef str prefix = self.script_name
         PyDict_SetItem(environ, SCRIPT_NAME, EMPTY if asterisk else prefix)
-        if asterisk:
-            return path
-        if path == prefix or path.startswith(prefix + SLASH):
-            return path[len(prefix):]
-        return OUTSIDE
+        return path if asterisk else below(prefix, path)
 
-    cdef bint is_outside(self, dict environ) noexcept:
-        """The request is for a path that is not below script_name. To be asked before the application is run."""
-        return PyDict_GetItem(environ, PATH_INFO) == <PyObject *>OUTSIDE
+    cdef bint is_outside(self, const fw_request *r, dict environ) noexcept:
+        """The request is for a path that is not below SCRIPT_NAME. To be asked before the application is run."""
+        return ((self.mounted or r.follows & FW_FOLLOW_MOUNT)
+                and PyDict_GetItem(environ, PATH_INFO) == <PyObject *>OUTSIDE)
 
     cdef int set_fields(self, dict environ, const fw_request *r) except -1:
         cdef uint32_t i

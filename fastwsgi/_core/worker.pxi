@@ -95,6 +95,7 @@ cdef class Worker:
     cdef bint sendfile
     cdef object shown
     cdef Input no_body
+    cdef PyObject *forwarding  # Forwarding, or NULL: the core borrows it, so it is out of the garbage collector's reach
     cdef AccessLog access  # or None
     cdef PyObject *held    # the same, or NULL
     cdef list threads      # one per application thread
@@ -111,14 +112,19 @@ cdef class Worker:
                   bint memo=True, timeout_error=None):
         cdef fw_config cfg
         cdef list bases
+        cdef Forwarding forwarding
         cdef dict members = dict(settings)
         self.nthreads = members.pop("threads")
         self.sendfile = members.pop("sendfile")
         self.script_name = members.pop("script_name")
         self.health = members["health"]
+        forwarding = Forwarding(members)
         configure(&cfg, members)
+        forwarding.configure(&cfg)
         if members:
             raise ValueError(f"settings that the core does not know: {', '.join(members)}")
+        Py_INCREF(forwarding)
+        self.forwarding = <PyObject *>forwarding
         self.version = version
         self.shown = shown
         self.temp_dir = os.fsencode(temporary_folder())
@@ -167,6 +173,7 @@ cdef class Worker:
         PyMem_Free(self.bells)
         fw_process_close(self.process)
         Py_XDECREF(self.held)
+        Py_XDECREF(self.forwarding)
 
     cdef int open_board(self, object shared) except -1:
         """Opens the scoreboard in *shared* memory, or (None) in memory of our own."""

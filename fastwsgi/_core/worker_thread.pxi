@@ -179,8 +179,8 @@ cdef class WorkerThread:
             r.fail(error)
             body.body = NULL
             return DONE
-        if self.environs.mounted and self.environs.is_outside(environ):
-            self.state.warn_outside(request_path(c.req), self.environs.script_name)
+        if self.environs.is_outside(c.req, environ):
+            self.state.warn_outside(request_path(c.req), <str>environ[SCRIPT_NAME])
             body.body = NULL
             return r.decline()
         if self.access is not None and self.access.wants_environ:

@@ -16,6 +16,7 @@ NEED_A_MASTER = ("preload_app", "cpu_affinity", "max_requests", "max_lifetime", 
 
 IDLE_WITHOUT = {"access_log_format": "accesslog", "max_requests_jitter": "max_requests",
                 "min_rate_grace": "min_rate", "initgroups": "user",
+                "proxy_allow_ips": "proxy_protocol",
                 "preload_memory": "preload_app"}
 """Settings that do nothing without another one."""
 

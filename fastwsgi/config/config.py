@@ -62,6 +62,12 @@ class Config:
     min_rate_grace: float
     overload: str
     header_map: str
+    forwarded_allow_ips: tuple[str, ...]
+    forwarded_follow: tuple[str, ...]
+    secure_scheme_headers: dict[str, str]
+    forwarder_headers: tuple[str, ...]
+    proxy_protocol: str
+    proxy_allow_ips: tuple[str, ...]
     script_name: str
     accesslog: str
     access_log_format: str

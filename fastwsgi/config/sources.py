@@ -78,7 +78,8 @@ def from_keywords(settings: Mapping[str, object]) -> Config:
 
 def _default(item: Setting, environ: Mapping[str, str]) -> Value:
     for variable, template in item.fallbacks:
-        if environ.get(variable):
+        empty_counts = isinstance(item.default, tuple)  # a list may have no items: trust nobody
+        if environ.get(variable) or (empty_counts and variable in environ):
             return _convert(item, template.format(environ[variable]), f"environment {variable}")
     return _convert(item, item.default, "default")
 

@@ -22,10 +22,11 @@ class Setting(NamedTuple):
 
     ``flags`` are its command-line spellings (``MODULE:APP`` itself has none). ``convert`` makes a
     value from what an origin offers, within ``bounds``: minimum and maximum, or the words to
-    choose from. ``const`` is the value of a flag that takes no argument; ``many`` lets a flag be
-    repeated. ``fallbacks`` are customary variables that replace the default, as ``(variable,
-    template)``. ``member`` is its name in the core: a member of ``fw_config`` (csrc/fw.h), or
-    something that the compiled worker keeps (_core/worker.pxi); it is counted in ``unit`` there.
+    choose from. ``const`` is the value of a flag that takes no argument, or, with a ``metavar``,
+    need not take one; ``many`` lets a flag be repeated. ``fallbacks`` are customary variables that
+    replace the default, as ``(variable, template)``. ``member`` is its name in the core: a member
+    of ``fw_config`` (csrc/fw.h), or something that the compiled worker keeps (_core/worker.pxi);
+    it is counted in ``unit`` there.
     """
 
     name: str
@@ -274,6 +275,49 @@ _TABLE = (
         "a hyphen: 'drop' them, 'refuse' the request with 400, or 'dangerous': keep them",
         bounds=("drop", "refuse", "dangerous"), metavar="drop|refuse|dangerous",
         member="header_map", unit=units.position),
+    Setting(
+        "forwarded_allow_ips", "proxy", ("--forwarded-allow-ips",), ("127.0.0.1", "::1"),
+        values.networks,
+        "addresses and networks of the proxies that are trusted, separated by commas, or '*' for "
+        "every peer. What they say of a client is followed; from others X-Forwarded-Proto and its "
+        "like change nothing. A peer on a unix socket is trusted always. If $FORWARDED_ALLOW_IPS "
+        "is set, it is the default",
+        metavar="ADDRESSES", fallbacks=(("FORWARDED_ALLOW_IPS", "{}"),),
+        member="forwarding.trusted", unit=units.addresses),
+    Setting(
+        "forwarded_follow", "proxy", ("--forwarded-follow",), ("scheme",), values.choices,
+        "what of a request follows the word of trusted proxies, in X-Forwarded-For, -Proto, -Host, "
+        "-Port, -Prefix or in Forwarded: 'scheme' is wsgi.url_scheme, 'address' REMOTE_ADDR (and "
+        "the logs), 'host' HTTP_HOST, 'port' SERVER_PORT, 'prefix' SCRIPT_NAME; words with commas",
+        bounds=("scheme", "address", "host", "port", "prefix"), metavar="WORDS",
+        member="forwarding.follow", unit=units.flags),
+    Setting(
+        "secure_scheme_headers", "proxy", (),
+        {"X-FORWARDED-PROTOCOL": "ssl", "X-FORWARDED-PROTO": "https", "X-FORWARDED-SSL": "on"},
+        values.field_values,
+        "header fields of trusted proxies that tell the scheme, each with the value that means "
+        "https; a dictionary in a configuration file, NAME=VALUE with commas in a variable. Fields "
+        "that contradict each other are refused with 400",
+        member="forwarding.schemes"),
+    Setting(
+        "forwarder_headers", "proxy", ("--forwarder-headers",), ("SCRIPT_NAME", "PATH_INFO"),
+        values.field_names,
+        "header names with an underscore that trusted proxies may send, whatever --header-map "
+        "says; '*' means all. A field SCRIPT_NAME also sets SCRIPT_NAME and is removed from the "
+        "front of PATH_INFO",
+        metavar="NAMES", member="forwarding.names"),
+    Setting(
+        "proxy_protocol", "proxy", ("--proxy-protocol",), "off", values.proxy_protocol,
+        "version of the PROXY protocol (HAProxy, AWS and others) with which connections of "
+        "--proxy-allow-from must begin; its address becomes REMOTE_ADDR. A header from others, or "
+        "where it is off, is refused. The flag alone means auto: version 1 or 2",
+        bounds=("off", "v1", "v2", "auto"), metavar="off|v1|v2|auto", const="auto",
+        member="proxy_protocol", unit=units.position),
+    Setting(
+        "proxy_allow_ips", "proxy", ("--proxy-allow-from",), ("127.0.0.1", "::1"), values.networks,
+        "addresses and networks of the proxies that speak the PROXY protocol, separated by commas, "
+        "or '*' for every peer; a peer on a unix socket is one always",
+        metavar="ADDRESSES", member="proxy_from", unit=units.addresses),
     Setting(
         "script_name", "proxy", ("--script-name",), "", values.mount,
         "path that the application is mounted under: it becomes SCRIPT_NAME and is removed from "

@@ -5,6 +5,8 @@ Each takes the value of a setting and its bounds, and returns what the core's me
 
 from __future__ import annotations
 
+from fastwsgi.system import networks
+
 _MOST = 0xFFFFFFFF  # a member of 32 bits
 
 
@@ -31,3 +33,15 @@ def position(word: str, *words: str) -> int:
 def octets(text: str, *_bounds: object) -> bytes:
     """Return a text of ASCII as C takes it."""
     return text.encode("ascii")
+
+
+def flags(chosen: tuple[str, ...], *words: str) -> int:
+    """Return which of the words are chosen, one bit each, from the lowest on."""
+    return sum(1 << words.index(word) for word in chosen)
+
+
+def addresses(
+    texts: tuple[str, ...], *_bounds: object,
+) -> tuple[bool, tuple[networks.Range, ...], tuple[networks.Range, ...]]:
+    """Return a set of addresses as the core searches it."""
+    return networks.ranges(texts)

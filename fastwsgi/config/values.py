@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable
 
 from fastwsgi.logs.format import parse
 from fastwsgi.system.address import Address, parse_address
+from fastwsgi.system.networks import EVERYBODY, parse_network
 
 Converter = Callable[..., object]
 
@@ -97,6 +98,63 @@ def choice(value: object, *words: str) -> str:
     if isinstance(value, int) and str(value) in words:
         return str(value)
     raise ValueError(f"{_either(words)}, not {value!r}")
+
+
+def choices(value: object, *words: str) -> tuple[str, ...]:
+    """Convert some of a few words, or none, in the order in which they are listed there."""
+    found = [item.lower() for item in _items(value, f"some of {', '.join(words)}")]
+    for item in found:
+        if item not in words:
+            raise ValueError(f"some of {', '.join(words)}, not {item!r}")
+    return tuple(word for word in words if word in found)
+
+
+def networks(value: object) -> tuple[str, ...]:
+    """Convert a list of addresses and networks, or a text of them; ``*`` stands for everybody."""
+    found = _items(value, "an address, a network or a list of them")
+    for item in found:
+        if item != EVERYBODY:
+            try:
+                parse_network(item)
+            except ValueError as error:
+                raise ValueError(f"addresses, networks or '*', but {error}") from None
+    return tuple(found)
+
+
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
+
+
+def field_names(value: object) -> tuple[str, ...]:
+    """Convert a list of names of header fields, or a text of them, to capitals."""
+    found = _items(value, "a header name or a list of them")
+    for item in found:
+        if not _TOKEN.fullmatch(item):
+            raise ValueError(f"names of header fields, not {item!r}")
+    return tuple(item.upper() for item in found)
+
+
+def field_values(value: object) -> dict[str, str]:
+    """Convert a dictionary of header fields, or NAME=VALUE texts; names become capitals."""
+    if isinstance(value, dict):
+        pairs = list(value.items())
+    else:
+        items = (item.partition("=") for item in _items(value, "a dictionary or NAME=VALUE"))
+        pairs = [(name.strip(), wanted.strip()) for name, _, wanted in items]
+    found = {}
+    for name, wanted in pairs:
+        if not isinstance(name, str) or not isinstance(wanted, str):
+            raise ValueError(f"a dictionary of texts, not {value!r}")
+        if not _TOKEN.fullmatch(name) or not re.fullmatch(r"[!-~]+( +[!-~]+)*", wanted):
+            raise ValueError(f"names of header fields with a value each, not {name!r}: {wanted!r}")
+        if "," in wanted:
+            raise ValueError(f"without commas, which separate values of proxies, not {wanted!r}")
+        found[name.upper()] = wanted
+    return found
+
+
+def proxy_protocol(value: object, *words: str) -> str:
+    """Convert a version of the PROXY protocol; as in gunicorn, true means ``auto``."""
+    return choice({True: "auto", False: "off"}[value] if isinstance(value, bool) else value, *words)
 
 
 def preload_memory(value: object, *words: str) -> str:

@@ -13,7 +13,8 @@ DEFAULT = '%(h)s %(l)s %(u)s %(t)s "%(r)s" %(s)s %(b)s "%(f)s" "%(a)s"'
 """gunicorn's, which is the "combined" format of Apache and nginx."""
 
 ATOMS = {
-    "h": "address of the client", "l": "'-' (formerly the user of identd)", "u": "user of basic "
+    "h": "address of the client; with `address` in `forwarded_follow`, the one that a trusted "
+    "proxy names", "l": "'-' (formerly the user of identd)", "u": "user of basic "
     "authentication", "t": "date of the request, local time", "r": "request line",
     "m": "request method", "U": "path without query", "q": "query", "H": "protocol",
     "s": "status", "st": "reason phrase of the status", "B": "bytes of the response body",

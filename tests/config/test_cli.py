@@ -15,6 +15,7 @@ from apps.client import GET
 from apps.command import Command, Project
 
 from fastwsgi import __version__
+from fastwsgi.cli import parse
 from fastwsgi.config.table import SETTINGS
 from fastwsgi.testing import raw, spawn
 
@@ -72,6 +73,34 @@ def test_print_config_shows_values_with_their_origins(
     assert re.search(r"^keepalive = 5 +# environment FASTWSGI_KEEPALIVE$", lines["keepalive"])
     assert re.search(r"^threads = 1 +# default$", lines["threads"])
     assert set(lines) == {*SETTINGS} - {"config"} | {"# config"}
+
+
+@pytest.mark.parametrize(("arguments", "value"), [
+    (["app:app", "--proxy-protocol"], "auto"),
+    (["--proxy-protocol", "--threads", "2", "app:app"], "auto"),
+    (["--proxy-protocol", "v2", "app:app"], "v2"),
+    (["--proxy-protocol=off", "app:app"], "off"),
+])
+def test_a_flag_may_take_its_value_or_not(arguments: list[str], value: str) -> None:
+    found = parse(arguments)
+    assert (found["proxy_protocol"], found["wsgi_app"]) == (value, "app:app")
+
+
+def test_what_print_config_shows_of_proxies_can_be_read_back(
+    command: Command, project: Project,
+) -> None:
+    arguments = ["--forwarded-allow-ips", "10.0.0.0/8,*", "--forwarded-follow", "host,scheme",
+                 "--forwarder-headers", "remote_user", "--proxy-allow-from", "::1"]
+    env = {"FASTWSGI_SECURE_SCHEME_HEADERS": "X-Scheme=https"}
+    first = command("--print-config", *arguments, "app", env=env).stdout
+    assert "secure_scheme_headers = {'X-SCHEME': 'https'}" in first
+    assert "forwarded_follow = ['scheme', 'host']" in first
+    project({"shown.py": first})
+    again = command("--print-config", "-c", "shown.py", "app").stdout
+    settings = [line.split("  #")[0].strip() for line in first.splitlines()
+                if line.startswith(("forward", "secure", "proxy"))]
+    assert len(settings) == 6
+    assert all(line in again for line in settings)
 
 
 @pytest.mark.parametrize(("arguments", "message"), [

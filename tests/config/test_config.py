@@ -104,6 +104,21 @@ def test_reads_a_umask_as_octal(given: object, mask: int | None) -> None:
     ("reuse_port", "maybe", "true or false"),
     ("reuse_port", 1, "true or false"),
     ("overload", "drop", "wait or 503"),
+    ("forwarded_allow_ips", "10.0.0.1/8", "an address within the network 10.0.0.0/8"),
+    ("forwarded_allow_ips", "10.0.0.0/33", "a number of bits from 0 to 32"),
+    ("forwarded_allow_ips", "10.0.0.0/", "a number of bits from 0 to 32"),
+    ("forwarded_allow_ips", "proxy.example", "neither an address nor a network"),
+    ("forwarded_allow_ips", "fe80::1%eth0", "neither an address nor a network"),
+    ("forwarded_allow_ips", 7, "an address, a network or a list of them"),
+    ("forwarded_follow", "scheme,path", "some of scheme, address, host, port, prefix"),
+    ("secure_scheme_headers", "X-Forwarded-Proto", "names of header fields with a value each"),
+    ("secure_scheme_headers", {"A B": "c"}, "names of header fields with a value each"),
+    ("secure_scheme_headers", {"A": "c\n"}, "names of header fields with a value each"),
+    ("secure_scheme_headers", {"A": "c, d"}, "without commas"),
+    ("secure_scheme_headers", {"A": 1}, "a dictionary of texts"),
+    ("forwarder_headers", "A B", "names of header fields, not 'A B'"),
+    ("proxy_protocol", "v3", "off, v1, v2 or auto"),
+    ("proxy_allow_ips", "10.0.0.0/8/8", "a number of bits from 0 to 32"),
     ("header_map", "keep", "drop, refuse or dangerous"),
     ("script_name", "app", "begins with '/'"),
     ("script_name", "/a b", "begins with '/'"),
@@ -164,7 +179,13 @@ def test_defaults_are_those_promised() -> None:
         "limit_line": 8190, "limit_fields": 100, "limit_field_size": 8190, "limit_header": 65536,
         "limit_body": 0, "body_memory": 1 << 20, "overload_refuse": 0,
         "response_memory": 64 << 20,
-        "header_map": 0, "script_name": "", "sendfile": True}
+        "header_map": 0, "script_name": "", "sendfile": True,
+        "forwarding.trusted": (False, ((0x7F000001, 0x7F000001),), ((1, 1),)),
+        "forwarding.follow": 1, "forwarding.names": ("SCRIPT_NAME", "PATH_INFO"),
+        "forwarding.schemes": {"X-FORWARDED-PROTOCOL": "ssl", "X-FORWARDED-PROTO": "https",
+                               "X-FORWARDED-SSL": "on"},
+        "proxy_protocol": 0,
+        "proxy_from": (False, ((0x7F000001, 0x7F000001),), ((1, 1),))}
 
 
 @pytest.mark.parametrize(("name", "value", "member", "held"), [
@@ -174,6 +195,21 @@ def test_defaults_are_those_promised() -> None:
     ("queue", 0, "max_ready", 0),
     ("header_map", "dangerous", "header_map", 2),
     ("overload", "503", "overload_refuse", 1),
+    ("proxy_protocol", "v2", "proxy_protocol", 2),
+    ("proxy_protocol", True, "proxy_protocol", 3),
+    ("proxy_protocol", False, "proxy_protocol", 0),
+    ("forwarded_follow", "", "forwarding.follow", 0),
+    ("forwarded_follow", "prefix, Scheme", "forwarding.follow", 17),
+    ("forwarded_follow", ["address", "host", "port"], "forwarding.follow", 14),
+    ("forwarded_allow_ips", "*", "forwarding.trusted", (True, (), ())),
+    ("forwarded_allow_ips", "", "forwarding.trusted", (False, (), ())),
+    ("forwarded_allow_ips", ["10.0.0.0/8", "10.1.2.3", "11.0.0.0"], "forwarding.trusted",
+     (False, ((0x0A000000, 0x0B000000),), ())),
+    ("proxy_allow_from", "::ffff:10.0.0.0/104,::/0,10.0.0.7", "proxy_from",
+     (False, ((0x0A000000, 0x0AFFFFFF),), ((0, (1 << 128) - 1),))),
+    ("secure_scheme_headers", {"x-scheme": "tls"}, "forwarding.schemes", {"X-SCHEME": "tls"}),
+    ("secure_scheme_headers", "A=b, C-D = on", "forwarding.schemes", {"A": "b", "C-D": "on"}),
+    ("forwarder_headers", "remote_user, *", "forwarding.names", ("REMOTE_USER", "*")),
     ("health_path", "/health", "health", b"/health"),
     ("keepalive", 0.0016, "timeouts[FW_CLASS_KEEPALIVE]", 2),
     ("write_timeout", 31_536_000, "timeouts[FW_CLASS_WRITE]", 0xFFFFFFFF),
@@ -203,6 +239,27 @@ def test_the_core_refuses_settings_that_are_not_its_own(
     given = {name: value for name, value in settings.items() if value is not None}
     with pytest.raises((ValueError, KeyError, OverflowError), match=error):
         Worker(lambda environ, start: [], [], given, log=print, errors=sys.stderr)
+
+
+@pytest.mark.parametrize(("setting", "prefix", "file", "enumeration"), [
+    ("proxy_protocol", "FW_PROXY_", "http/proxy_header.h", "fw_proxy_protocol"),
+    ("forwarded_follow", "FW_FOLLOW_", "http/request.h", "fw_follow"),
+])
+def test_words_are_counted_as_the_core_does(
+    setting: str, prefix: str, file: str, enumeration: str,
+) -> None:
+    text = re.sub(r"/\*.*?\*/", "", (ROOT / "csrc" / file).read_text(), flags=re.DOTALL)
+    (listed,) = re.findall(rf"enum {enumeration} *\{{([^}}]*)\}}", text)
+    words = [word.lower() for word in re.findall(rf"{prefix}(\w+)", listed)]
+    assert words[:len(SETTINGS[setting].bounds)] == list(SETTINGS[setting].bounds)
+
+
+def test_forwarded_allow_ips_has_the_customary_variable() -> None:
+    found = gather({}, {"FORWARDED_ALLOW_IPS": "10.0.0.0/8,*"})
+    assert found.forwarded_allow_ips == ("10.0.0.0/8", "*")
+    assert found.origin("forwarded_allow_ips") == "environment FORWARDED_ALLOW_IPS"
+    assert gather({}, {"FORWARDED_ALLOW_IPS": ""}).forwarded_allow_ips == ()
+    assert gather({}, {}).forwarded_allow_ips == ("127.0.0.1", "::1")
 
 
 def test_every_setting_says_what_it_does_and_no_flag_is_used_twice() -> None:

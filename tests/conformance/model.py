@@ -360,11 +360,48 @@ CONFIGS: Final[Mapping[str, tuple[str, Mapping[str, object]]]] = {
     "mounted": ("app", {"script_name": "/mnt"}),
     "spill": ("app", {"body_memory": 64}),
     "no-sendfile": ("app", {"sendfile": False}),
+    "following": ("app", {"forwarded_follow": "scheme,address,host,port,prefix"}),
+    "following-refuse": ("app", {"header_map": "refuse"}),
+    "following-custom": ("app", {"secure_scheme_headers": {"X-Front-End": "tls"}}),
+    "following-nobody": (
+        "app",
+        {
+            "forwarded_follow": "scheme,address,host,port,prefix",
+            "forwarded_allow_ips": "192.0.2.1",
+        },
+    ),
+    "proxied": (
+        "app",
+        {"proxy_protocol": "auto", "forwarded_follow": "scheme,address"},
+    ),
+    "proxied-impatient": ("app", {"proxy_protocol": "auto", "header_timeout": 0.3}),
+    "proxied-v1": ("app", {"proxy_protocol": "v1"}),
+    "proxied-v2": ("app", {"proxy_protocol": "v2"}),
+    "proxied-elsewhere": ("app", {"proxy_protocol": "auto", "proxy_allow_ips": "192.0.2.1"}),
     "impatient": (
         "app",
         {"header_timeout": 0.3, "body_timeout": 0.3, "keepalive": 0.3},
     ),
 }
+
+
+# How every connection has to begin, where a proxy is expected.
+PREFACES: Final[Mapping[str, bytes]] = {
+    "proxied": b"PROXY UNKNOWN\r\n",
+    "proxied-impatient": b"PROXY UNKNOWN\r\n",
+    "proxied-v1": b"PROXY UNKNOWN\r\n",
+    "proxied-v2": b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0",
+}
+
+
+def preface(case: Case) -> bytes:
+    """What the server of a case awaits before the first request of a connection."""
+    return PREFACES.get(case.config, b"")
+
+
+def names_clients(case: Case) -> bool:
+    """Whether REMOTE_PORT may be another one than that of the connection."""
+    return case.config.startswith(("following", "proxied"))
 
 
 def mount(case: Case) -> str:

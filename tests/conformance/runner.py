@@ -129,10 +129,11 @@ def play(
     if closes:
         channel.wait_closed(closes, patience)
     seen = story.saw if story.end == "hang" else channel.requests()
-    story.saw = [request for request in seen if _is_of(request, link.port)]
+    port = "" if model.names_clients(case) else link.port
+    story.saw = [request for request in seen if _is_of(request, port)]
     if story.end not in ("keep", "close"):
         # Let a server that was left in the middle finish what it holds.
-        answers(address, 0.5, model.mount(case))
+        answers(address, 0.5, model.mount(case), model.preface(case))
     if story.detail.endswith("held back"):
         story.end = "held"
     return story
@@ -145,13 +146,15 @@ def _is_of(seen: Mapping[str, object], port: str) -> bool:
     return not port or str(seen.get("REMOTE_PORT") or port) == port
 
 
-def answers(address: Address, patience: float, mount: str) -> bool:
+def answers(address: Address, patience: float, mount: str, preface: bytes = b"") -> bool:
     """Whether a good request on a new connection is answered by the application at this path."""
     try:
         link = Link(address, (), patience)
     except OSError:
         return False
     try:
+        if preface:
+            link.send(preface)
         return _mark(link, mount)
     finally:
         link.close()

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Protocol
 
 from .channel import VARIABLE, Channel
-from .model import CONFIGS, Case, mount
+from .model import CONFIGS, Case, mount, preface
 from .runner import Story, answers, judge, permitted, play
 from .runner import arrange as arrange_case
 from .wire import Address
@@ -197,7 +197,7 @@ class Bench:
         if reason is not None or story.end != "keep":
             # Whatever ended here, the server must not have.
             address = server.addresses[transport]
-            well = reason is None or answers(address, self.patience, mount(case))
+            well = reason is None or answers(address, self.patience, mount(case), preface(case))
             if not server.alive() or not well:
                 self.restart(case.config)
                 return f"the server ended; got {story}", story

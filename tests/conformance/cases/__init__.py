@@ -26,6 +26,8 @@ MODULES = (
     "patience",
     "smuggling",
     "smuggling_fields",
+    "forwarded",
+    "proxy_protocol",
     "wsgi_environ",
     "wsgi_input",
     "wsgi_start",
