@@ -59,6 +59,8 @@ typedef struct fw_config {
     const char *temp_dir; /* borrowed; outlives the loop */
     const char *health;   /* target that the loop answers itself, or NULL; borrowed */
     struct fw_access_log *access; /* the access log, or NULL; borrowed */
+    const uint8_t *uwsgi_allow;   /* networks (networks.h) from where packets of the uwsgi protocol are taken; borrowed */
+    size_t nuwsgi_allow;
 } fw_config;
 
 /* Zeroes `cfg` but for what no setting decides.  The defaults of settings are in fastwsgi/config/table.py. */

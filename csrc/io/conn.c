@@ -717,11 +717,11 @@ static void discard(fw_conns *cs, fw_conn *c)
 
 /* ---- refusing ---------------------------------------------------------------------------------------------------- */
 
-/* The request line as far as it is here, without its line end. */
+/* The request line as far as it is here, without its line end. A packet has none. */
 static fw_text received_line(const fw_conn *c)
 {
     const fw_request *r = c->req;
-    if (r == NULL || r->base == NULL || c->in == NULL)
+    if (r == NULL || r->base == NULL || r->uwsgi || c->in == NULL)
         return (fw_text){NULL, 0};
     const char *s = r->base + r->start, *end = c->in->data + c->in->len;
     if (s >= end)
@@ -739,7 +739,7 @@ static void log_refusal(const fw_conns *cs, const fw_conn *c, int status, const 
     const char *reason = fw_wire_reason(status);
     const bool receiving = c->state == FW_STATE_HEAD || c->state == FW_STATE_BODY || c->state == FW_STATE_STORE;
     const fw_entry e = {
-        .req = c->req,
+        .req = c->req != NULL && c->req->uwsgi && c->req->method.len == 0 ? NULL : c->req, /* a packet not understood */
         .line = received_line(c),
         .client = fw_conn_address(c),
         .status = status,

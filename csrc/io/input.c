@@ -1,6 +1,8 @@
 /* input.c - from received bytes to complete requests. */
 #include "io/input.h"
+#include "http/uwsgi.h"
 #include "io/store.h"
+#include "system/networks.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -257,6 +259,36 @@ static enum fw_parse recall(fw_conns *cs, fw_conn *c, const char *data, size_t n
     return m != NULL ? fw_request_recall(c->req, m, use, data) : FW_PARSE_MORE;
 }
 
+static bool may_send_packets(const fw_conns *cs, const fw_conn *c)
+{
+    return !c->listener->tcp || fw_networks_have(cs->cfg.uwsgi_allow, cs->cfg.nuwsgi_allow, fw_conn_address(c));
+}
+
+/* A packet of the uwsgi protocol. Whoever may send one says who the client is. */
+static FW_NOINLINE enum fw_parse parse_packet(fw_conns *cs, fw_conn *c, char *data, size_t n)
+{
+    fw_request *r = c->req;
+    if (!r->uwsgi && !may_send_packets(cs, c)) {
+        r->uwsgi = true;
+        return fw_request_refuse(r, 403, "this client may not speak the uwsgi protocol (uwsgi_allow_from)");
+    }
+    const enum fw_parse p = fw_uwsgi_parse(r, data, n);
+    if (p == FW_PARSE_DONE)
+        fw_uwsgi_client(r, &c->address);
+    return p;
+}
+
+/* A request that no memo knows. */
+static enum fw_parse parse_head(fw_conns *cs, fw_conn *c, char *data, size_t n)
+{
+    if (fw_unlikely(c->listener->uwsgi))
+        return parse_packet(cs, c, data, n);
+    const enum fw_parse p = fw_request_parse(c->req, data, n);
+    if (p == FW_PARSE_DONE && c->served != 0 && cs->cfg.memo)
+        c->memo_hint = (uint8_t)fw_memo_note(&cs->memos, c->req, c->listener->index);
+    return p;
+}
+
 enum fw_input fw_input_parse(fw_conns *cs, fw_conn *c)
 {
     if (c->req != NULL && c->req->head_len != 0)
@@ -272,13 +304,11 @@ enum fw_input fw_input_parse(fw_conns *cs, fw_conn *c)
         p = recall(cs, c, b->data + from, b->len - from);
     }
     if (p == FW_PARSE_MORE) {
-        p = fw_request_parse(c->req, b->data + from, b->len - from);
+        p = parse_head(cs, c, b->data + from, b->len - from);
         if (p == FW_PARSE_MORE)
             return FW_INPUT_HEAD;
         if (p == FW_PARSE_REFUSED)
             return FW_INPUT_REFUSED;
-        if (c->served != 0 && cs->cfg.memo)
-            c->memo_hint = (uint8_t)fw_memo_note(&cs->memos, c->req, c->listener->index);
     }
     b->pos = from + c->req->head_len;
     return parse_body(cs, c);

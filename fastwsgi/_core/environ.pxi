@@ -134,7 +134,7 @@ cdef tuple peer_of(fw_conn *c):
     cdef tuple peer
     if c.peer == NULL:
         if fw_name_peer(fw_conn_address(c), text, sizeof(text), &port):
-            peer = (text.decode("ascii"), str(port))
+            peer = (text.decode("ascii"), str(port) if port else EMPTY)  # 0: a front has not told it
         else:
             peer = (EMPTY, EMPTY)
         Py_INCREF(peer)  # the connection's reference; the worker drops it when the connection is freed
@@ -266,6 +266,8 @@ cdef class EnvironBuilder:
     cdef dict build_anew(self, fw_conn *c, tuple peer):
         cdef const fw_request *r = c.req
         cdef dict environ = <dict>PyDict_Copy(<dict>self.bases[c.listener.index])
+        if r.uwsgi:
+            return environ_of_packet(self, environ, r, peer)
         PyDict_SetItem(environ, METHOD, self.method(r))
         PyDict_SetItem(environ, PROTOCOL, HTTP_1_1 if r.minor == 1 else HTTP_1_0)
         PyDict_SetItem(environ, REMOTE_ADDR, <str>peer[0])

@@ -28,6 +28,7 @@ class Config:
     wsgi_app: str
     config: str
     bind: tuple[Address, ...]
+    protocol: str
     backlog: int
     reuse_port: bool
     workers: int
@@ -61,6 +62,7 @@ class Config:
     overload: str
     header_map: str
     script_name: str
+    uwsgi_allow_from: tuple[str, ...]
     accesslog: str
     access_log_format: str
     errorlog: str

@@ -5,6 +5,8 @@ Each takes the value of a setting and its bounds, and returns what the core's me
 
 from __future__ import annotations
 
+from fastwsgi.system.address import parse_network
+
 _MOST = 0xFFFFFFFF  # a member of 32 bits
 
 
@@ -31,3 +33,8 @@ def position(word: str, *words: str) -> int:
 def octets(text: str, *_bounds: object) -> bytes:
     """Return a text of ASCII as C takes it."""
     return text.encode("ascii")
+
+
+def networks(texts: tuple[str, ...], *_bounds: object) -> bytes:
+    """Return networks one behind the other, as csrc/system/networks.h has them."""
+    return b"".join(map(parse_network, texts))

@@ -16,7 +16,7 @@ import sys
 from collections.abc import Callable, Iterable
 
 from fastwsgi.logs.format import parse
-from fastwsgi.system.address import Address, parse_address
+from fastwsgi.system.address import Address, parse_address, parse_network
 
 Converter = Callable[..., object]
 
@@ -39,6 +39,14 @@ def addresses(value: object) -> tuple[Address, ...]:
     found = tuple(parse_address(text) for text in _items(value, "an address or a list of them"))
     if not found:
         raise ValueError("at least one address")
+    return found
+
+
+def networks(value: object) -> tuple[str, ...]:
+    """Convert addresses and networks, as a list or a text with commas; ``*`` is every address."""
+    found = tuple(_items(value, "an address, a network or a list of them"))
+    for text in found:
+        parse_network(text)
     return found
 
 

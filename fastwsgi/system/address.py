@@ -6,6 +6,7 @@ import re
 from typing import Literal, NamedTuple
 
 DEFAULT_PORT = 8000
+_PROTOCOLS = ("http", "uwsgi")
 
 
 class Address(NamedTuple):
@@ -13,6 +14,7 @@ class Address(NamedTuple):
 
     ``kind`` says which of the other fields count: ``host`` and ``port`` for tcp, ``path`` for unix
     (beginning with ``@`` for an abstract name on Linux), ``fd`` for an inherited descriptor.
+    ``protocol`` is what is spoken there, if the address says so: ``http`` or ``uwsgi``.
     """
 
     kind: Literal["tcp", "unix", "fd"]
@@ -20,8 +22,14 @@ class Address(NamedTuple):
     port: int = 0
     path: str = ""
     fd: int = -1
+    protocol: str = ""
 
     def __str__(self) -> str:
+        return f"{self.protocol}://{self.place}" if self.protocol else self.place
+
+    @property
+    def place(self) -> str:
+        """The address without its protocol."""
         if self.kind == "unix":
             return f"unix:{self.path}"
         if self.kind == "fd":
@@ -31,7 +39,17 @@ class Address(NamedTuple):
 
 
 def parse_address(text: str) -> Address:
-    """Read ``host:port``, ``[v6]:port``, ``:port``, ``unix:path``, ``unix:@name`` or ``fd://N``."""
+    """Read ``host:port``, ``[v6]:port``, ``:port``, ``unix:path``, ``unix:@name`` or ``fd://N``.
+
+    Each may have ``http://`` or ``uwsgi://`` in front of it.
+    """
+    protocol, found, rest = text.partition("://")
+    if found and protocol in _PROTOCOLS:
+        return _parse_place(rest)._replace(protocol=protocol)
+    return _parse_place(text)
+
+
+def _parse_place(text: str) -> Address:
     if text.startswith("unix:"):
         path = text[len("unix:") :].removeprefix("//")
         if not path or path == "@" or "\0" in path:
@@ -52,3 +70,35 @@ def parse_address(text: str) -> Address:
         raise ValueError(f"an address with a port from 1 to 65535, or 0 for any that is free, not "
                          f"{text!r}")
     return Address("tcp", host=found[1] or found[2] or "0.0.0.0", port=port)
+
+
+NETWORK = 17
+"""The bytes of a network, as the core reads it (csrc/system/networks.h)."""
+_MAPPED = b"\0" * 10 + b"\xff\xff"  # in front of an IPv4 address, RFC 4291 2.5.5.2
+
+
+def parse_network(text: str) -> bytes:
+    """Read ``ADDRESS``, ``ADDRESS/BITS`` or ``*`` (every address); ValueError says what it must be.
+
+    It is an IPv6 address, to which IPv4 is mapped, and the number of its leading bits that count.
+    """
+    if text == "*":
+        return bytes(NETWORK)
+    import socket  # --help does without it
+
+    written, slash, bits = text.partition("/")
+    family = socket.AF_INET6 if ":" in written else socket.AF_INET
+    most = 128 if family == socket.AF_INET6 else 32
+    try:
+        address = socket.inet_pton(family, written)
+    except (OSError, ValueError):
+        raise ValueError(f"an IP address, a network such as 10.0.0.0/8, or '*', not {text!r}"
+                         ) from None
+    if slash and not (re.fullmatch(r"\d{1,3}", bits, re.ASCII) and int(bits) <= most):
+        raise ValueError(f"a network with 0 to {most} bits, not {text!r}")
+    counted = int(bits) if slash else most
+    if int.from_bytes(address, "big") & ((1 << (most - counted)) - 1):
+        raise ValueError(f"a network whose address ends with its {counted} bits, not {text!r}")
+    if family == socket.AF_INET:
+        address, counted = _MAPPED + address, 96 + counted
+    return address + bytes([counted])

@@ -50,6 +50,12 @@ def shown(config: Config, name: str) -> tuple[object, str]:
     ("unix:rel.sock", "unix:rel.sock"),
     ("unix:@name", "unix:@name"),
     ("fd://3", "fd://3"),
+    ("http://h:1", "http://h:1"),
+    ("uwsgi://:3031", "uwsgi://0.0.0.0:3031"),
+    ("uwsgi://[::1]:3031", "uwsgi://[::1]:3031"),
+    ("uwsgi://unix:/run/x.sock", "uwsgi://unix:/run/x.sock"),
+    ("uwsgi://unix:@name", "uwsgi://unix:@name"),
+    ("uwsgi://fd://3", "uwsgi://fd://3"),
 ])
 def test_reads_an_address(text: str, written: str) -> None:
     assert str(values.parse_address(text)) == written
@@ -57,7 +63,7 @@ def test_reads_an_address(text: str, written: str) -> None:
 
 @pytest.mark.parametrize("text", [
     "", "8000", "h:65536", "h:x", "h:-1", "::1", "[::1", "[g]:1:2", "unix:", "unix:@", "fd://",
-    "fd://x", "http://h:1", "h:1/p", "h :1",
+    "fd://x", "gopher://h:1", "h:1/p", "h :1", "uwsgi://", "uwsgi:h:1", "uwsgi://http://h:1",
 ])
 def test_refuses_what_is_no_address(text: str) -> None:
     with pytest.raises(ValueError, match="not "):
@@ -164,7 +170,8 @@ def test_defaults_are_those_promised() -> None:
         "limit_line": 8190, "limit_fields": 100, "limit_field_size": 8190, "limit_header": 65536,
         "limit_body": 0, "body_memory": 1 << 20, "overload_refuse": 0,
         "response_memory": 64 << 20,
-        "header_map": 0, "script_name": "", "sendfile": True}
+        "header_map": 0, "script_name": "", "sendfile": True,
+        "uwsgi_allow": b"\0" * 10 + b"\xff\xff\x7f\0\0\1\x80" + b"\0" * 15 + b"\1\x80"}
 
 
 @pytest.mark.parametrize(("name", "value", "member", "held"), [
@@ -175,6 +182,10 @@ def test_defaults_are_those_promised() -> None:
     ("header_map", "dangerous", "header_map", 2),
     ("overload", "503", "overload_refuse", 1),
     ("health_path", "/health", "health", b"/health"),
+    ("uwsgi_allow_from", "*", "uwsgi_allow", bytes(17)),
+    ("uwsgi_allow_from", "10.0.0.0/8", "uwsgi_allow", b"\0" * 10 + b"\xff\xff\n\0\0\0\x68"),
+    ("uwsgi_allow_from", ["fe00::/7"], "uwsgi_allow", b"\xfe" + b"\0" * 15 + b"\7"),
+    ("uwsgi_allow_from", "", "uwsgi_allow", b""),
     ("keepalive", 0.0016, "timeouts[FW_CLASS_KEEPALIVE]", 2),
     ("write_timeout", 31_536_000, "timeouts[FW_CLASS_WRITE]", 0xFFFFFFFF),
 ])
