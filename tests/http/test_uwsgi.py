@@ -1,6 +1,6 @@
 """The uwsgi protocol over real connections: packets as nginx sends them, and hostile ones.
 
-Rule: a packet is made here byte by byte; what real proxies send is in tests/proxies.
+Rule: a packet is made here byte by byte; what real proxies send is in tests/fronts.
 """
 
 from __future__ import annotations
