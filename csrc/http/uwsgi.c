@@ -13,7 +13,7 @@
 #include <string.h>
 
 #define PREFIX 4            /* modifier1, size, modifier2 */
-#define MOST_VARIABLES 256  /* that are no fields; nginx sends 14, Apache with all of mod_ssl's about 80 */
+#define MOST_VARIABLES 256  /* that are no fields, repeated ones too; nginx sends 15, Apache with mod_ssl's about 80 */
 #define LONGEST_PROTOCOL 32 /* bytes of SERVER_PROTOCOL */
 #define TLS_HANDSHAKE 0x16  /* as in check.c */
 
@@ -230,8 +230,6 @@ static enum fw_parse take_variable(fw_request *r, fw_span name, fw_span value)
     if (before != NULL)
         return same(r, before->value, value) ? FW_PARSE_DONE
                                              : refuse(r, 400, "a variable is repeated with another value");
-    if (r->nvariables == MOST_VARIABLES)
-        return refuse(r, 431, "too many variables beside the header fields");
     fw_field *f = add(r, name, value);
     if (f == NULL)
         return FW_PARSE_REFUSED;
@@ -243,9 +241,15 @@ static enum fw_parse take_variable(fw_request *r, fw_span name, fw_span value)
 static enum fw_parse take_variables(fw_request *r)
 {
     fw_span name, value, field;
-    for (uint32_t at = PREFIX; at < r->head_len && read_variable(r, &at, &name, &value);)
-        if (!is_field(r, name, &field) && take_variable(r, name, value) != FW_PARSE_DONE)
+    uint32_t n = 0;
+    for (uint32_t at = PREFIX; at < r->head_len && read_variable(r, &at, &name, &value);) {
+        if (is_field(r, name, &field))
+            continue;
+        if (n++ == MOST_VARIABLES)
+            return refuse(r, 431, "too many variables beside the header fields");
+        if (take_variable(r, name, value) != FW_PARSE_DONE)
             return FW_PARSE_REFUSED;
+    }
     return FW_PARSE_DONE;
 }
 

@@ -250,6 +250,16 @@ static void other_variables_have_a_limit_of_their_own(void)
         CHECK(more || f.r->nvariables == 256);
         feed_close(&f);
     }
+    packet *p = made(M U, sizeof(M U) - 1); /* the same one again and again is looked for each time */
+    for (unsigned i = 2; i < 257; i++) {
+        put_text(p, "SAME", 4);
+        put_text(p, "", 0);
+    }
+    end_packet(p);
+    feed f;
+    feed_packet(&f, &cfg, p->bytes, p->n, 0, p->n);
+    CHECK_INT(f.r->status, 431);
+    feed_close(&f);
 }
 
 static void the_parts_of_a_packet_are_where_they_are(void)
