@@ -1,7 +1,7 @@
 # uwsgi.pxi - the environ of a request that has come as a packet of the uwsgi protocol (csrc/http/uwsgi.h).
 #
-# The front has worked out what HTTP leaves to a server: its variables are taken over as they are, path decoded, and what
-# is not among them is as for a request over HTTP. No key of ours can be set by a variable: ours have dots, or are set
+# The front has worked out what HTTP leaves to a server: its variables are taken over as they are, the path decoded.
+# What is not among them is as for a request over HTTP. No variable can set a key of ours: ours have dots, or are set
 # last.
 
 from libc.stdint cimport uint32_t
@@ -11,7 +11,7 @@ cdef str HTTPS_SCHEME = "https"
 
 
 cdef bint is_ours(const fw_field *f) noexcept:
-    """The server sets it itself, or it is worked out below; and SERVER_NAME and SERVER_PORT may not be empty (PEP 3333)."""
+    """The server sets it itself, or it is worked out below. SERVER_NAME and SERVER_PORT may not be empty (PEP 3333)."""
     if f.id == FW_VARIABLE_SERVER_NAME or f.id == FW_VARIABLE_SERVER_PORT:
         return f.value.len == 0
     return (f.id == FW_VARIABLE_SERVER_SOFTWARE or f.id == FW_VARIABLE_GATEWAY_INTERFACE

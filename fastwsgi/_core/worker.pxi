@@ -74,14 +74,15 @@ cdef int configure(fw_config *cfg, dict members) except -1:
 cdef class Worker:
     """Serves *application* on already listening sockets, from as many threads as the setting *threads* says.
 
-    *listeners* are ``(fd, server_name, server_port)`` of non-blocking listening sockets, which stay the caller's; *uwsgi*
-    are the indexes of those whose clients speak the uwsgi protocol. *settings* are those of fastwsgi/config/table.py that
-    have a member, by the member's name and in its unit: all of them, and nothing else. *log* is called as ``log(level, message, exception_or_None)``; *errors* is the text stream
-    for ``wsgi.errors``. *version* is the server's. *access* is the file of the access log: see AccessLog. *shown* is
-    called with a request line that the log is to name, and returns what it may say of it. *board* is memory for the
-    scoreboard (csrc/observe/scoreboard.h), writable and large enough; without it the worker has its own. It is written
-    every *beat_ms* milliseconds at least; 0: when there is something new. *lifeline* is what the loop is to watch for
-    its end. With *siblings*, what fastwsgi/worker/siblings.py calls a slot, new connections are shared with the other
+    *listeners* are ``(fd, server_name, server_port)`` of non-blocking listening sockets, which stay the caller's;
+    *uwsgi* are the indexes of those whose clients speak the uwsgi protocol. *settings* are those of
+    fastwsgi/config/table.py that have a member, by the member's name and in its unit: all of them, and nothing else.
+    *log* is called as ``log(level, message, exception_or_None)``; *errors* is the text stream for ``wsgi.errors``.
+    *version* is the server's. *access* is the file of the access log: see AccessLog. *shown* is called with a request
+    line that the log is to name, and returns what it may say of it. *board* is memory for the scoreboard
+    (csrc/observe/scoreboard.h), writable and large enough; without it the worker has its own. It is written every
+    *beat_ms* milliseconds at least; 0: when there is something new. *lifeline* is what the loop is to watch for its
+    end. With *siblings*, what fastwsgi/worker/siblings.py calls a slot, new connections are shared with the other
     workers of the master. Without *memo* no heads are remembered. *timeout_error* is the exception that
     :meth:`interrupt` raises in the application.
     """

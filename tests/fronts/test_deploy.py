@@ -79,8 +79,11 @@ class Load:
             assert not self.faults, self.faults[:5]
             assert self.answered[stage] >= MORE
 
-    def end(self) -> None:
+    def stop(self) -> None:
         self._over = True
+
+    def end(self) -> None:
+        self.stop()
         for thread in self._threads:
             thread.join(TIMEOUT)
         assert not self.faults, self.faults[:5]
@@ -118,7 +121,7 @@ def test_a_reload_and_an_upgrade_lose_nothing(name: str) -> None:
             load.go_on("after the upgrade")
             load.end()
         finally:
-            load._over = True
+            load.stop()
             if new:
                 os.kill(new, signal.SIGTERM)
                 server.wait()
