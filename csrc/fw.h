@@ -66,6 +66,7 @@ typedef struct fw_config {
     const char *temp_dir; /* borrowed; outlives the loop */
     const char *health;   /* target that the loop answers itself, or NULL; borrowed */
     struct fw_access_log *access; /* the access log, or NULL; borrowed */
+    const struct fw_networks *uwsgi_from; /* who may send packets of the uwsgi protocol; borrowed */
 } fw_config;
 
 /* Zeroes `cfg` but for what no setting decides.  The defaults of settings are in fastwsgi/config/table.py. */

@@ -156,10 +156,12 @@ class _Server:
             if config.origin("bind") != "default":
                 config.notices.append(f"bind (from {config.origin('bind')}) is not used: systemd "
                                       "has opened the sockets")
+            for listener in ready:
+                listener.protocol = config.protocol
             return ready
         return open_listeners(
             config.bind, backlog=config.backlog, reuse_port=config.reuse_port, umask=config.umask,
-            owner=owner, ready=ready)
+            owner=owner, ready=ready, protocol=config.protocol)
 
     def _call_on_starting(self, log: ErrorLog) -> None:
         try:

@@ -180,7 +180,8 @@ def _read_byte(fd: int, timeout: float) -> bytes | None:
 
 
 def _listen(config: Config) -> list[Listener]:
-    return open_listeners(config.bind, backlog=config.backlog, reuse_port=config.reuse_port)
+    return open_listeners(config.bind, backlog=config.backlog, reuse_port=config.reuse_port,
+                          protocol=config.protocol)
 
 
 class Process:
@@ -256,11 +257,12 @@ class Process:
     def _start(self) -> None:
         line = self.wait_for(r"\] fastwsgi \S+ listening on ")
         self.url = re.split(r"listening on ", line)[1].split(" (")[0].split(", ")[0]
-        if self.url.startswith("unix:"):
-            path = self.url.removeprefix("unix:")
+        place = re.sub(r"^\w+://", "", self.url)
+        if place.startswith("unix:"):
+            path = place.removeprefix("unix:")
             self.address = f"\0{path[1:]}" if path.startswith("@") else path
         else:
-            host, _, port = self.url.removeprefix("http://").rpartition(":")
+            host, _, port = place.rpartition(":")
             self.address = self.host, self.port = host.strip("[]"), int(port)
         self.wait_for(r"\] ready\b")
 

@@ -130,6 +130,11 @@ bool fw_check_path(const char *s, size_t n)
 
 /* ---- target ---------------------------------------------------------------------------------------------------- */
 
+bool fw_check_query(const char *s, size_t n)
+{
+    return all(s, n, QUERY);
+}
+
 /* Splits path from query and checks every byte.  `at` is the first byte of the path, within the target. */
 static bool split_target(const fw_request *r, uint32_t at, fw_line *line)
 {
@@ -149,7 +154,7 @@ static bool split_target(const fw_request *r, uint32_t at, fw_line *line)
         return false;
     line->query.off = i + 1;
     line->query.len = end - i - 1;
-    return all(s + i + 1, line->query.len, QUERY);
+    return fw_check_query(s + i + 1, line->query.len);
 }
 
 /* http://authority[path][?query] (RFC 9112 3.2.2). */
@@ -177,7 +182,7 @@ static enum fw_parse check_absolute(const fw_request *r, fw_line *line)
     return FW_PARSE_DONE;
 }
 
-static enum fw_parse check_target(const fw_request *r, fw_line *line)
+enum fw_parse fw_check_target(const fw_request *r, fw_line *line)
 {
     const char *s = fw_request_at(r, r->target);
     if (fw_likely(r->target.len > 0 && s[0] == '/')) {
@@ -214,6 +219,8 @@ static int judge_version(const char *s, size_t n)
 
 #define TLS_HANDSHAKE 0x16 /* the first byte of a ClientHello's record (RFC 8446 5.1); no token begins with it */
 
+#define UWSGI_REQUEST 0    /* ... of a WSGI request in the uwsgi protocol (uwsgi.h) */
+
 static const char MALFORMED_LINE[] = "malformed request line";
 
 enum fw_parse fw_check_bad_line(const fw_request *r, const char *base, size_t len, fw_refusal *v)
@@ -231,6 +238,8 @@ enum fw_parse fw_check_bad_line(const fw_request *r, const char *base, size_t le
         return refuse(v, 400, "TLS on a port that speaks plain HTTP");
     if (fw_proxy_header_begins(line, n) == FW_PARSE_DONE)
         return refuse(v, 400, fw_check_proxy_header(r->cfg));
+    if (n > 0 && line[0] == UWSGI_REQUEST)
+        return refuse(v, 400, "the uwsgi protocol on a port that speaks HTTP");
     size_t i = 0;
     while (i < n && fw_wire_tchar[(uint8_t)line[i]])
         i++;
@@ -448,7 +457,7 @@ enum fw_parse fw_check_line(const fw_request *r, fw_line *line)
         return refuse(&line->refusal, 501, "CONNECT is not implemented");
     if (r->head_len - r->start - len - 2 > r->cfg->limit_header)
         return refuse(&line->refusal, 431, "the header section is too long");
-    return check_target(r, line);
+    return fw_check_target(r, line);
 }
 
 enum fw_parse fw_check_fields(const fw_request *r, fw_fields *out)

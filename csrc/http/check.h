@@ -39,6 +39,12 @@ enum fw_parse fw_check_bad_line(const fw_request *r, const char *base, size_t le
  * and filled as far as the judgement has come. */
 enum fw_parse fw_check_line(const fw_request *r, fw_line *line);
 
+/* Judges the target of a request whose method is in `*line`, and splits it. As above. */
+enum fw_parse fw_check_target(const fw_request *r, fw_line *line);
+
+/* What may stand behind the "?" of a target. */
+bool fw_check_query(const char *s, size_t n);
+
 /* Judges the fields of a head whose line is accepted, numbered and without white space at the end. As above. */
 enum fw_parse fw_check_fields(const fw_request *r, fw_fields *out);
 

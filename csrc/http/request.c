@@ -66,7 +66,7 @@ static int on_url(fw_llhttp *h, const char *at, size_t n)
     return 0;
 }
 
-static bool more_fields(fw_request *r)
+bool fw_request_more_fields(fw_request *r)
 {
     uint32_t room = r->room * 2;
     fw_field *fields = realloc(r->fields, room * sizeof *fields);
@@ -93,7 +93,7 @@ static int on_header_field(fw_llhttp *h, const char *at, size_t n)
     }
     if (r->nfields == r->cfg->limit_fields)
         return refuse_in_callback(r, 431, "too many header fields");
-    if (r->nfields == r->room && !more_fields(r))
+    if (r->nfields == r->room && !fw_request_more_fields(r))
         return refuse_in_callback(r, 503, "no memory for the header section");
     if (n > r->cfg->limit_field_size)
         return refuse_in_callback(r, 431, "a header field is too long");

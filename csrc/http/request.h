@@ -75,6 +75,7 @@ typedef struct fw_request {
     uint32_t work;            /* what chunks have cost since somebody looked, as received bytes that cost as much */
     uint8_t size_state;       /* see chunks.c */
     uint8_t size_digits;      /* of the size line at hand */
+    uint16_t nvariables;      /* of a uwsgi packet, behind the fields in their array (uwsgi.h) */
     int status;        /* of the refusal; 0 = none */
     const char *why;   /* static */
     uint8_t method_id; /* llhttp's number */
@@ -90,6 +91,7 @@ typedef struct fw_request {
     bool asterisk;     /* OPTIONS * */
     uint8_t follows;   /* set of enum fw_follow */
     uint8_t memo_use;  /* enum fw_memo_use */
+    bool uwsgi;        /* it came as a packet of the uwsgi protocol */
     struct fw_memo *memo; /* pinned by this request, or NULL */
 } fw_request;
 
@@ -112,6 +114,9 @@ enum fw_parse fw_request_recall(fw_request *r, struct fw_memo *m, unsigned use, 
 
 /* Decodes the next `n` bytes of a chunked body into r->body.  DONE: the body is whole, `*used` bytes were consumed. */
 enum fw_parse fw_request_chunks(fw_request *r, const char *data, size_t n, size_t *used);
+
+/* Makes room for more fields, which may move. False: there is no memory. */
+bool fw_request_more_fields(fw_request *r);
 
 /* Marks the request refused; returns FW_PARSE_REFUSED. */
 enum fw_parse fw_request_refuse(fw_request *r, int status, const char *why);

@@ -800,11 +800,11 @@ static void discard(fw_conns *cs, fw_conn *c)
 
 /* ---- refusing ---------------------------------------------------------------------------------------------------- */
 
-/* The request line as far as it is here, without its line end. */
+/* The request line as far as it is here, without its line end. A packet has none. */
 static fw_text received_line(const fw_conn *c)
 {
     const fw_request *r = c->req;
-    if (r == NULL || r->base == NULL || c->in == NULL)
+    if (r == NULL || r->base == NULL || r->uwsgi || c->in == NULL)
         return (fw_text){NULL, 0};
     const char *s = r->base + r->start, *end = c->in->data + c->in->len;
     if (s >= end)
@@ -822,7 +822,7 @@ static void log_refusal(const fw_conns *cs, const fw_conn *c, int status, const 
     const char *reason = fw_wire_reason(status);
     const bool receiving = c->state == FW_STATE_HEAD || c->state == FW_STATE_BODY || c->state == FW_STATE_STORE;
     const fw_entry e = {
-        .req = c->req,
+        .req = c->req != NULL && c->req->uwsgi && c->req->method.len == 0 ? NULL : c->req, /* a packet not understood */
         .line = received_line(c),
         .client = fw_conn_client(c),
         .status = status,
@@ -1272,6 +1272,8 @@ void fw_conn_expire(fw_conns *cs, fw_conn *c)
 /* All that there is of it is its descriptor and what has been received. */
 static bool may_travel(const fw_conn *c)
 {
+    if (c->listener->uwsgi)
+        return false; /* a packet has been rewritten where it lies, and its connection ends with it */
     if (((S(OPEN) | S(IDLE) | S(READY)) >> c->state & 1) == 0 || c->again || c->out.head != NULL || atomic_load(&c->broken))
         return false;
     return c->state != FW_STATE_READY || c->turn == FW_TURN_REQUEST;

@@ -53,6 +53,7 @@ typedef struct fw_handle { /* first member of whatever the poller reports */
 typedef struct fw_listener {
     fw_handle handle;
     bool tcp;
+    bool uwsgi; /* its clients speak the uwsgi protocol (uwsgi.h) */
     int fd;
     unsigned index; /* its place among the listeners; the worker keeps a base environ per listener */
     uint64_t cookie; /* what the system knows it by (travel.h) */

@@ -2,6 +2,7 @@
 #include "io/input.h"
 #include "http/forwarded.h"
 #include "http/proxy_header.h"
+#include "http/uwsgi.h"
 #include "io/store.h"
 #include "io/travel.h"
 
@@ -280,7 +281,7 @@ static bool may_send_proxy_header(const fw_conns *cs, const fw_conn *c)
 void fw_input_begin(const fw_conns *cs, fw_conn *c)
 {
     c->origin = c->listener->index << FW_ORIGIN_BITS | (is_trusted(cs, c) ? FW_ORIGIN_TRUSTED : 0);
-    if (fw_unlikely(cs->cfg.proxy_protocol != FW_PROXY_OFF))
+    if (fw_unlikely(cs->cfg.proxy_protocol != FW_PROXY_OFF) && !c->listener->uwsgi)
         c->proxy = may_send_proxy_header(cs, c) ? FW_PROXY_DUE : FW_PROXY_FORBIDDEN;
 }
 
@@ -353,6 +354,42 @@ static FW_NOINLINE bool read_forwarded(const fw_conns *cs, fw_conn *c)
     return accepted;
 }
 
+static bool may_send_packets(const fw_conns *cs, const fw_conn *c)
+{
+    return !c->listener->tcp || fw_networks_hold(cs->cfg.uwsgi_from, &c->address.any);
+}
+
+/* A packet of the uwsgi protocol. Whoever may send one says who the client is. */
+static FW_NOINLINE enum fw_parse parse_packet(fw_conns *cs, fw_conn *c, char *data, size_t n)
+{
+    fw_request *r = c->req;
+    if (!r->uwsgi && !may_send_packets(cs, c)) {
+        r->uwsgi = true;
+        return fw_request_refuse(r, 403, "this client may not speak the uwsgi protocol (uwsgi_allow_from)");
+    }
+    const enum fw_parse p = fw_uwsgi_parse(r, data, n);
+    if (p == FW_PARSE_DONE)
+        fw_uwsgi_client(r, &c->address);
+    return p;
+}
+
+/* A request that no memo knows. */
+static enum fw_parse parse_head(fw_conns *cs, fw_conn *c, char *data, size_t n)
+{
+    if (fw_unlikely(c->listener->uwsgi))
+        return parse_packet(cs, c, data, n);
+    const enum fw_parse p = fw_request_parse(c->req, data, n);
+    if (p != FW_PARSE_DONE)
+        return p;
+    if (fw_unlikely((c->req->names & cs->cfg.forwarded) != 0) && !read_forwarded(cs, c))
+        return FW_PARSE_REFUSED;
+    if (c->served != 0 && cs->cfg.memo)
+        c->memo_hint = (uint8_t)fw_memo_note(&cs->memos, c->req, c->origin);
+    return p;
+}
+
+
+
 enum fw_input fw_input_parse(fw_conns *cs, fw_conn *c)
 {
     if (c->req != NULL && c->req->head_len != 0)
@@ -373,15 +410,11 @@ enum fw_input fw_input_parse(fw_conns *cs, fw_conn *c)
         p = recall(cs, c, b->data + from, b->len - from);
     }
     if (p == FW_PARSE_MORE) {
-        p = fw_request_parse(c->req, b->data + from, b->len - from);
+        p = parse_head(cs, c, b->data + from, b->len - from);
         if (p == FW_PARSE_MORE)
             return FW_INPUT_HEAD;
         if (p == FW_PARSE_REFUSED)
             return FW_INPUT_REFUSED;
-        if (fw_unlikely((c->req->names & cs->cfg.forwarded) != 0) && !read_forwarded(cs, c))
-            return FW_INPUT_REFUSED;
-        if (c->served != 0 && cs->cfg.memo)
-            c->memo_hint = (uint8_t)fw_memo_note(&cs->memos, c->req, c->origin);
     }
     b->pos = from + c->req->head_len;
     return parse_body(cs, c);

@@ -2,6 +2,7 @@
 #include "observe/access_log.h"
 #include "observe/escape.h"
 #include "http/memo.h"
+#include "http/uwsgi.h"
 #include "http/wire.h"
 
 #include <arpa/inet.h>
@@ -107,13 +108,20 @@ static fw_text method_of(const fw_entry *e)
     return e->line.at != NULL ? word_of(e->line, 0) : e->req != NULL ? at(e->req, e->req->method) : NOTHING;
 }
 
+/* Of the client, which may speak another one to the front that has sent a packet. */
+static fw_text protocol(const fw_request *r)
+{
+    if (fw_likely(r->minor == 1))
+        return (fw_text){"HTTP/1.1", 8};
+    const fw_span said = r->uwsgi ? fw_uwsgi_value(r, FW_VARIABLE_SERVER_PROTOCOL) : (fw_span){0, 0};
+    return said.len != 0 ? at(r, said) : (fw_text){"HTTP/1.0", 8};
+}
+
 static fw_text protocol_of(const fw_entry *e)
 {
     if (e->line.at != NULL)
         return word_of(e->line, 2);
-    if (e->req == NULL)
-        return NOTHING;
-    return (fw_text){e->req->minor == 1 ? "HTTP/1.1" : "HTTP/1.0", 8};
+    return e->req != NULL ? protocol(e->req) : NOTHING;
 }
 
 static fw_text path_of(const fw_entry *e)
@@ -160,7 +168,16 @@ static void put_line(line *n, const fw_entry *e)
     put(n, method.at, method.len); /* one that llhttp knows */
     *n->to++ = ' ';
     n->to = fw_escape(n->to, target.at, len, how(n, false));
-    put(n, e->req->minor == 1 ? " HTTP/1.1" : " HTTP/1.0", 9);
+    if (fw_likely(e->req->minor == 1)) {
+        put(n, " HTTP/1.1", 9);
+    } else {
+        const fw_text last = protocol(e->req);
+        const size_t most = last.len < LONGEST ? last.len : LONGEST;
+        if (!has_room(n, most * FW_ESCAPED + 2))
+            return;
+        *n->to++ = ' ';
+        n->to = fw_escape(n->to, last.at, most, how(n, false));
+    }
     if (n->json)
         *n->to++ = '"';
 }

@@ -44,6 +44,7 @@ class Worker:
         beat_ms: int = ...,
         lifeline: int | None = ...,
         siblings: tuple[Buffer, int, list[tuple[int, int]], tuple[int, int]] | None = ...,
+        uwsgi: Iterable[int] = ...,
         memo: bool = ...,
         timeout_error: type[BaseException] | None = ...,
     ) -> None: ...

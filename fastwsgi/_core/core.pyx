@@ -2,7 +2,7 @@
 #
 # They are one module because they call each other several times for each request: as modules of their own they did so
 # through tables of pointers, and each took its time to import. docs/speed.md has the figures. A file uses what files
-# above it define.
+# above it define; environ leaves packets to uwsgi below it.
 
 from fastwsgi._core.csrc cimport *
 
@@ -11,6 +11,7 @@ include "llhttp.pxi"         # the parser is what we take it for
 include "thread_state.pxi"   # what the responses of a thread have in common
 include "forwarding.pxi"     # the settings about proxies
 include "environ.pxi"        # a request becomes an environ
+include "uwsgi.pxi"          # ... and so does a packet
 include "input.pxi"          # wsgi.input
 include "filewrapper.pxi"    # wsgi.file_wrapper
 include "on_close.pxi"       # a response and what is called at its end

@@ -154,6 +154,7 @@ cdef extern from "fw.h" nogil:
         const char *temp_dir
         const char *health
         fw_access_log *access
+        const fw_networks *uwsgi_from
     void fw_config_defaults(fw_config *)
 
 
@@ -249,11 +250,31 @@ cdef extern from "http/request.h" nogil:
         bint repeats
         bint asterisk
         uint8_t memo_use
+        bint uwsgi
         fw_memo *memo
     const char *fw_request_at(const fw_request *, fw_span)
     bint fw_request_is_head(const fw_request *)
     void fw_memo_fill(fw_request *, void *)
     void *fw_memo_user(const fw_request *)
+
+
+cdef extern from "http/uwsgi.h" nogil:
+    enum fw_variable:
+        FW_VARIABLE_REQUEST_METHOD
+        FW_VARIABLE_REQUEST_URI
+        FW_VARIABLE_QUERY_STRING
+        FW_VARIABLE_SERVER_PROTOCOL
+        FW_VARIABLE_SERVER_NAME
+        FW_VARIABLE_SERVER_PORT
+        FW_VARIABLE_REMOTE_ADDR
+        FW_VARIABLE_REMOTE_PORT
+        FW_VARIABLE_SERVER_SOFTWARE
+        FW_VARIABLE_GATEWAY_INTERFACE
+        FW_VARIABLE_PATH_INFO
+        FW_VARIABLE_SCRIPT_NAME
+    const fw_field *fw_uwsgi_variables(const fw_request *, uint32_t *)
+    fw_span fw_uwsgi_value(const fw_request *, fw_variable)
+    bint fw_uwsgi_is_https(const fw_request *)
 
 
 cdef extern from "io/outq.h" nogil:
@@ -327,6 +348,7 @@ cdef extern from "io/conn.h" nogil:
         FW_TURN_RESUME
         FW_TURN_GONE
     struct fw_listener:
+        bint uwsgi
         unsigned index
     struct fw_conn:
         uint8_t turn
@@ -378,6 +400,7 @@ cdef extern from "io/loop.h" nogil:
         uint32_t longest
     struct fw_loop:
         fw_conns conns
+        fw_listener *listeners
         fw_board *board
         fw_siblings siblings
         int wake_write

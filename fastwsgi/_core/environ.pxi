@@ -305,6 +305,8 @@ cdef class EnvironBuilder:
     cdef dict build_anew(self, fw_conn *c, tuple peer):
         cdef const fw_request *r = c.req
         cdef dict environ = <dict>PyDict_Copy(<dict>self.bases[c.listener.index])
+        if r.uwsgi:
+            return environ_of_packet(self, environ, r, peer)
         PyDict_SetItem(environ, METHOD, self.method(r))
         PyDict_SetItem(environ, PROTOCOL, HTTP_1_1 if r.minor == 1 else HTTP_1_0)
         PyDict_SetItem(environ, REMOTE_ADDR, <str>peer[0])

@@ -50,7 +50,7 @@ cdef class Forwarding:
     """Who is trusted, and what of theirs is followed; *members* are taken out of the settings of the worker."""
 
     cdef fw_forwarding core
-    cdef Networks trusted, proxies
+    cdef Networks trusted, proxies, fronts
     cdef list texts  # what the core points to
     cdef int protocol
 
@@ -59,6 +59,7 @@ cdef class Forwarding:
         self.texts = []
         self.trusted = Networks(members.pop("forwarding.trusted"))
         self.proxies = Networks(members.pop("proxy_from"))
+        self.fronts = Networks(members.pop("uwsgi_from"))
         self.protocol = members.pop("proxy_protocol")
         self.core.trusted = self.trusted.set
         self.core.follow = members.pop("forwarding.follow")
@@ -107,6 +108,7 @@ cdef class Forwarding:
         cfg.forwarded_always = fw_forwarding_always(&self.core)
         cfg.proxy_protocol = self.protocol
         cfg.proxy_from = &self.proxies.set
+        cfg.uwsgi_from = &self.fronts.set
         if self.protocol != 0:  # every request may have to follow what a PROXY header says
             cfg.forwarded |= 1
             cfg.forwarded_always |= 1

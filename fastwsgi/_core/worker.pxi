@@ -42,7 +42,7 @@ cdef str temporary_folder():
 cdef int configure(fw_config *cfg, dict members) except -1:
     """Fills in what the settings decide, and takes it out of *members*, by the names and in the units of fw.h.
 
-    A member that is missing raises KeyError, a number that does not fit OverflowError. A text is borrowed.
+    A member that is missing raises KeyError, a number that does not fit OverflowError. Bytes are borrowed.
     """
     cdef bytes health = members.pop("health")
     fw_config_defaults(cfg)
@@ -73,14 +73,15 @@ cdef int configure(fw_config *cfg, dict members) except -1:
 cdef class Worker:
     """Serves *application* on already listening sockets, from as many threads as the setting *threads* says.
 
-    *listeners* are ``(fd, server_name, server_port)`` of non-blocking listening sockets, which stay the caller's.
-    *settings* are those of fastwsgi/config/table.py that have a member, by the member's name and in its unit: all of
-    them, and nothing else. *log* is called as ``log(level, message, exception_or_None)``; *errors* is the text stream
-    for ``wsgi.errors``. *version* is the server's. *access* is the file of the access log: see AccessLog. *shown* is
-    called with a request line that the log is to name, and returns what it may say of it. *board* is memory for the
-    scoreboard (csrc/observe/scoreboard.h), writable and large enough; without it the worker has its own. It is written
-    every *beat_ms* milliseconds at least; 0: when there is something new. *lifeline* is what the loop is to watch for
-    its end. With *siblings*, what fastwsgi/worker/siblings.py calls a slot, connections are shared with the other
+    *listeners* are ``(fd, server_name, server_port)`` of non-blocking listening sockets, which stay the caller's;
+    *uwsgi* are the indexes of those whose clients speak the uwsgi protocol. *settings* are those of
+    fastwsgi/config/table.py that have a member, by the member's name and in its unit: all of them, and nothing else.
+    *log* is called as ``log(level, message, exception_or_None)``; *errors* is the text stream for ``wsgi.errors``.
+    *version* is the server's. *access* is the file of the access log: see AccessLog. *shown* is called with a request
+    line that the log is to name, and returns what it may say of it. *board* is memory for the scoreboard
+    (csrc/observe/scoreboard.h), writable and large enough; without it the worker has its own. It is written every
+    *beat_ms* milliseconds at least; 0: when there is something new. *lifeline* is what the loop is to watch for its
+    end. With *siblings*, what fastwsgi/worker/siblings.py calls a slot, connections are shared with the other
     workers of the master. Without *memo* no heads are remembered. *timeout_error* is the exception that
     :meth:`interrupt` raises in the application.
     """
@@ -88,7 +89,7 @@ cdef class Worker:
     cdef fw_leader *leader
     cdef fw_loop *loop       # the leader's
     cdef bytes temp_dir
-    cdef bytes health      # the core's setting borrows it
+    cdef bytes health      # the core's settings borrow it, and the next
     cdef str script_name
     cdef str version
     cdef unsigned nthreads
@@ -109,7 +110,7 @@ cdef class Worker:
 
     def __cinit__(self, application, listeners, settings, *, log, errors, bint multiprocess=False, str version="",
                   access=None, shown=None, board=None, unsigned beat_ms=0, lifeline=None, siblings=None,
-                  bint memo=True, timeout_error=None):
+                  uwsgi=(), bint memo=True, timeout_error=None):
         cdef fw_config cfg
         cdef list bases
         cdef Forwarding forwarding
@@ -148,6 +149,10 @@ cdef class Worker:
             fw_loop_connect(self.loop, to, from_)
         for fd, _, port in listeners:
             check(fw_loop_listen(self.loop, fd, port != ""))
+        for i in uwsgi:
+            if not 0 <= i < len(listeners):
+                raise ValueError(f"there is no listener {i}")
+            self.loop.listeners[<int>i].uwsgi = True
         self.no_body = input_over(NULL)
         bases = [self.base_environ(name, port, errors, multiprocess) for _, name, port in listeners]
         warned = set()

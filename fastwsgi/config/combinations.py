@@ -42,6 +42,10 @@ def check_together(config: Config) -> None:
                 and getattr(config, needed) == SETTINGS[needed].default):
             config.notices.append(
                 f"{name} (from {config.origin(name)}) has no effect without {needed}")
+    if (config.uwsgi_allow_from != SETTINGS["uwsgi_allow_from"].default
+            and "uwsgi" not in {address.protocol or config.protocol for address in config.bind}):
+        config.notices.append(f"uwsgi_allow_from (from {config.origin('uwsgi_allow_from')}) has no "
+                              "effect: no address speaks the uwsgi protocol")
     if not config.workers:
         _check_without_master(config)
 

@@ -28,6 +28,7 @@ class Config:
     wsgi_app: str
     config: str
     bind: tuple[Address, ...]
+    protocol: str
     backlog: int
     reuse_port: bool
     workers: int
@@ -69,6 +70,7 @@ class Config:
     proxy_protocol: str
     proxy_allow_ips: tuple[str, ...]
     script_name: str
+    uwsgi_allow_from: tuple[str, ...]
     accesslog: str
     access_log_format: str
     errorlog: str

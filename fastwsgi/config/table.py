@@ -79,9 +79,16 @@ _TABLE = (
         "bind", "socket", ("-b", "--bind"), "127.0.0.1:8000", values.addresses,
         "address to listen on: HOST:PORT, [IPV6]:PORT, :PORT (all IPv4 interfaces), unix:PATH, "
         "unix:@NAME (an abstract name, Linux) or fd://N (inherited); port 0 picks a free one. "
+        "http:// or uwsgi:// in front says what is spoken there, if not what --protocol says. "
         "Repeat the flag for several. The default is reachable from this machine only; if $PORT "
         "is set, the default is 0.0.0.0:$PORT",
         metavar="ADDRESS", many=True, fallbacks=(("PORT", "0.0.0.0:{}"),)),
+    Setting(
+        "protocol", "socket", ("--protocol",), "http", values.choice,
+        "what clients speak: 'http', or 'uwsgi', the protocol of nginx's uwsgi_pass and Apache's "
+        "mod_proxy_uwsgi, in which a connection ends after its response. It holds for the "
+        "addresses of --bind that do not say it themselves",
+        bounds=("http", "uwsgi"), metavar="http|uwsgi"),
     Setting(
         "backlog", "socket", ("--backlog",), 2048, values.whole,
         "connections that may wait in the kernel to be accepted; the kernel applies its own limit "
@@ -323,6 +330,14 @@ _TABLE = (
         "path that the application is mounted under: it becomes SCRIPT_NAME and is removed from "
         "the front of PATH_INFO; a request for any other path is answered 404",
         metavar="PATH", member="script_name"),
+
+    Setting(
+        "uwsgi_allow_from", "proxy", ("--uwsgi-allow-from",), ("127.0.0.1", "::1"),
+        values.networks,
+        "addresses and networks of the proxies that may speak the uwsgi protocol, because such a "
+        "proxy says who the client is; separated by commas, '*' for all. Others are answered 403. "
+        "Unix sockets are not restricted: their permissions are",
+        metavar="NETWORKS", many=True, member="uwsgi_from", unit=units.addresses),
 
     Setting(
         "accesslog", "log", ("--access-logfile",), "", values.text,

@@ -267,7 +267,8 @@ class Master:
             self._log.error("reload refused, nothing has changed: %s", error)
             self._notifier.ready("the last reload was refused")
             return
-        for name in ("bind", "backlog", "reuse_port", "pidfile", "errorlog", "chdir", "daemon"):
+        for name in ("bind", "protocol", "backlog", "reuse_port", "pidfile", "errorlog", "chdir",
+                     "daemon"):
             if getattr(config, name) != getattr(self._config, name):
                 self._log.warning("reload: a change of %s takes effect after a restart", name)
         self._log.info("reloading")

@@ -6,6 +6,7 @@ import re
 from typing import Literal, NamedTuple
 
 DEFAULT_PORT = 8000
+_PROTOCOLS = ("http", "uwsgi")
 
 
 class Address(NamedTuple):
@@ -13,6 +14,7 @@ class Address(NamedTuple):
 
     ``kind`` says which of the other fields count: ``host`` and ``port`` for tcp, ``path`` for unix
     (beginning with ``@`` for an abstract name on Linux), ``fd`` for an inherited descriptor.
+    ``protocol`` is what is spoken there, if the address says so: ``http`` or ``uwsgi``.
     """
 
     kind: Literal["tcp", "unix", "fd"]
@@ -20,8 +22,14 @@ class Address(NamedTuple):
     port: int = 0
     path: str = ""
     fd: int = -1
+    protocol: str = ""
 
     def __str__(self) -> str:
+        return f"{self.protocol}://{self.place}" if self.protocol else self.place
+
+    @property
+    def place(self) -> str:
+        """The address without its protocol."""
         if self.kind == "unix":
             return f"unix:{self.path}"
         if self.kind == "fd":
@@ -31,7 +39,17 @@ class Address(NamedTuple):
 
 
 def parse_address(text: str) -> Address:
-    """Read ``host:port``, ``[v6]:port``, ``:port``, ``unix:path``, ``unix:@name`` or ``fd://N``."""
+    """Read ``host:port``, ``[v6]:port``, ``:port``, ``unix:path``, ``unix:@name`` or ``fd://N``.
+
+    Each may have ``http://`` or ``uwsgi://`` in front of it.
+    """
+    protocol, found, rest = text.partition("://")
+    if found and protocol in _PROTOCOLS:
+        return _parse_place(rest)._replace(protocol=protocol)
+    return _parse_place(text)
+
+
+def _parse_place(text: str) -> Address:
     if text.startswith("unix:"):
         path = text[len("unix:") :].removeprefix("//")
         if not path or path == "@" or "\0" in path:

@@ -24,7 +24,7 @@ class Listener:
     """One listening socket.
 
     ``name`` and ``port`` become SERVER_NAME and SERVER_PORT (PEP 3333): host and port of the bound
-    address, or the path and an empty text for a unix socket. ``url`` is what people are shown,
+    address, or the path and an empty text for a unix socket. ``protocol`` is what clients speak,
     ``asked`` the address as the operator wrote it, ``path`` that of a unix socket which is ours.
     """
 
@@ -36,18 +36,26 @@ class Listener:
                 self._owned = _identity(at)
         self.path = path
         self.asked = asked
+        self.protocol = "http"
         bound = sock.getsockname()
         if sock.family == socket.AF_UNIX:
             shown = os.fsdecode(bound)
             self.name = f"@{shown[1:]}" if shown.startswith("\0") else shown
             self.port = ""
-            self.url = f"unix:{self.name}"
             self.address: tuple[str, int] | str = shown
         else:
             host, port = str(bound[0]), int(bound[1])
             self.name, self.port = host, str(port)
-            self.url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
             self.address = (host, port)
+
+    @property
+    def url(self) -> str:
+        """What people are shown: ``http://HOST:PORT``, ``unix:PATH``, ``uwsgi://unix:PATH``."""
+        if not self.port:
+            place = f"unix:{self.name}"
+            return place if self.protocol == "http" else f"{self.protocol}://{place}"
+        host = f"[{self.name}]" if ":" in self.name else self.name
+        return f"{self.protocol}://{host}:{self.port}"
 
     def fileno(self) -> int:
         """Return the descriptor."""
@@ -69,20 +77,23 @@ class Listener:
 def open_listeners(
     addresses: Sequence[Address], *, backlog: int, reuse_port: bool = False,
     umask: int | None = None, owner: tuple[int, int] = (-1, -1), ready: Sequence[Listener] = (),
+    protocol: str = "http",
 ) -> list[Listener]:
     """Open one listener per address, or raise ListenError and leave none open.
 
     A listener of ``ready`` that has the same address is used instead of a new one. Those that are
     left over are closed. ``umask`` and ``owner`` (user and group id, -1 leaves it) apply to the
-    paths of unix sockets. A umask of None lets every local user connect.
+    paths of unix sockets. A umask of None lets every local user connect. ``protocol`` is for the
+    addresses that name none.
     """
     opened: list[Listener] = []
     spare = list(ready)
     try:
         for address in addresses:
-            same = next((item for item in spare if item.asked == str(address)), None)
+            same = next((item for item in spare if item.asked == address.place), None)
             if same is not None:
                 spare.remove(same)
+                same.protocol = address.protocol or protocol
                 opened.append(same)
                 continue
             try:
@@ -99,7 +110,8 @@ def open_listeners(
             except OSError as error:
                 reason = _reason(error, address)
                 raise ListenError(f"cannot listen on {address}: {reason}") from None
-            listener.asked = str(address)
+            listener.asked = address.place
+            listener.protocol = address.protocol or protocol
             opened.append(listener)
     except BaseException:
         for listener in opened:

@@ -85,7 +85,8 @@ def build_worker(
         log=log, errors=cast("TextIO", log.errors), multiprocess=multiprocess,
         version=__version__, access=access, shown=mask_secrets,
         board=board.memory if board else None, beat_ms=milliseconds(beat), lifeline=lifeline,
-        siblings=siblings, timeout_error=RequestTimeout)
+        siblings=siblings, timeout_error=RequestTimeout,
+        uwsgi=[i for i, listener in enumerate(listeners) if listener.protocol == "uwsgi"])
 
 
 def load_application(

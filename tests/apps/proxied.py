@@ -2,9 +2,12 @@
 
 GET  /where           JSON: the request's environ as far as it is text, and the inode of
                       every socket that the process holds, which names its connections
-*    /echo            the request's body; X-Method and X-Length say what came
+*    /echo            (and /upload/echo) the request's body; X-Method and X-Length say what came
 GET  /large/<bytes>   a generator of that many bytes
 GET  /stream/<port>   `contract.lockstep`
+GET  /unbuffered/<port>  the same with X-Accel-Buffering: no
+GET  /accel           that field alone
+GET  /held/<port>     connects there, and answers when a byte has come
 GET  /close           asks for the connection to be closed
 GET  /boom            an exception
 """
@@ -13,6 +16,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import stat
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
@@ -45,7 +49,7 @@ def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[byt
             text = {key: value for key, value in environ.items() if isinstance(value, str)}
             start_response("200 OK", [("Content-Type", "application/json")])
             return [json.dumps({"environ": text, "sockets": sockets()}).encode()]
-        case "echo":
+        case "echo" | "upload":
             body = environ["wsgi.input"].read()
             length = environ.get("CONTENT_LENGTH", "absent")
             method = environ["REQUEST_METHOD"]
@@ -58,6 +62,17 @@ def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[byt
         case "stream":
             start_response("200 OK", TEXT)
             return contract.lockstep(int(argument))
+        case "unbuffered":
+            start_response("200 OK", [*TEXT, ("X-Accel-Buffering", "no")])
+            return contract.lockstep(int(argument))
+        case "accel":
+            start_response("200 OK", [*TEXT, ("X-Accel-Buffering", "no")])
+            return [b"not buffered"]
+        case "held":
+            with socket.create_connection(("127.0.0.1", int(argument)), timeout=20) as side:
+                side.recv(1)
+            start_response("200 OK", TEXT)
+            return [b"released"]
         case "close":
             start_response("200 OK", [*TEXT, ("Connection", "close")])
             return [b"closing"]

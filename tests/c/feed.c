@@ -1,6 +1,7 @@
 /* feed.c - a request given to the parser in pieces. */
 #include "feed.h"
 #include "harness.h"
+#include "http/uwsgi.h"
 
 /* The first `n` bytes in a block of their own; the block before is gone. */
 static void arrive(feed *f, const char *bytes, size_t n)
@@ -31,7 +32,13 @@ static void feed_chunks(feed *f, const char *bytes, size_t n, size_t from, size_
     f->rest = n - from;
 }
 
-void feed_open(feed *f, const fw_config *cfg, const char *bytes, size_t n, size_t first, size_t step)
+static enum fw_parse parse(feed *f, size_t n, bool packet)
+{
+    return packet ? fw_uwsgi_parse(f->r, f->bytes, n) : fw_request_parse(f->r, f->bytes, n);
+}
+
+/* The head in pieces; returns how many bytes have been given. */
+static size_t feed_head(feed *f, const fw_config *cfg, const char *bytes, size_t n, size_t first, size_t step, bool packet)
 {
     *f = (feed){.r = fw_request_open(parser(), cfg), .head = FW_PARSE_MORE, .body = FW_PARSE_MORE};
     if (f->r == NULL)
@@ -41,14 +48,27 @@ void feed_open(feed *f, const fw_config *cfg, const char *bytes, size_t n, size_
         const size_t some = have == 0 && first != 0 ? first : step;
         have = n - have < some ? n : have + some;
         arrive(f, bytes, have);
-        f->head = fw_request_parse(f->r, f->bytes, have);
+        f->head = parse(f, have, packet);
         if (f->head == FW_PARSE_MORE)
-            f->head = fw_request_parse(f->r, f->bytes, have);
+            f->head = parse(f, have, packet);
     }
+    if (f->head == FW_PARSE_DONE && f->r->head_len > have)
+        FAIL("a head of %u bytes in %zu", f->r->head_len, have);
+    return have;
+}
+
+void feed_packet(feed *f, const fw_config *cfg, const char *bytes, size_t n, size_t first, size_t step)
+{
+    feed_head(f, cfg, bytes, n, first, step, true);
+    f->body = FW_PARSE_DONE;
+    f->rest = f->head == FW_PARSE_DONE ? n - f->r->head_len : 0;
+}
+
+void feed_open(feed *f, const fw_config *cfg, const char *bytes, size_t n, size_t first, size_t step)
+{
+    feed_head(f, cfg, bytes, n, first, step, false);
     if (f->head != FW_PARSE_DONE)
         return;
-    if (f->r->head_len > have)
-        FAIL("a head of %u bytes in %zu", f->r->head_len, have);
     if (f->r->framing == FW_FRAMING_CHUNKED) {
         feed_chunks(f, bytes, n, f->r->head_len, step);
     } else {
@@ -70,9 +90,9 @@ static bool same_span(const fw_request *a, fw_span s, const fw_request *b, fw_sp
 
 static bool same_fields(const fw_request *a, const fw_request *b)
 {
-    if (a->nfields != b->nfields)
+    if (a->nfields != b->nfields || a->nvariables != b->nvariables)
         return false;
-    for (uint32_t i = 0; i < a->nfields; i++) {
+    for (uint32_t i = 0; i < a->nfields + a->nvariables; i++) {
         const fw_field *f = &a->fields[i], *g = &b->fields[i];
         if (f->id != g->id || f->flags != g->flags || f->value.len != g->value.len ||
             !same_span(a, f->name, b, g->name) ||

@@ -18,6 +18,9 @@ typedef struct feed {
 /* Feeds `n` bytes, `step` at a time (the first piece has `first` bytes if that is not 0).  A head that leaves the
  * parser waiting is offered to it twice, as the connection may do. */
 void feed_open(feed *f, const fw_config *cfg, const char *bytes, size_t n, size_t first, size_t step);
+
+/* The same with a packet of the uwsgi protocol; its body is not looked at. */
+void feed_packet(feed *f, const fw_config *cfg, const char *bytes, size_t n, size_t first, size_t step);
 void feed_close(feed *f);
 
 /* True if both came to the same verdict and the same request. */

@@ -228,7 +228,7 @@ static void a_refusal_is_a_complete_response(void)
 
 static void every_status_that_we_send_has_its_reason(void)
 {
-    static const int STATUS[] = {400, 408, 413, 414, 417, 431, 500, 501, 503, 505, 507};
+    static const int STATUS[] = {400, 403, 408, 413, 414, 417, 431, 500, 501, 503, 505, 507};
     for (size_t i = 0; i < COUNT(STATUS); i++)
         CHECK(strcmp(fw_wire_reason(STATUS[i]), "Unknown") != 0);
     CHECK(strcmp(fw_wire_reason(299), "Unknown") == 0);

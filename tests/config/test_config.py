@@ -50,6 +50,12 @@ def shown(config: Config, name: str) -> tuple[object, str]:
     ("unix:rel.sock", "unix:rel.sock"),
     ("unix:@name", "unix:@name"),
     ("fd://3", "fd://3"),
+    ("http://h:1", "http://h:1"),
+    ("uwsgi://:3031", "uwsgi://0.0.0.0:3031"),
+    ("uwsgi://[::1]:3031", "uwsgi://[::1]:3031"),
+    ("uwsgi://unix:/run/x.sock", "uwsgi://unix:/run/x.sock"),
+    ("uwsgi://unix:@name", "uwsgi://unix:@name"),
+    ("uwsgi://fd://3", "uwsgi://fd://3"),
 ])
 def test_reads_an_address(text: str, written: str) -> None:
     assert str(values.parse_address(text)) == written
@@ -57,7 +63,7 @@ def test_reads_an_address(text: str, written: str) -> None:
 
 @pytest.mark.parametrize("text", [
     "", "8000", "h:65536", "h:x", "h:-1", "::1", "[::1", "[g]:1:2", "unix:", "unix:@", "fd://",
-    "fd://x", "http://h:1", "h:1/p", "h :1",
+    "fd://x", "gopher://h:1", "h:1/p", "h :1", "uwsgi://", "uwsgi:h:1", "uwsgi://http://h:1",
 ])
 def test_refuses_what_is_no_address(text: str) -> None:
     with pytest.raises(ValueError, match="not "):
@@ -185,7 +191,9 @@ def test_defaults_are_those_promised() -> None:
         "forwarding.schemes": {"X-FORWARDED-PROTOCOL": "ssl", "X-FORWARDED-PROTO": "https",
                                "X-FORWARDED-SSL": "on"},
         "proxy_protocol": 0,
-        "proxy_from": (False, ((0x7F000001, 0x7F000001),), ((1, 1),))}
+        "proxy_from": (False, ((0x7F000001, 0x7F000001),), ((1, 1),)),
+        "uwsgi_from": (False, ((0x7F000001, 0x7F000001),), ((1, 1),)),
+        "queue_target_ms": 50, "drop_gone": 1}
 
 
 @pytest.mark.parametrize(("name", "value", "member", "held"), [
@@ -211,6 +219,10 @@ def test_defaults_are_those_promised() -> None:
     ("secure_scheme_headers", "A=b, C-D = on", "forwarding.schemes", {"A": "b", "C-D": "on"}),
     ("forwarder_headers", "remote_user, *", "forwarding.names", ("REMOTE_USER", "*")),
     ("health_path", "/health", "health", b"/health"),
+    ("uwsgi_allow_from", "*", "uwsgi_from", (True, (), ())),
+    ("uwsgi_allow_from", "10.0.0.0/8", "uwsgi_from", (False, ((0x0A000000, 0x0AFFFFFF),), ())),
+    ("queue_target", 0.1, "queue_target_ms", 100),
+    ("client_gone", "serve", "drop_gone", 0),
     ("keepalive", 0.0016, "timeouts[FW_CLASS_KEEPALIVE]", 2),
     ("write_timeout", 31_536_000, "timeouts[FW_CLASS_WRITE]", 0xFFFFFFFF),
 ])

@@ -1,8 +1,9 @@
 """Writes the seed corpora of the fuzz targets, made of the data in tests/conformance.
 
-Usage: python tests/fuzz/seeds.py DIRECTORY: request, chunks, spill, conn, turns and response
-become folders in it. The last two are not made of the data: turns has courses of events under every
-setting; the inputs of response are mere dice, and what it wants is enough of them.
+Usage: python tests/fuzz/seeds.py DIRECTORY: request, uwsgi, chunks, spill, conn, turns and
+response become folders in it. uwsgi has the lines of some packets. The last two are not made of the
+data: turns has courses of events under every setting; the inputs of response are mere dice, and
+what it wants is enough of them.
 
 The bytes that stand in front of a request, and the scripts that fuzz_conn.c and fuzz_turns.c play,
 are told in the targets; what is written here has to agree with them.
@@ -123,18 +124,35 @@ TURNS = (
 )  # fmt: skip
 
 
+# Lines of variables, which fuzz_uwsgi.c makes packets of.
+PACKET = b"REQUEST_METHOD=GET\nREQUEST_URI=/a?b\nPATH_INFO=/a\nHTTP_HOST=h\n"
+PACKETS = (
+    b"", b"QUERY_STRING=b", b"CONTENT_LENGTH=5\nCONTENT_TYPE=a/b", b"CONTENT_LENGTH=",
+    b"SERVER_PROTOCOL=HTTP/2.0\nSERVER_NAME=n\nSERVER_PORT=80", b"REMOTE_ADDR=::1\nREMOTE_PORT=1",
+    b"REMOTE_ADDR=1.2.3.4", b"REMOTE_ADDR=unix:", b"HTTPS=on\nREQUEST_SCHEME=http",
+    b"UWSGI_SCHEME=https", b"SCRIPT_NAME=/s\nPATH_INFO=/a", b"HTTP_X_Y=1\nHTTP_X_Y=2",
+    b"HTTP_PROXY=p\nHTTP_CONTENT_LENGTH=7\nHTTP_TRANSFER_ENCODING=chunked", b"OWN=1\nOWN=2",
+    b"HTTP_CONTENT_TYPE=t\nHTTP_EXPECT=100-continue\nHTTP_COOKIE=a=b", b"a.b=c\nREMOTE_USER=me",
+)  # fmt: skip
+
+
 def main(place: Path) -> None:
     """Write all corpora below `place`."""
-    folders = [place / name for name in ("request", "chunks", "spill", "conn", "turns", "response")]
+    folders = [place / name for name in
+               ("request", "uwsgi", "chunks", "spill", "conn", "turns", "response")]
     for folder in folders:
         folder.mkdir(parents=True, exist_ok=True)
-    request, chunks, spill, conn, turns, response = folders
+    request, uwsgi, chunks, spill, conn, turns, response = folders
     dice = random.Random(1)
     for number in range(400):
         keep(response, dice.randbytes(20 + number))
     for number in range(64):  # a mark, a piece, and every shape of fuzz_spill.c many times over
         shapes = b"".join(bytes([number + more, more * 37, more, 200]) for more in range(4))
         keep(spill, bytes([number % 8, number // 8, number, 1]) + shapes)
+    for number, more in enumerate(PACKETS):
+        for base in (b"", PACKET):
+            for choice in (0x80, 0x91, 0xA2):
+                keep(uwsgi, bytes([choice, number, 7 * number]) + base + more)
     for number, case in enumerate(all_cases().values()):
         raw = case.raw[:LONGEST]
         if not raw:

@@ -132,7 +132,7 @@ def nginx(home: Path, certificate: Path, bind: str) -> Iterator[Front]:
         socket.create_server(("127.0.0.1", 0)) as listener,
     ):
         port = listener.getsockname()[1]
-        shop = replaced((ROOT / "examples" / "nginx.conf").read_text(), {
+        shop = replaced((ROOT / "examples" / "nginx-forwarded.conf").read_text(), {
             "unix:/run/shop.sock;\n    #":
                 (f"127.0.0.1:{server.port};" if server.port else f"{bind};") + "\n    #",
             "listen 443 ssl": f"listen 127.0.0.1:{port} ssl",
@@ -163,7 +163,7 @@ def haproxy(
         port = listener.getsockname()[1]
         crypt = f" ssl crt {certificate}/shop.pem" if tls else ""
         other = {":443": ":8443", ":8443": ":443"}[bind]
-        text = replaced((ROOT / "examples" / "haproxy.cfg").read_text(), {
+        text = replaced((ROOT / "examples" / "haproxy-forwarded.cfg").read_text(), {
             **changes,
             f"bind {bind} ssl crt /etc/haproxy/shop.pem": f"bind fd@{listener.fileno()}{crypt}",
             f"bind {other} ssl crt /etc/haproxy/shop.pem": f"bind unix@{home}/unused",

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from apps import ROOT
+from apps import ROOT, uwsgi
 from apps.client import GET
 from apps.command import Project, started
 
@@ -108,6 +108,14 @@ def test_serves_on_the_sockets_that_systemd_passes(
     with activated(project(app=APP), listening, "-w", workers) as server:
         assert server.port == port
         assert f"127.0.0.1 {port} []".encode() in raw(("127.0.0.1", port), GET)
+
+
+def test_sockets_of_systemd_speak_what_protocol_says(
+    project: Project, listening: socket.socket,
+) -> None:
+    with activated(project(app=APP), listening, "--protocol", "uwsgi") as server:
+        assert server.url.startswith("uwsgi://127.0.0.1:")
+        assert b"front 80 []" in uwsgi.fetch(listening.getsockname()).body
 
 
 def test_bind_beside_sockets_of_systemd_is_noticed(

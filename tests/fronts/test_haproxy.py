@@ -1,0 +1,83 @@
+"""HAProxy: its health checks see what becomes of the server, and a client that leaves costs one."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import socket
+from collections.abc import Iterator
+
+import pytest
+from apps import TESTS
+from apps.client import TIMEOUT, Address, Client, fetch, request
+from apps.fronts import SETTINGS, Said, haproxy_said, home, missing
+
+from fastwsgi.testing import Process, spawn
+
+ALONE = ("--workers", "1", "--threads", "1")
+pytestmark = pytest.mark.skipif(missing("haproxy"), reason="haproxy is not installed")
+
+
+@contextlib.contextmanager
+def pair(*settings: str) -> Iterator[tuple[Address, Process, Said]]:
+    """HAProxy's address, the server, and what HAProxy says."""
+    with (
+        home() as place,
+        spawn(*SETTINGS, *settings, "apps.proxied:app", cwd=TESTS) as server,
+        haproxy_said(place, server) as (front, said),
+    ):
+        yield front, server, said
+
+
+def test_health_checks_are_answered_while_all_threads_are_in_calls() -> None:
+    """HAProxy counts as ready here once a check has found the server."""
+    with (
+        home() as place,
+        spawn(*SETTINGS, *ALONE, "apps.proxied:app", cwd=TESTS) as server,
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        Client(server.address) as client,
+    ):
+        listener.settimeout(TIMEOUT)
+        client.send(request(f"/held/{listener.getsockname()[1]}"))
+        side, _ = listener.accept()
+        with side:
+            with haproxy_said(place, server) as (front, said):
+                for _ in range(3):
+                    assert fetch(front, "/healthz").body == b"ok\n"
+                assert "failed" not in said.text()
+            side.sendall(b".")
+        assert client.response().body == b"released"
+
+
+def test_a_server_that_stops_is_left_before_it_is_gone() -> None:
+    """No check is accepted any more, while the request at hand is finished."""
+    with pair() as (front, server, said), socket.create_server(("127.0.0.1", 0)) as listener:
+        with Client(front) as client:
+            listener.settimeout(TIMEOUT)
+            client.send(request(f"/held/{listener.getsockname()[1]}"))
+            side, _ = listener.accept()
+            with side:
+                server.signal(signal.SIGTERM)
+                said.wait_for("Health check for server shop/one failed")
+                side.sendall(b".")
+            assert client.response().body == b"released"
+        assert server.wait() == 0
+        assert fetch(front, "/large/1").status == 503
+
+
+def test_a_client_that_has_gone_is_not_waited_for() -> None:
+    """With option abortonclose HAProxy closes its connection to us, in the middle of the call."""
+    with (
+        pair(*ALONE) as (front, server, _),
+        socket.create_server(("127.0.0.1", 0)) as listener,
+    ):
+        listener.settimeout(TIMEOUT)
+        for _ in range(3):
+            client = Client(front)
+            client.send(request(f"/held/{listener.getsockname()[1]}"))
+            side, _ = listener.accept()
+            client.close()
+            with side:
+                side.sendall(b".")
+        assert fetch(front, "/large/10").body == b"x" * 10
+    assert "Error" not in server.output()
