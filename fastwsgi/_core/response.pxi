@@ -31,6 +31,8 @@ cdef enum Outcome:
 cdef enum:
     FRAME_ROOM = 160  # length and Connection lines
 
+cdef str HINTS = "103 Early Hints"
+
 
 cdef inline char *text(char *to, const char *s, size_t n) noexcept:
     memcpy(to, s, n)
@@ -53,6 +55,13 @@ cdef int pass_on(fw_thread *t, fw_conn *c, size_t queued, bint more) noexcept:
         return fw_thread_gather(t, c)
     with nogil:
         rc = fw_thread_pass(t, c, more)
+    return rc
+
+
+cdef int pass_on_now(fw_thread *t, fw_conn *c) noexcept:
+    cdef int rc
+    with nogil:
+        rc = fw_thread_pass(t, c, True)
     return rc
 
 
@@ -152,10 +161,34 @@ cdef class Response:
             self.gone = True
             raise BrokenPipeError("the client is gone")
 
+    cdef int hint(self, object headers) except -1:
+        """Sends *headers* as a 103 ahead of the response (RFC 8297)."""
+        cdef int rc
+        if self.head_sent:
+            return 0
+        if self.runner != <unsigned long>pthread_self():
+            self.refuse_call("wsgi.early_hints")
+        end_if_child(self.state, None)
+        if self.conn.req.minor == 0 or self.conn.broken:
+            return 0
+        if not isinstance(headers, list):
+            headers = list(headers)
+        if not headers:
+            return 0
+        self.put_hints(<list>headers)
+        rc = pass_on_now(self.state.thread, self.conn)
+        while rc == FW_RETRY:  # a client that does not read holds back whoever sends it hints without end
+            rc = wait(self.state.thread, self.conn)
+            if rc == FW_RETRY:
+                PyErr_CheckSignals()
+                end_if_child(self.state, None)
+        return 0  # a client that is gone is the response's matter
+
     # ---- the worker's side ----
 
     cdef void begin(self, fw_conn *c) noexcept:
         self.conn = c
+        self.state.response = <PyObject *>self
         self.runner = self.state.ident
         self.declared = -1
         self.sent = 0
@@ -165,6 +198,7 @@ cdef class Response:
 
     cdef void end(self) noexcept:
         self.conn = NULL
+        self.state.response = NULL
         self.runner = 0
         self.status = None
         self.headers = None
@@ -187,6 +221,7 @@ cdef class Response:
 
     cdef Outcome resume(self):
         self.runner = self.state.ident
+        self.state.response = <PyObject *>self
         try:
             if self.exhausted:
                 return self.wind_up()
@@ -272,7 +307,7 @@ cdef class Response:
         end_if_child(self.state, None)
         return 0
 
-    # Each of the next five is one stay between the gates: what it queues is whole when somebody else sends it.
+    # Each of the next six is one stay between the gates: what it queues is whole when somebody else sends it.
 
     cdef int put_all(self, object blocks) except -1:
         fw_thread_open_gate(self.state.thread)
@@ -318,6 +353,23 @@ cdef class Response:
             if not self.head_sent:
                 self.head(-1 if self.wrote else 0)
             return self.complete()
+        finally:
+            fw_thread_close_gate(self.state.thread)
+
+    cdef int put_hints(self, list headers) except -1:
+        """Queues a 103 with these fields, or nothing at all."""
+        cdef HeadFacts facts
+        cdef fw_outq_mark mark
+        fw_thread_open_gate(self.state.thread)
+        mark = fw_thread_here(self.conn)
+        try:
+            put_status(self.state, self.conn, HINTS)
+            put_fields(self.state, self.conn, 103, headers, &facts)
+            check_memory(fw_thread_copy(self.state.thread, self.conn, b"\r\n", 2))
+            return 0
+        except BaseException:
+            fw_thread_rollback(self.state.thread, self.conn, mark)
+            raise
         finally:
             fw_thread_close_gate(self.state.thread)
 

@@ -78,6 +78,7 @@ cdef class WorkerThread:
         """
         fw_thread_attach(self.state.thread)
         self.state.ident = <unsigned long>pthread_self()  # not what a patched threading says
+        self.state.running[self.state.ident] = self.state
         self.base_context = base_context
         self.pristine = PyObject_Size(base_context) == 0
         self.context = PyContext_Copy(base_context)
@@ -90,6 +91,7 @@ cdef class WorkerThread:
             self.wind_up()
             raise
         finally:
+            self.state.running.pop(self.state.ident, None)
             PyContext_Exit(self.context)
 
     cdef int pull(self) except -1:

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from typing import Any
 
 from fastwsgi._core.core import FileWrapper
-from fastwsgi.strict.environ import ErrorsFace, FileFace, InputFace
+from fastwsgi.strict.environ import ErrorsFace, FileFace, HintsFace, InputFace
 from fastwsgi.strict.exchange import ENDED, ITERATING, Exchange, size_of
 from fastwsgi.strict.report import (
     NOWHERE,
@@ -87,6 +87,9 @@ class Checker:
         stream = environ.get("wsgi.errors")
         if stream is not None:
             environ["wsgi.errors"] = ErrorsFace(stream, exchange.report_call)
+        hints = environ.get("wsgi.early_hints")
+        if hints is not None:
+            environ["wsgi.early_hints"] = HintsFace(hints, exchange.report_call)
         wrapper = environ.get("wsgi.file_wrapper")
         if wrapper is not None:
             face = self._files
