@@ -69,6 +69,7 @@ typedef struct fw_request {
     bool in_body;      /* the parser has been set up for a chunked body */
     bool whole;        /* the body is complete */
     bool asterisk;     /* OPTIONS * */
+    bool upgrade;      /* the client asks for another protocol (RFC 9110 7.8) */
     uint8_t memo_use;  /* enum fw_memo_use */
     struct fw_memo *memo; /* pinned by this request, or NULL */
 } fw_request;

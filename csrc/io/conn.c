@@ -36,6 +36,7 @@
 #include "io/conns.h"
 #include "io/input.h"
 #include "io/store.h"
+#include "io/takeover.h"
 #include "observe/access_log.h"
 
 #include <errno.h>
@@ -224,7 +225,9 @@ static void release(fw_conns *cs, fw_conn *c)
     fw_input_clear(cs, c);
     if (c->polled)
         fw_poller_del(&cs->poller, c->fd);
-    if (c->fd >= 0)
+    if (fw_unlikely(c->taken != NULL))
+        fw_takeover_close(c);
+    else if (c->fd >= 0)
         close(c->fd);
     c->fd = -1;
 }
@@ -305,7 +308,11 @@ void fw_conn_close(fw_conns *cs, fw_conn *c)
         if (c->turn == FW_TURN_RESUME)
             c->turn = FW_TURN_GONE;
         return;
-    case FW_STATE_BUSY: c->broken = true; return;
+    case FW_STATE_BUSY:
+        c->broken = true;
+        if (c->taken != NULL)
+            fw_takeover_shut(c);
+        return;
     case FW_STATE_SUSPENDED:
         c->unsent = c->out.bytes;
         c->broken = true;
@@ -660,7 +667,7 @@ void fw_conn_finish(fw_conns *cs, fw_conn *c, bool keep, bool cut, bool more)
     c->served++;
     c->user = NULL;
     fw_input_next(cs, c);
-    if (c->broken) {
+    if (c->broken || (fw_unlikely(c->taken != NULL) && !fw_takeover_return(c))) {
         drop(cs, c);
         return;
     }
@@ -668,7 +675,7 @@ void fw_conn_finish(fw_conns *cs, fw_conn *c, bool keep, bool cut, bool more)
         uncount(cs, c); /* counted anew if it waits again */
     if (!keep) { /* `keep` is what the head said: a stop that began later does not take it back */
         c->closing = true;
-        c->lingers = !cut && (!client_closes || c->in != NULL || c->input);
+        c->lingers = (!cut && (!client_closes || c->in != NULL || c->input)) || c->taken != NULL;
     } else if (c->in != NULL && cs->shares && c->out.bytes < FW_SHARE &&
                !atomic_load_explicit(&c->blocked, memory_order_relaxed)) {
         advance(cs, c); /* pipelined: the next response may share the send */

@@ -113,6 +113,7 @@ typedef struct fw_conn {
     struct fw_owner *owner; /* who pulled it last: a suspended response goes on there */
     void *user; /* the worker's: the suspended response; owned by whoever pulled it last */
     void *peer; /* the worker's: objects that name the client; handed back by fw_thread_to_release */
+    struct fw_takeover *taken; /* its application speaks with the client itself (takeover.h), or NULL */
     union {
         struct sockaddr any;
         struct sockaddr_in v4;
@@ -130,6 +131,21 @@ typedef struct fw_owner {
 static inline const struct sockaddr *fw_conn_address(const fw_conn *c)
 {
     return &c->address.any;
+}
+
+/* True if the application may take the socket of a BUSY connection over: its client asks for another protocol, and has no
+ * body to send first. Any layer between socket and input (TLS) has to be ruled out here: the application would get its
+ * bytes raw. */
+static inline bool fw_conn_offers(const fw_conn *c)
+{
+    return c->req->upgrade && c->req->framing == FW_FRAMING_NONE;
+}
+
+/* What has been received behind the request of a BUSY connection. */
+static inline const char *fw_conn_early(const fw_conn *c, size_t *n)
+{
+    *n = c->in != NULL ? c->in->len - c->in->pos : 0;
+    return *n != 0 ? c->in->data + c->in->pos : NULL;
 }
 
 struct fw_conns; /* what the connections of one loop share: conns.h */

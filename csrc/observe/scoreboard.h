@@ -18,19 +18,21 @@
 #include <stdatomic.h>
 #include <sys/socket.h>
 
-#define FW_BOARD_LAYOUT 1   /* to be raised with every change */
-#define FW_BOARD_COUNTERS 10
+#define FW_BOARD_LAYOUT 2   /* to be raised with every change */
+#define FW_BOARD_COUNTERS 11
 #define FW_BOARD_BUCKETS 13 /* calls that took up to 2.5, 5, 10, 25, 50, 100, 250, 500 ms, 1, 2.5, 5, 10 s; longer ones */
 
-/* What a worker counts. `connections` are those that are open now. */
+/* What a worker counts. `upgraded` are the requests whose sockets applications have taken over, `connections` those that are
+ * open now. */
 typedef struct fw_stats {
-    uint64_t accepted, requests, refused, timeouts, truncated, broken, bytes_in, bytes_out, connections;
+    uint64_t accepted, requests, refused, timeouts, truncated, broken, upgraded, bytes_in, bytes_out, connections;
 } fw_stats;
 
 enum fw_phase {
     FW_PHASE_NONE,        /* in the loop, idle, or in a call that has not lasted yet */
     FW_PHASE_APPLICATION, /* in the application */
     FW_PHASE_CLIENT,      /* the application waits in write() for its client to read */
+    FW_PHASE_UPGRADED,    /* the application has taken the socket over: no limit of time */
 };
 
 /* Who is in which call. */

@@ -245,6 +245,9 @@ void fw_lead_show(fw_leader *l, struct fw_thread *t, uint64_t since);
 /* A call that is timed or shown has ended. `done`: what it was for is complete too. */
 void fw_lead_judge(fw_leader *l, struct fw_thread *t, bool done);
 
+/* The application of `t` has taken its socket over. */
+void fw_lead_upgrade(fw_leader *l, struct fw_thread *t);
+
 /* `t` waits for its client. Returns when the wait began, for fw_lead_proceed when it ends. */
 uint64_t fw_lead_pause(fw_leader *l, struct fw_thread *t);
 void fw_lead_proceed(fw_leader *l, struct fw_thread *t, uint64_t began);

@@ -394,3 +394,29 @@ int fw_thread_wait(fw_thread *t, fw_conn *c)
     fw_leader_unlock(l);
     return rc;
 }
+
+/* ---- a socket that is taken over -------------------------------------------------------------------------------- */
+
+int fw_thread_take_over(fw_thread *t, fw_conn *c, fw_takeover **out)
+{
+    fw_leader *l = t->leader;
+    end_gathering(t);
+    fw_leader_lock(l);
+    const int rc = l->over ? -EPIPE : fw_takeover_open(&l->loop.conns, c, out);
+    if (rc == FW_OK) {
+        fw_lead_give_up(l, t); /* it is away for long, and others are not to find that out first */
+        t->timed = false;
+        fw_lead_upgrade(l, t);
+    }
+    fw_leader_unlock(l);
+    return rc;
+}
+
+void fw_thread_leave_socket(fw_thread *t, fw_conn *c, bool give_away)
+{
+    fw_leader_lock(t->leader);
+    if (give_away)
+        fw_takeover_give_away(c->taken);
+    fw_takeover_leave(c);
+    fw_leader_unlock(t->leader);
+}

@@ -104,6 +104,8 @@ cdef class Response:
     cdef bint excess          # the body was longer than promised: said once
     cdef bint gone            # the client went away
     cdef bint exhausted       # nothing more to ask of the application but close()
+    cdef bint taken           # the application has taken the connection over: no response is sent
+    cdef object socket        # the ClientSocket it does that with, if it may
 
     def __cinit__(self, ThreadState state):
         self.state = state
@@ -148,7 +150,7 @@ cdef class Response:
         if not PyBytes_Check(data):
             raise TypeError(f"write() takes bytes, not {type(data).__name__}")
         self.wrote = True
-        if PyBytes_GET_SIZE(data) == 0:
+        if PyBytes_GET_SIZE(data) == 0 or self.taken:
             return
         self.put_block(data)
         rc = pass_on(self.state.thread, self.conn, self.queued, True)
@@ -164,7 +166,7 @@ cdef class Response:
     cdef int hint(self, object headers) except -1:
         """Sends *headers* as a 103 ahead of the response (RFC 8297)."""
         cdef int rc
-        if self.head_sent:
+        if self.head_sent or self.taken:
             return 0
         if self.runner != <unsigned long>pthread_self():
             self.refuse_call("wsgi.early_hints")
@@ -194,7 +196,7 @@ cdef class Response:
         self.sent = 0
         self.code = 0
         self.head_sent = self.chunked = self.bodiless = False
-        self.keep = self.cut = self.wrote = self.excess = self.gone = self.exhausted = False
+        self.keep = self.cut = self.wrote = self.excess = self.gone = self.exhausted = self.taken = False
 
     cdef void end(self) noexcept:
         self.conn = NULL
@@ -244,12 +246,12 @@ cdef class Response:
         if timeout:
             self.state.app_errors += 1
             self.tell(WARNING, "Ended by its timeout: ", None)
-        elif not self.gone:
+        elif not self.gone and not (self.taken and isinstance(error, StopIteration)):  # which says that it has ended
             self.state.app_errors += 1
             self.tell(ERROR, "Error in the application handling ", error)
         self.keep = False
         self.cut = True
-        if not self.head_sent and not self.gone:
+        if not self.head_sent and not self.gone and not self.taken:
             try:
                 if timeout:
                     self.answer("503 Service Unavailable", 503, b"Service Unavailable\n")
@@ -283,6 +285,8 @@ cdef class Response:
         """Accepts what the application returned; a list or tuple is queued whole."""
         cdef object kind = type(result)
         end_if_child(self.state, None)
+        if self.taken:
+            return self.drop(result)
         if kind is list or kind is tuple:
             if self.status is None:
                 self.check_started()
@@ -305,6 +309,12 @@ cdef class Response:
             return 0
         self.iterator = iter(result)
         end_if_child(self.state, None)
+        return 0
+
+    cdef int drop(self, object result) except -1:
+        """Nothing of what the application returned is sent, or asked for: its connection is the application's."""
+        self.closer = (<OnClose>result).close if type(result) is OnClose else getattr(result, "close", None)
+        self.exhausted = True
         return 0
 
     # Each of the next six is one stay between the gates: what it queues is whole when somebody else sends it.
@@ -439,12 +449,18 @@ cdef class Response:
             got = PyIter_Next(self.iterator)
             end_if_child(self.state, None)
             if got == NULL:
+                if self.taken:
+                    self.exhausted = True
+                    break
                 self.check_started()
                 self.put_end()
                 self.exhausted = True
                 break
             block = <object>got
             Py_DECREF(block)
+            if self.taken:
+                self.exhausted = True
+                break
             if not PyBytes_Check(block):
                 raise not_bytes(block)
             if PyBytes_GET_SIZE(block) == 0:  # also before start_response (PEP 3333, middleware that waits for more)
@@ -483,6 +499,22 @@ cdef class Response:
                 self.cut = True
         self.close_iterable()
         return DONE
+
+    cdef int send_earlier(self) except -1:
+        """Sends all that is queued before the connection is taken over: responses to earlier requests, early hints."""
+        cdef int rc
+        if self.head_sent:
+            raise RuntimeError("the response has begun: it is too late to take the connection over")
+        while fw_thread_queued(self.state.thread, self.conn):
+            rc = send(self.state.thread, self.conn)
+            if rc == FW_RETRY:
+                rc = wait(self.state.thread, self.conn)
+            if rc == FW_RETRY:
+                PyErr_CheckSignals()
+                end_if_child(self.state, None)
+            else:
+                check(rc)
+        return 0
 
     cdef int refuse_call(self, str name) except -1:
         """Whoever calls is not the thread that runs the request, or there is none: the queue is not for it to touch."""

@@ -177,6 +177,8 @@ cdef class WorkerThread:
             if c.req.framing != FW_FRAMING_NONE:
                 body = input_over(&c.req.body)
             environ = self.environs.build(c, body)
+            if fw_conn_offers(c):
+                offer(r, c, environ)
         except MemoryError as error:
             r.fail(error)
             body.body = NULL
@@ -200,6 +202,8 @@ cdef class WorkerThread:
         if r.input is not None:
             (<Input>r.input).detach()
             r.input = None
+        if r.socket is not None:
+            end_offer(r)
         if self.access is not None:
             self.access.put(r, c)
         r.end()
