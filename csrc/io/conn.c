@@ -83,6 +83,7 @@ enum event {
     EV_CONTINUED, /* the same, and the owner has waited for it; or does not want to wait any longer */
     EV_UNSENT,    /* the response is complete, and some of it stays queued */
     EV_EMPTY,     /* the response is sent, and nothing of a next request is here */
+    EV_LEASED,    /* the request is over, and its application may still use the socket that it has taken over */
     EV_SHUT,      /* our side is shut: we have said all */
     EV_ENDED,     /* the descriptor is closed */
     EVENTS
@@ -107,7 +108,8 @@ static const struct {
     [EV_CONTINUED] = {S(SUSPENDED), FW_STATE_BUSY},
     [EV_UNSENT] = {BETWEEN | ARRIVING, FW_STATE_FLUSH},
     [EV_EMPTY] = {S(IDLE) | S(FLUSH) | S(BUSY), FW_STATE_IDLE},
-    [EV_SHUT] = {BETWEEN | ARRIVING, FW_STATE_LINGER},
+    [EV_LEASED] = {S(BUSY), FW_STATE_LINGER},
+    [EV_SHUT] = {BETWEEN | ARRIVING | S(LINGER), FW_STATE_LINGER},
     [EV_ENDED] = {BETWEEN | ARRIVING | S(LINGER), FW_STATE_CLOSED},
 };
 #undef BETWEEN
@@ -498,6 +500,24 @@ static void linger(fw_conns *cs, fw_conn *c)
     discard(cs, c);
 }
 
+/* The request is over, and its application may still use the socket that it has taken over: for as long as others
+ * linger. */
+static void lease(fw_conns *cs, fw_conn *c)
+{
+    fw_input_clear(cs, c);
+    if (move(cs, c, EV_LEASED))
+        fw_deadline_set(&cs->deadlines, &c->deadline, FW_CLASS_LINGER, cs->now);
+}
+
+void fw_conn_end_lease(fw_conns *cs, fw_conn *c)
+{
+    cs->now = fw_deadline_clock();
+    if (fw_takeover_return(c))
+        linger(cs, c);
+    else
+        drop(cs, c);
+}
+
 /* All output is with the kernel: close, or go on with what has been received. */
 static void after_flush(fw_conns *cs, fw_conn *c)
 {
@@ -667,15 +687,22 @@ void fw_conn_finish(fw_conns *cs, fw_conn *c, bool keep, bool cut, bool more)
     c->served++;
     c->user = NULL;
     fw_input_next(cs, c);
-    if (c->broken || (fw_unlikely(c->taken != NULL) && !fw_takeover_return(c))) {
+    if (c->broken) {
         drop(cs, c);
+        return;
+    }
+    if (fw_unlikely(c->taken != NULL)) {
+        if (c->leased)
+            lease(cs, c);
+        else
+            fw_conn_end_lease(cs, c);
         return;
     }
     if (fw_unlikely(c->counted != 0))
         uncount(cs, c); /* counted anew if it waits again */
     if (!keep) { /* `keep` is what the head said: a stop that began later does not take it back */
         c->closing = true;
-        c->lingers = (!cut && (!client_closes || c->in != NULL || c->input)) || c->taken != NULL;
+        c->lingers = !cut && (!client_closes || c->in != NULL || c->input);
     } else if (c->in != NULL && cs->shares && c->out.bytes < FW_SHARE &&
                !atomic_load_explicit(&c->blocked, memory_order_relaxed)) {
         advance(cs, c); /* pipelined: the next response may share the send */

@@ -94,6 +94,7 @@ typedef struct fw_conn {
     bool again;    /* in the list of those whose reading was cut short for fairness */
     bool limited;  /* its socket takes little that cannot be sent */
     bool held;     /* FLUSH, and among those whose responses are sent together */
+    bool leased;   /* taken over, and in use beyond the end of its request: LINGER with neither side shut */
     int fd;
     uint32_t since;  /* ms, the low bits: when the request at hand began to arrive */
     uint32_t got;    /* bytes of it since then */
@@ -201,6 +202,10 @@ void fw_conn_take_back(struct fw_conns *cs, fw_conn *c);
  * broke off (`keep` false, `cut` true: no lingering, the client must see the end). With `more`, the next request is to be
  * run at once, the response may be held until fw_conns_release. */
 void fw_conn_finish(struct fw_conns *cs, fw_conn *c, bool keep, bool cut, bool more);
+
+/* Whoever had the socket of a connection that its application has taken over is done with it, after the request: it
+ * lingers as others do. */
+void fw_conn_end_lease(struct fw_conns *cs, fw_conn *c);
 
 /* A graceful stop has begun: an idle connection leaves unless a request is on its way. */
 void fw_conn_retire(struct fw_conns *cs, fw_conn *c);

@@ -33,6 +33,7 @@ int fw_takeover_open(fw_conns *cs, fw_conn *c, fw_takeover **out)
     c->polled = false;
     t->fd = c->fd;
     atomic_init(&t->holders, 2);
+    atomic_init(&t->conn, c);
     c->taken = t;
     cs->stats.upgraded++;
     *out = t;
@@ -53,22 +54,37 @@ void fw_takeover_let_go(fw_takeover *t)
     free(t);
 }
 
-void fw_takeover_give_away(fw_takeover *t)
+/* The connection holds it no more. */
+static void release(fw_conn *c)
 {
-    t->fd = -1;
-}
-
-void fw_takeover_leave(fw_conn *c)
-{
-    fw_takeover_let_go(c->taken);
+    fw_takeover *t = c->taken;
+    atomic_store_explicit(&t->conn, NULL, memory_order_relaxed);
     c->taken = NULL;
     c->fd = -1;
-    c->broken = true; /* nothing can be sent any more */
+    fw_takeover_let_go(t);
+}
+
+void fw_takeover_leave(fw_conns *cs, fw_takeover *t, bool give_away)
+{
+    fw_conn *c = atomic_load_explicit(&t->conn, memory_order_relaxed);
+    if (give_away)
+        t->fd = -1;
+    if (c == NULL)
+        return;
+    if (c->state != FW_STATE_BUSY && !give_away) {
+        fw_conn_end_lease(cs, c);
+        return;
+    }
+    release(c);
+    if (c->state == FW_STATE_BUSY)
+        c->broken = true; /* nothing can be sent any more */
+    else
+        fw_conn_close(cs, c);
 }
 
 bool fw_takeover_return(fw_conn *c)
 {
-    return c->taken->fd >= 0 && set_blocking(c->fd, false) == FW_OK;
+    return set_blocking(c->fd, false) == FW_OK;
 }
 
 void fw_takeover_shut(fw_conn *c)
@@ -79,7 +95,5 @@ void fw_takeover_shut(fw_conn *c)
 void fw_takeover_close(fw_conn *c)
 {
     fw_takeover_shut(c);
-    fw_takeover_let_go(c->taken);
-    c->taken = NULL;
-    c->fd = -1;
+    release(c);
 }

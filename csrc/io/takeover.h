@@ -6,7 +6,11 @@
  * thread. The last of them closes it, and nobody else does. So no number is given back to the system while a thread may
  * be about to read from it: it could be another client's by then.
  *
- * Holders are counted without a lock. What is done to the connection is done under the loop's lock.
+ * When the request ends and somebody may still use the socket, the connection is leased: it lingers, with neither side
+ * shut, until that one closes the socket or the time to linger is over. A library of the application's may be about to
+ * say its last words from another thread.
+ *
+ * Holders are counted without a lock. All else is under the loop's lock.
  */
 #ifndef FW_TAKEOVER_H
 #define FW_TAKEOVER_H
@@ -16,6 +20,7 @@
 typedef struct fw_takeover {
     int fd; /* -1: given away */
     atomic_uint holders;
+    _Atomic(fw_conn *) conn; /* NULL when that holds it no more */
 } fw_takeover;
 
 /* The owner of a BUSY connection, whose queue is empty, takes it out of the loop: its socket blocks from now on. `*out`
@@ -28,14 +33,11 @@ void fw_takeover_hold(fw_takeover *t);
 /* The caller holds it no more. */
 void fw_takeover_let_go(fw_takeover *t);
 
-/* Somebody else will close the descriptor; to be called by a holder. */
-void fw_takeover_give_away(fw_takeover *t);
+/* The application closes the socket, or (`give_away`) somebody else will close the descriptor. Its connection lets go of
+ * it, or goes on to linger. To be called by a holder. */
+void fw_takeover_leave(struct fw_conns *cs, fw_takeover *t, bool give_away);
 
-/* The connection holds it no more, although its request goes on: the application has closed the socket, or has given it
- * away. */
-void fw_takeover_leave(fw_conn *c);
-
-/* The request has ended: the socket is the loop's again, to linger. False: it is gone. */
+/* The request has ended, or the lease: the socket is the loop's again. False: the system refused. */
 bool fw_takeover_return(fw_conn *c);
 
 /* Both directions are shut, which wakes whoever waits for the client. */
@@ -43,5 +45,12 @@ void fw_takeover_shut(fw_conn *c);
 
 /* The same at the end of the connection, which holds it no more. */
 void fw_takeover_close(fw_conn *c);
+
+/* True if there is a connection to be told that the application leaves. Needs no lock, where the loop is not freed
+ * meanwhile. */
+static inline bool fw_takeover_has_conn(const fw_takeover *t)
+{
+    return atomic_load_explicit(&t->conn, memory_order_relaxed) != NULL;
+}
 
 #endif

@@ -412,11 +412,9 @@ int fw_thread_take_over(fw_thread *t, fw_conn *c, fw_takeover **out)
     return rc;
 }
 
-void fw_thread_leave_socket(fw_thread *t, fw_conn *c, bool give_away)
+void fw_thread_leave_socket(fw_thread *t, fw_takeover *k, bool give_away)
 {
     fw_leader_lock(t->leader);
-    if (give_away)
-        fw_takeover_give_away(c->taken);
-    fw_takeover_leave(c);
+    fw_takeover_leave(&t->leader->loop.conns, k, give_away);
     fw_leader_unlock(t->leader);
 }

@@ -186,9 +186,8 @@ int fw_thread_wait(fw_thread *t, fw_conn *c);
 /* The application takes the socket of a BUSY connection, whose queue is empty, over: fw_takeover_open. */
 int fw_thread_take_over(fw_thread *t, fw_conn *c, fw_takeover **out);
 
-/* The application has done with it before its request ends, or (`give_away`) somebody else will close it. From any
- * thread. */
-void fw_thread_leave_socket(fw_thread *t, fw_conn *c, bool give_away);
+/* The application is done with it: fw_takeover_leave. From any thread. */
+void fw_thread_leave_socket(fw_thread *t, fw_takeover *k, bool give_away);
 
 /* When no thread is inside any more: closes every connection, forgets every head, and leaves what is to be released to
  * `t`, which has nothing else to release. */

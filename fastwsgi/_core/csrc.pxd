@@ -266,6 +266,7 @@ cdef extern from "io/conn.h" nogil:
     struct fw_conn:
         uint8_t turn
         bint broken
+        bint leased
         const fw_listener *listener
         fw_request *req
         fw_outq out
@@ -282,6 +283,7 @@ cdef extern from "io/takeover.h" nogil:
         int fd
     void fw_takeover_hold(fw_takeover *)
     void fw_takeover_let_go(fw_takeover *)
+    bint fw_takeover_has_conn(const fw_takeover *)
 
 
 cdef extern from "io/conns.h" nogil:
@@ -373,6 +375,6 @@ cdef extern from "threads/thread.h" nogil:
     void fw_thread_suspend(fw_thread *, fw_conn *, void *)
     int fw_thread_wait(fw_thread *, fw_conn *)
     int fw_thread_take_over(fw_thread *, fw_conn *, fw_takeover **)
-    void fw_thread_leave_socket(fw_thread *, fw_conn *, bint give_away)
+    void fw_thread_leave_socket(fw_thread *, fw_takeover *, bint give_away)
     bint fw_thread_call(fw_thread *, fw_board_call *)
     void *fw_thread_to_release(fw_thread *)

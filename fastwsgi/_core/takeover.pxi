@@ -5,7 +5,8 @@
 # csrc/io/takeover.h: each call is one of its holders while it lasts, because another thread may close the socket, or
 # end the request, meanwhile.
 #
-# A Claim is offered, then taken (`taken` and `conn` are set), then over; all that under the interpreter lock.
+# A Claim is offered (`response` is set), then taken (`taken` is set), then over; all that under the interpreter lock.
+# Who still refers to the socket when its request ends may use it as long as the connection lingers.
 
 cimport cython
 from cpython.bytes cimport PyBytes_FromStringAndSize
@@ -22,10 +23,9 @@ cdef class Claim:
     """What an application may claim with its ClientSocket, or has claimed."""
 
     cdef Response response   # whose request it is, until that ends
-    cdef fw_takeover *taken  # the socket's hold, from the first use until it is closed or its request ends
-    cdef fw_conn *conn       # set as long
+    cdef ThreadState state   # ... and its thread's
+    cdef fw_takeover *taken  # the socket's hold, from the first use until it is closed
     cdef bytes early         # received behind the request, and not read yet
-    cdef bint over
     cdef bint happened       # it has been taken at some time
     cdef object family
 
@@ -46,7 +46,6 @@ cdef class Claim:
         early = PyBytes_FromStringAndSize(data, <Py_ssize_t>n)
         check(fw_thread_take_over(r.state.thread, r.conn, &taken))
         self.taken = taken
-        self.conn = r.conn
         self.early = early
         self.happened = r.taken = True
         r.state.leave()  # no timeout interrupts it
@@ -54,27 +53,35 @@ cdef class Claim:
         sock.settimeout(None)  # whatever socket.setdefaulttimeout says
         return 0
 
-    cdef int leave(self, ThreadState state, bint give_away) except -1:
-        """The application has closed the socket, or gives its descriptor away, within the request."""
-        if fw_process_is_own(state.process):
-            fw_thread_leave_socket(state.thread, self.conn, give_away)
-            fw_takeover_let_go(self.taken)
-        self.taken = NULL  # a child has taken care of its descriptor, and has no business with locks
-        self.conn = NULL
+    cdef bint in_child(self) noexcept:
+        """This process is a child of the worker's, with a copy of the descriptor and no business with its locks."""
+        return fw_takeover_has_conn(self.taken) and not fw_process_is_own(self.state.process)
+
+    cdef int leave(self, bint give_away) except -1:
+        """The application has closed the socket, or gives its descriptor away."""
+        cdef fw_takeover *taken = self.taken
+        self.taken = NULL
         self.early = b""
-        self.over = True
+        if fw_takeover_has_conn(taken):  # else the worker itself may be gone
+            fw_thread_leave_socket(self.state.thread, taken, give_away)
+        fw_takeover_let_go(taken)
         return 0
 
-    cdef int end(self, object sock) except -1:
-        """The request is over, and *sock* with it."""
+    cdef int end(self, Response r) except -1:
+        """The request is over."""
         self.response = None
-        self.over = True
+        if self.taken == NULL:
+            return 0
+        if r.environ is not None:  # kept for the access log
+            r.environ.pop("gunicorn.socket", None)
+            r.environ.pop("fastwsgi.socket", None)
+        if Py_REFCNT(<PyObject *>r.socket) > 1:  # a thread of the application's has it, perhaps
+            r.conn.leased = True
+            return 0
+        BaseSocket.detach(r.socket)
         self.early = b""
-        self.conn = NULL
-        if self.taken != NULL:
-            BaseSocket.detach(sock)
-            fw_takeover_let_go(self.taken)
-            self.taken = NULL
+        fw_takeover_let_go(self.taken)
+        self.taken = NULL
         return 0
 
     cdef bytes read_early(self, size_t n, bint keep):
@@ -106,8 +113,8 @@ class ClientSocket(BaseSocket):
     """The client's own socket, blocking: ``environ["gunicorn.socket"]`` and ``environ["fastwsgi.socket"]``.
 
     The first call of one of its methods takes the connection over from the server: no response is sent, no timeout
-    runs, and what the client has sent behind its request is read first. It belongs to the request, and is closed with
-    it; what :meth:`detach` returns is the application's.
+    runs, and what the client has sent behind its request is read first. It belongs to the request: who still has it
+    when that is over can say last words for 2 seconds. What :meth:`detach` returns is the application's.
     """
 
     __slots__ = ("_claim",)
@@ -233,8 +240,9 @@ class ClientSocket(BaseSocket):
             if claim.early:
                 raise RuntimeError("bytes that came behind the request have not been read: recv() them first")
             fd = BaseSocket.detach(self)
-            if claim.taken != NULL:
-                claim.leave(claim.response.state, True)
+            if claim.taken != NULL and not claim.in_child():
+                claim.leave(True)
+            claim.taken = NULL
             return fd
         finally:
             depart(held)
@@ -248,15 +256,18 @@ class ClientSocket(BaseSocket):
 
     def _real_close(self, *unused):
         cdef Claim claim = self._claim
-        cdef ThreadState state
         if claim.taken == NULL:
             return
-        state = claim.response.state
-        if fw_process_is_own(state.process):
-            BaseSocket.detach(self)  # the last holder closes it
-        else:
+        if claim.in_child():
             BaseSocket._real_close(self)
-        claim.leave(state, False)
+            claim.taken = NULL
+        else:
+            BaseSocket.detach(self)  # the last holder closes it
+            claim.leave(False)
+
+    def __del__(self):
+        if (<Claim>self._claim).taken != NULL:
+            self._real_close()
 
 
 cdef object guarded(str name):
@@ -289,6 +300,7 @@ cdef int offer(Response r, fw_conn *c, dict environ) except -1:
     cdef Claim claim = Claim.__new__(Claim)
     cdef int family = fw_conn_address(c).sa_family
     claim.response = r
+    claim.state = r.state
     claim.early = b""
     claim.family = socket.AddressFamily(family) if family in (socket.AF_INET, socket.AF_INET6) else socket.AF_UNIX
     r.socket = environ["gunicorn.socket"] = environ["fastwsgi.socket"] = ClientSocket(claim)
@@ -297,7 +309,7 @@ cdef int offer(Response r, fw_conn *c, dict environ) except -1:
 
 cdef int end_offer(Response r) except -1:
     """The request is over."""
-    (<Claim>r.socket._claim).end(r.socket)
+    (<Claim>r.socket._claim).end(r)
     r.socket = None
     if r.taken:
         r.status = SWITCHED

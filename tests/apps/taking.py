@@ -34,13 +34,17 @@ def echo(sock: Any) -> None:
 class Taking:
     """An application that uses the socket so, and then does what ``after`` does.
 
-    ``results`` are what came of the uses, exceptions too, ``kept`` the sockets, and ``over`` is set
-    when one of them has ended. /plain, and a request without a socket, are answered with its repr.
+    ``results`` are what came of the uses, exceptions too, ``kept`` the sockets if it is to ``keep``
+    them, and ``over`` is set when one has been used. /plain, and a request without a socket, are
+    answered with its repr.
     """
 
-    def __init__(self, use: Use = echo, after: Callable[..., Any] | None = None) -> None:
+    def __init__(
+        self, use: Use = echo, after: Callable[..., Any] | None = None, *, keep: bool = False,
+    ) -> None:
         self.use = use
         self.after = after
+        self.keep = keep
         self.results: list[Any] = []
         self.kept: list[Any] = []
         self.over = threading.Event()
@@ -50,7 +54,8 @@ class Taking:
         if sock is None or environ["PATH_INFO"] == "/plain":
             start_response("200 OK", TEXT)
             return [repr(sock).encode()]
-        self.kept.append(sock)
+        if self.keep:
+            self.kept.append(sock)
         try:
             self.results.append(self.use(sock))
         except Exception as error:

@@ -193,7 +193,7 @@ static void the_application_may_close_it_first(void)
     bool end = false;
     taken(&a, ASKS);
     SAY(a.held->fd, "bye");
-    fw_thread_leave_socket(a.s.thread, a.c, false);
+    fw_thread_leave_socket(a.s.thread, a.held, false);
     CHECK(a.c->taken == NULL && a.c->fd < 0);
     fw_takeover_let_go(a.held);
     CHECK_INT(loop_fixture_hear(&a.s, a.client, got, sizeof got, 0, &end), 3);
@@ -208,7 +208,7 @@ static void it_may_be_given_away(void)
     scene a;
     taken(&a, ASKS);
     const int fd = a.held->fd;
-    fw_thread_leave_socket(a.s.thread, a.c, true);
+    fw_thread_leave_socket(a.s.thread, a.held, true);
     fw_takeover_let_go(a.held);
     loop_fixture_finish(&a.s, a.c, false, false);
     loop_fixture_run(&a.s);
@@ -216,6 +216,78 @@ static void it_may_be_given_away(void)
     SAY(fd, "still here");
     CHECK_INT(hear(a.client, got, sizeof got), 10);
     close(fd);
+    over(&a);
+}
+
+/* ---- leases -------------------------------------------------------------------------------------------------------- */
+
+static void leased(scene *a)
+{
+    taken(a, ASKS);
+    a->c->leased = true;
+    loop_fixture_finish(&a->s, a->c, false, false);
+    CHECK_INT(a->c->state, FW_STATE_LINGER);
+    CHECK(blocks(a->held->fd));
+    SAY(a->held->fd, "bye"); /* neither side is shut */
+    CHECK_INT(hear(a->client, got, sizeof got), 3);
+    CHECK_INT(hear(a->client, got, sizeof got), -EAGAIN);
+    SAY(a->client, "bye yourself");
+    loop_fixture_run(&a->s);
+    CHECK_INT(recv(a->held->fd, got, sizeof got, 0), 12); /* nor does the loop read */
+}
+
+static void a_lease_ends_when_the_socket_is_closed(void)
+{
+    scene a;
+    leased(&a);
+    SAY(a.client, "not read");
+    fw_thread_leave_socket(a.s.thread, a.held, false);
+    fw_takeover_let_go(a.held);
+    loop_fixture_run(&a.s);
+    CHECK_INT(hear(a.client, got, sizeof got), 0); /* no reset */
+    CHECK_INT(a.s.loop->conns.stats.connections, 1);
+    over(&a);
+}
+
+static void a_lease_ends_when_the_time_to_linger_is_over(void)
+{
+    scene a;
+    leased(&a);
+    clock_advance(1001);
+    loop_fixture_run(&a.s);
+    loop_fixture_run(&a.s);
+    CHECK_INT(a.s.loop->conns.stats.connections, 0);
+    CHECK_INT(recv(a.held->fd, got, sizeof got, 0), 0);
+    CHECK_INT(hear(a.client, got, sizeof got), 0);
+    CHECK(!fw_takeover_has_conn(a.held));
+    fw_thread_leave_socket(a.s.thread, a.held, false); /* there is nobody to be told */
+    fw_takeover_let_go(a.held);
+    over(&a);
+}
+
+static void a_leased_socket_may_be_given_away(void)
+{
+    scene a;
+    leased(&a);
+    const int fd = a.held->fd;
+    fw_thread_leave_socket(a.s.thread, a.held, true);
+    fw_takeover_let_go(a.held);
+    loop_fixture_run(&a.s);
+    CHECK_INT(a.s.loop->conns.stats.connections, 0);
+    SAY(fd, "still here");
+    CHECK_INT(hear(a.client, got, sizeof got), 10);
+    close(fd);
+    over(&a);
+}
+
+static void a_stop_ends_a_lease(void)
+{
+    scene a;
+    leased(&a);
+    fw_loop_stop(a.s.loop, FW_STOP_QUICK);
+    loop_fixture_run(&a.s);
+    CHECK_INT(recv(a.held->fd, got, sizeof got, 0), 0);
+    fw_takeover_let_go(a.held);
     over(&a);
 }
 
@@ -266,6 +338,10 @@ int main(int argc, char **argv)
         T(the_last_holder_closes),
         T(the_application_may_close_it_first),
         T(it_may_be_given_away),
+        T(a_lease_ends_when_the_socket_is_closed),
+        T(a_lease_ends_when_the_time_to_linger_is_over),
+        T(a_leased_socket_may_be_given_away),
+        T(a_stop_ends_a_lease),
         T(a_stop_shuts_it_when_its_time_is_over),
         T(one_that_is_broken_cannot_be_taken),
     };
