@@ -9,7 +9,8 @@
  *  2. At most one thread leads, and only the leader polls and handles events. The lead changes hands under the lock,
  *     and never during a poll. A thread that wants it then becomes the `claimant` and wakes the poller.
  *  3. A leader that leaves for a call keeps the lead, unattended. If it is still away at two ticks of the standby in a
- *     row, a millisecond apart, the standby takes the lead. This needs no clock: `calls` counts departures.
+ *     row, a millisecond apart, the standby takes the lead. This needs no clock: `calls` counts departures. One whose
+ *     application takes the client's socket over gives the lead to the standby at once.
  *  4. Inline mode: one application thread, the leader, runs the requests that it reads. When the standby has taken the
  *     lead, a waiting request goes to an idle thread together with the lead: at once if the thread that is away is
  *     blocked in the kernel, otherwise after AWAY_US, because a thread that computes or was not scheduled would

@@ -122,6 +122,8 @@ cdef class Response:
         """
         if self.runner != <unsigned long>pthread_self():
             self.refuse_call("start_response")
+        if self.taken:  # 101, too: the application has told its client by itself
+            return self.writer
         if exc_info is not None:
             try:
                 if self.head_sent:

@@ -92,6 +92,8 @@ class Exchange:
 
     def start_response(self, *args: Any, **kwargs: Any) -> Any:
         """Check the call, then pass it on unchanged."""
+        if self.taken_over:
+            return self.start(*args, **kwargs)
         began = spot()
         try:
             excused = self._judge_call(args, kwargs)

@@ -95,3 +95,8 @@ def unfit(environ: WSGIEnvironment, start_response: StartResponse) -> Any:
 
 def ended(environ: WSGIEnvironment, start_response: StartResponse) -> Any:
     raise StopIteration
+
+
+def switching(environ: WSGIEnvironment, start_response: StartResponse) -> Any:
+    start_response("101 Switching Protocols", [("Upgrade", "echo/1"), ("Connection", "upgrade")])
+    return []

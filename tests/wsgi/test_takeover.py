@@ -26,6 +26,7 @@ from apps.taking import (
     echo,
     ended,
     nothing,
+    switching,
     unfit,
     whole,
     written,
@@ -254,7 +255,7 @@ class Body:
         self.closed += 1
 
 
-@pytest.mark.parametrize("after", [whole, written, nothing, unfit, ended])
+@pytest.mark.parametrize("after", [whole, written, switching, nothing, unfit, ended])
 def test_drops_the_response_that_follows_without_a_word(after: Callable[..., Any]) -> None:
     with serve(Taking(after=after)) as server, Client(server.address) as client:
         client.send(ASKS)

@@ -28,7 +28,9 @@ from apps.taking import (
     echo,
     ended,
     nothing,
+    switching,
     whole,
+    written,
 )
 
 from fastwsgi.testing import serve
@@ -419,7 +421,7 @@ def test_a_unix_socket_can_be_taken_too(tmp_path: Path) -> None:
 # ---- strict_wsgi and hooks ----
 
 
-@pytest.mark.parametrize("after", [nothing, ended, lambda environ, start_response: []])
+@pytest.mark.parametrize("after", [nothing, switching, written, ended])
 def test_strict_wsgi_expects_no_response(after: Callable[..., Any]) -> None:
     with serve(Taking(after=after), strict_wsgi=True) as server, Client(server.address) as client:
         client.send(ASKS)
