@@ -460,6 +460,17 @@ enum fw_parse fw_check_line(const fw_request *r, fw_line *line)
     return fw_check_target(r, line);
 }
 
+/* RFC 9110 7.8: whoever sends Upgrade names it in Connection. Seldom, so not of interest to judge_known. */
+static FW_NOINLINE bool asks_for_upgrade(const fw_request *r)
+{
+    for (uint32_t i = 0; i < r->nfields; i++) {
+        const fw_field *f = &r->fields[i];
+        if (f->id == FW_NAME_CONNECTION && fw_wire_lists(fw_request_at(r, f->value), f->value.len, "upgrade"))
+            return r->minor == 1;
+    }
+    return false;
+}
+
 enum fw_parse fw_check_fields(const fw_request *r, fw_fields *out)
 {
     reading v = {0};
@@ -469,6 +480,8 @@ enum fw_parse fw_check_fields(const fw_request *r, fw_fields *out)
     if (!has(out, FW_NAME_HOST) && r->minor == 1)
         return refuse(&out->refusal, 400, "no Host field");
     out->keep_alive = !v.close && (r->minor == 1 || v.keep);
+    if (fw_unlikely(has(out, FW_NAME_UPGRADE)))
+        out->upgrade = asks_for_upgrade(r);
     if (r->minor == 0)
         out->expects = false;
     else if (v.expects_other)

@@ -25,7 +25,7 @@ typedef struct fw_fields {
     fw_refusal refusal;
     uint64_t length, names;
     uint8_t framing;
-    bool has_length, keep_alive, expects, repeats;
+    bool has_length, keep_alive, expects, repeats, upgrade;
 } fw_fields;
 
 /* Why there may be no PROXY header in the place of a request line. */

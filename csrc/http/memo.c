@@ -42,8 +42,8 @@ fw_memo *fw_memo_find(fw_memos *t, unsigned hint, const char *data, size_t n, un
 
 static bool worth_remembering(const fw_request *r)
 {
-    return r->framing == FW_FRAMING_NONE && !r->has_length && !r->expects && !r->asterisk && r->authority.len == 0 &&
-           r->start == 0 && r->head_len <= FW_MEMO_LONGEST;
+    return r->framing == FW_FRAMING_NONE && !r->has_length && !r->expects && !r->asterisk && !r->upgrade &&
+           r->authority.len == 0 && r->start == 0 && r->head_len <= FW_MEMO_LONGEST;
 }
 
 /* The log tells fields of a head that is not parsed again. */

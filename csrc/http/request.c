@@ -243,6 +243,7 @@ static enum fw_parse judge_head(fw_request *r)
     r->keep_alive = v.keep_alive;
     r->expects = v.expects;
     r->repeats = v.repeats;
+    r->upgrade = v.upgrade;
     return p == FW_PARSE_REFUSED ? fw_request_refuse(r, v.refusal.status, v.refusal.why) : p;
 }
 

@@ -90,6 +90,7 @@ typedef struct fw_request {
     bool whole;        /* the body is complete */
     bool asterisk;     /* OPTIONS * */
     uint8_t follows;   /* set of enum fw_follow */
+    bool upgrade;      /* the client asks for another protocol (RFC 9110 7.8) */
     uint8_t memo_use;  /* enum fw_memo_use */
     bool uwsgi;        /* it came as a packet of the uwsgi protocol */
     struct fw_memo *memo; /* pinned by this request, or NULL */

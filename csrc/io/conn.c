@@ -38,6 +38,7 @@
 #include "io/conns.h"
 #include "io/input.h"
 #include "io/store.h"
+#include "io/takeover.h"
 #include "io/travel.h"
 #include "observe/access_log.h"
 
@@ -87,6 +88,7 @@ enum event {
     EV_CONTINUED, /* the same, and the owner has waited for it; or does not want to wait any longer */
     EV_UNSENT,    /* the response is complete, and some of it stays queued */
     EV_EMPTY,     /* the response is sent, and nothing of a next request is here */
+    EV_LEASED,    /* the request is over, and its application may still use the socket that it has taken over */
     EV_SHUT,      /* our side is shut: we have said all */
     EV_ENDED,     /* the descriptor is closed */
     EV_LEFT,      /* it is on its way to another worker, or its client has gone while its request waited */
@@ -113,7 +115,8 @@ static const struct {
     [EV_CONTINUED] = {S(SUSPENDED), FW_STATE_BUSY},
     [EV_UNSENT] = {BETWEEN | ARRIVING, FW_STATE_FLUSH},
     [EV_EMPTY] = {S(IDLE) | S(FLUSH) | S(BUSY), FW_STATE_IDLE},
-    [EV_SHUT] = {BETWEEN | ARRIVING, FW_STATE_LINGER},
+    [EV_LEASED] = {S(BUSY), FW_STATE_LINGER},
+    [EV_SHUT] = {BETWEEN | ARRIVING | S(LINGER), FW_STATE_LINGER},
     [EV_ENDED] = {BETWEEN | ARRIVING | S(LINGER), FW_STATE_CLOSED},
     [EV_LEFT] = {S(OPEN) | S(IDLE) | S(READY), FW_STATE_CLOSED},
     [EV_ARRIVED] = {S(OPEN), FW_STATE_IDLE},
@@ -242,7 +245,9 @@ static void release(fw_conns *cs, fw_conn *c)
     fw_input_clear(cs, c);
     if (c->polled)
         fw_poller_del(&cs->poller, c->fd);
-    if (c->fd >= 0)
+    if (fw_unlikely(c->taken != NULL))
+        fw_takeover_close(c);
+    else if (c->fd >= 0)
         close(c->fd);
     c->fd = -1;
 }
@@ -353,7 +358,11 @@ void fw_conn_close(fw_conns *cs, fw_conn *c)
         if (c->turn == FW_TURN_RESUME)
             c->turn = FW_TURN_GONE;
         return;
-    case FW_STATE_BUSY: c->broken = true; return;
+    case FW_STATE_BUSY:
+        c->broken = true;
+        if (c->taken != NULL)
+            fw_takeover_shut(c);
+        return;
     case FW_STATE_SUSPENDED:
         c->unsent = c->out.bytes;
         c->broken = true;
@@ -537,6 +546,24 @@ static void linger(fw_conns *cs, fw_conn *c)
     fw_deadline_set(&cs->deadlines, &c->deadline, FW_CLASS_LINGER, cs->now);
     c->input = true;
     discard(cs, c);
+}
+
+/* The request is over, and its application may still use the socket that it has taken over: for as long as others
+ * linger. */
+static void lease(fw_conns *cs, fw_conn *c)
+{
+    fw_input_clear(cs, c);
+    if (move(cs, c, EV_LEASED))
+        fw_deadline_set(&cs->deadlines, &c->deadline, FW_CLASS_LINGER, cs->now);
+}
+
+void fw_conn_end_lease(fw_conns *cs, fw_conn *c)
+{
+    cs->now = fw_deadline_clock();
+    if (fw_takeover_return(c))
+        linger(cs, c);
+    else
+        drop(cs, c);
 }
 
 /* All output is with the kernel: close, or go on with what has been received. */
@@ -745,6 +772,13 @@ void fw_conn_finish(fw_conns *cs, fw_conn *c, bool keep, bool cut, bool more)
     fw_input_next(cs, c);
     if (c->broken) {
         drop(cs, c);
+        return;
+    }
+    if (fw_unlikely(c->taken != NULL)) {
+        if (c->leased)
+            lease(cs, c);
+        else
+            fw_conn_end_lease(cs, c);
         return;
     }
     if (fw_unlikely(c->counted != 0))

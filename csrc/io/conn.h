@@ -95,6 +95,7 @@ typedef struct fw_conn {
     bool again;    /* in the list of those whose reading was cut short for fairness */
     bool limited;  /* its socket takes little that cannot be sent */
     bool held;     /* FLUSH, and among those whose responses are sent together */
+    bool leased;   /* taken over, and in use beyond the end of its request: LINGER with neither side shut */
     int fd;
     uint32_t since;  /* ms, the low bits: when the request at hand began to arrive */
     uint32_t got;    /* bytes of it since then */
@@ -118,6 +119,7 @@ typedef struct fw_conn {
     fw_address address; /* of its other end, or what a PROXY header says; family AF_UNIX or 0 when it has none */
     unsigned origin;    /* what decides, beside a head, what the head means: enum fw_origin, and the listener's index */
     uint8_t proxy;      /* enum fw_proxy_header_due */
+    struct fw_takeover *taken; /* its application speaks with the client itself (takeover.h), or NULL */
 } fw_conn;
 
 /* Bits of fw_conn.origin; the listener's index is above them. */
@@ -147,6 +149,21 @@ static inline const struct sockaddr *fw_conn_client(const fw_conn *c)
 {
     const fw_request *r = c->req;
     return r != NULL && (r->follows & FW_FOLLOW_ADDRESS) ? &r->followed.client.any : &c->address.any;
+}
+
+/* True if the application may take the socket of a BUSY connection over: its client asks for another protocol, and has no
+ * body to send first. Any layer between socket and input (TLS) has to be ruled out here: the application would get its
+ * bytes raw. */
+static inline bool fw_conn_offers(const fw_conn *c)
+{
+    return c->req->upgrade && c->req->framing == FW_FRAMING_NONE && !c->listener->uwsgi;
+}
+
+/* What has been received behind the request of a BUSY connection. */
+static inline const char *fw_conn_early(const fw_conn *c, size_t *n)
+{
+    *n = c->in != NULL ? c->in->len - c->in->pos : 0;
+    return *n != 0 ? c->in->data + c->in->pos : NULL;
 }
 
 struct fw_conns; /* what the connections of one loop share: conns.h */
@@ -204,6 +221,10 @@ void fw_conn_take_back(struct fw_conns *cs, fw_conn *c);
  * broke off (`keep` false, `cut` true: no lingering, the client must see the end). With `more`, the next request is to be
  * run at once, the response may be held until fw_conns_release. */
 void fw_conn_finish(struct fw_conns *cs, fw_conn *c, bool keep, bool cut, bool more);
+
+/* Whoever had the socket of a connection that its application has taken over is done with it, after the request: it
+ * lingers as others do. */
+void fw_conn_end_lease(struct fw_conns *cs, fw_conn *c);
 
 /* A graceful stop has begun: an idle connection leaves unless a request is on its way. */
 void fw_conn_retire(struct fw_conns *cs, fw_conn *c);

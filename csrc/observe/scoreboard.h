@@ -18,13 +18,14 @@
 #include <stdatomic.h>
 #include <sys/socket.h>
 
-#define FW_BOARD_LAYOUT 3   /* to be raised with every change */
-#define FW_BOARD_COUNTERS 13
+#define FW_BOARD_LAYOUT 4   /* to be raised with every change */
+#define FW_BOARD_COUNTERS 14
 #define FW_BOARD_BUCKETS 13 /* calls that took up to 2.5, 5, 10, 25, 50, 100, 250, 500 ms, 1, 2.5, 5, 10 s; longer ones */
 
-/* What a worker counts. `connections` are those that are open now. */
+/* What a worker counts. `upgraded` are the requests whose sockets applications have taken over, `connections` those that are
+ * open now. */
 typedef struct fw_stats {
-    uint64_t accepted, requests, refused, timeouts, truncated, broken, bytes_in, bytes_out;
+    uint64_t accepted, requests, refused, timeouts, truncated, broken, upgraded, bytes_in, bytes_out;
     uint64_t passed_on, taken_over; /* connections that have gone to another worker, and come from one */
     uint64_t gone; /* requests whose clients had gone before an application thread was free */
     uint64_t connections;
@@ -34,6 +35,7 @@ enum fw_phase {
     FW_PHASE_NONE,        /* in the loop, idle, or in a call that has not lasted yet */
     FW_PHASE_APPLICATION, /* in the application */
     FW_PHASE_CLIENT,      /* the application waits in write() for its client to read */
+    FW_PHASE_UPGRADED,    /* the application has taken the socket over: no limit of time */
 };
 
 /* Who is in which call. */

@@ -342,6 +342,15 @@ uint64_t fw_lead_pause(fw_leader *l, fw_thread *t)
     return now;
 }
 
+void fw_lead_upgrade(fw_leader *l, fw_thread *t)
+{
+    const uint64_t now = fw_deadline_us();
+    if (!t->shown)
+        fw_lead_show(l, t, now);
+    if (t->shown)
+        fw_board_phase(&l->loop.board->calls[t->index], FW_PHASE_UPGRADED, now);
+}
+
 void fw_lead_proceed(fw_leader *l, fw_thread *t, uint64_t began)
 {
     t->entered += fw_deadline_us() - began;

@@ -9,7 +9,8 @@
  *  2. At most one thread leads, and only the leader polls and handles events. The lead changes hands under the lock,
  *     and never during a poll. A thread that wants it then becomes the `claimant` and wakes the poller.
  *  3. A leader that leaves for a call keeps the lead, unattended. If it is still away at two ticks of the standby in a
- *     row, a millisecond apart, the standby takes the lead. This needs no clock: `calls` counts departures.
+ *     row, a millisecond apart, the standby takes the lead. This needs no clock: `calls` counts departures. One whose
+ *     application takes the client's socket over gives the lead to the standby at once.
  *  4. Inline mode: one application thread, the leader, runs the requests that it reads. When the standby has taken the
  *     lead, a waiting request goes to an idle thread together with the lead: at once if the thread that is away is
  *     blocked in the kernel, otherwise after AWAY_US, because a thread that computes or was not scheduled would
@@ -248,6 +249,9 @@ void fw_lead_show(fw_leader *l, struct fw_thread *t, uint64_t since);
 
 /* A call that is timed or shown has ended. `done`: what it was for is complete too. */
 void fw_lead_judge(fw_leader *l, struct fw_thread *t, bool done);
+
+/* The application of `t` has taken its socket over. */
+void fw_lead_upgrade(fw_leader *l, struct fw_thread *t);
 
 /* `t` waits for its client. Returns when the wait began, for fw_lead_proceed when it ends. */
 uint64_t fw_lead_pause(fw_leader *l, struct fw_thread *t);

@@ -396,3 +396,27 @@ int fw_thread_wait(fw_thread *t, fw_conn *c)
     fw_leader_unlock(l);
     return rc;
 }
+
+/* ---- a socket that is taken over -------------------------------------------------------------------------------- */
+
+int fw_thread_take_over(fw_thread *t, fw_conn *c, fw_takeover **out)
+{
+    fw_leader *l = t->leader;
+    end_gathering(t);
+    fw_leader_lock(l);
+    const int rc = l->over ? -EPIPE : fw_takeover_open(&l->loop.conns, c, out);
+    if (rc == FW_OK) {
+        fw_lead_give_up(l, t); /* it is away for long, and others are not to find that out first */
+        t->timed = false;
+        fw_lead_upgrade(l, t);
+    }
+    fw_leader_unlock(l);
+    return rc;
+}
+
+void fw_thread_leave_socket(fw_thread *t, fw_takeover *k, bool give_away)
+{
+    fw_leader_lock(t->leader);
+    fw_takeover_leave(&t->leader->loop.conns, k, give_away);
+    fw_leader_unlock(t->leader);
+}

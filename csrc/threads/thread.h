@@ -11,6 +11,7 @@
 #ifndef FW_THREAD_H
 #define FW_THREAD_H
 
+#include "io/takeover.h"
 #include "threads/leader.h"
 
 #include <pthread.h>
@@ -181,6 +182,12 @@ void fw_thread_suspend(fw_thread *t, fw_conn *c, void *user);
 /* Waits until most of the output of a BUSY connection is sent, while others lead the loop. FW_OK; -EPIPE: the client is
  * gone; FW_RETRY: look around (signals) and call again. */
 int fw_thread_wait(fw_thread *t, fw_conn *c);
+
+/* The application takes the socket of a BUSY connection, whose queue is empty, over: fw_takeover_open. */
+int fw_thread_take_over(fw_thread *t, fw_conn *c, fw_takeover **out);
+
+/* The application is done with it: fw_takeover_leave. From any thread. */
+void fw_thread_leave_socket(fw_thread *t, fw_takeover *k, bool give_away);
 
 /* When no thread is inside any more: closes every connection, forgets every head, and leaves what is to be released to
  * `t`, which has nothing else to release. */

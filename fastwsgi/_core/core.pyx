@@ -17,6 +17,8 @@ include "filewrapper.pxi"    # wsgi.file_wrapper
 include "on_close.pxi"       # a response and what is called at its end
 include "head.pxi"           # status and header fields
 include "response.pxi"       # what the application answers becomes bytes
+include "hints.pxi"          # wsgi.early_hints
+include "takeover.pxi"       # the client's socket, for an upgrade
 include "access_log.pxi"     # the line of a finished request
 include "worker_thread.pxi"  # one application thread: pulls requests and runs them
 include "worker.pxi"         # what a process serves with

@@ -7,7 +7,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 cdef extern from "<sys/socket.h>" nogil:
     struct sockaddr:
-        pass
+        unsigned short sa_family
 
 
 cdef extern from "observe/access_log.h" nogil:
@@ -321,6 +321,7 @@ cdef extern from "observe/scoreboard.h" nogil:
         uint64_t timeouts
         uint64_t truncated
         uint64_t broken
+        uint64_t upgraded
         uint64_t bytes_in
         uint64_t bytes_out
         uint64_t passed_on
@@ -353,6 +354,7 @@ cdef extern from "io/conn.h" nogil:
     struct fw_conn:
         uint8_t turn
         bint broken
+        bint leased
         const fw_listener *listener
         fw_request *req
         fw_outq out
@@ -361,6 +363,16 @@ cdef extern from "io/conn.h" nogil:
         void *peer
     const sockaddr *fw_conn_address(const fw_conn *)
     const sockaddr *fw_conn_client(const fw_conn *)
+    bint fw_conn_offers(const fw_conn *)
+    const char *fw_conn_early(const fw_conn *, size_t *)
+
+
+cdef extern from "io/takeover.h" nogil:
+    struct fw_takeover:
+        int fd
+    void fw_takeover_hold(fw_takeover *)
+    void fw_takeover_let_go(fw_takeover *)
+    bint fw_takeover_has_conn(const fw_takeover *)
 
 
 cdef extern from "io/conns.h" nogil:
@@ -461,5 +473,7 @@ cdef extern from "threads/thread.h" nogil:
     void fw_thread_clear_up(fw_thread *)
     void fw_thread_suspend(fw_thread *, fw_conn *, void *)
     int fw_thread_wait(fw_thread *, fw_conn *)
+    int fw_thread_take_over(fw_thread *, fw_conn *, fw_takeover **)
+    void fw_thread_leave_socket(fw_thread *, fw_takeover *, bint give_away)
     bint fw_thread_call(fw_thread *, fw_board_call *)
     void *fw_thread_to_release(fw_thread *)

@@ -31,6 +31,8 @@ cdef enum Outcome:
 cdef enum:
     FRAME_ROOM = 160  # length and Connection lines
 
+cdef str HINTS = "103 Early Hints"
+
 
 cdef inline char *text(char *to, const char *s, size_t n) noexcept:
     memcpy(to, s, n)
@@ -53,6 +55,13 @@ cdef int pass_on(fw_thread *t, fw_conn *c, size_t queued, bint more) noexcept:
         return fw_thread_gather(t, c)
     with nogil:
         rc = fw_thread_pass(t, c, more)
+    return rc
+
+
+cdef int pass_on_now(fw_thread *t, fw_conn *c) noexcept:
+    cdef int rc
+    with nogil:
+        rc = fw_thread_pass(t, c, True)
     return rc
 
 
@@ -95,6 +104,8 @@ cdef class Response:
     cdef bint excess          # the body was longer than promised: said once
     cdef bint gone            # the client went away
     cdef bint exhausted       # nothing more to ask of the application but close()
+    cdef bint taken           # the application has taken the connection over: no response is sent
+    cdef object socket        # the ClientSocket it does that with, if it may
 
     def __cinit__(self, ThreadState state):
         self.state = state
@@ -111,6 +122,8 @@ cdef class Response:
         """
         if self.runner != <unsigned long>pthread_self():
             self.refuse_call("start_response")
+        if self.taken:  # 101, too: the application has told its client by itself
+            return self.writer
         if exc_info is not None:
             try:
                 if self.head_sent:
@@ -139,7 +152,7 @@ cdef class Response:
         if not PyBytes_Check(data):
             raise TypeError(f"write() takes bytes, not {type(data).__name__}")
         self.wrote = True
-        if PyBytes_GET_SIZE(data) == 0:
+        if PyBytes_GET_SIZE(data) == 0 or self.taken:
             return
         self.put_block(data)
         rc = pass_on(self.state.thread, self.conn, self.queued, True)
@@ -152,19 +165,44 @@ cdef class Response:
             self.gone = True
             raise BrokenPipeError("the client is gone")
 
+    cdef int hint(self, object headers) except -1:
+        """Sends *headers* as a 103 ahead of the response (RFC 8297)."""
+        cdef int rc
+        if self.head_sent or self.taken:
+            return 0
+        if self.runner != <unsigned long>pthread_self():
+            self.refuse_call("wsgi.early_hints")
+        end_if_child(self.state, None)
+        if self.conn.req.minor == 0 or self.conn.broken:
+            return 0
+        if not isinstance(headers, list):
+            headers = list(headers)
+        if not headers:
+            return 0
+        self.put_hints(<list>headers)
+        rc = pass_on_now(self.state.thread, self.conn)
+        while rc == FW_RETRY:  # a client that does not read holds back whoever sends it hints without end
+            rc = wait(self.state.thread, self.conn)
+            if rc == FW_RETRY:
+                PyErr_CheckSignals()
+                end_if_child(self.state, None)
+        return 0  # a client that is gone is the response's matter
+
     # ---- the worker's side ----
 
     cdef void begin(self, fw_conn *c) noexcept:
         self.conn = c
+        self.state.response = <PyObject *>self
         self.runner = self.state.ident
         self.declared = -1
         self.sent = 0
         self.code = 0
         self.head_sent = self.chunked = self.bodiless = False
-        self.keep = self.cut = self.wrote = self.excess = self.gone = self.exhausted = False
+        self.keep = self.cut = self.wrote = self.excess = self.gone = self.exhausted = self.taken = False
 
     cdef void end(self) noexcept:
         self.conn = NULL
+        self.state.response = NULL
         self.runner = 0
         self.status = None
         self.headers = None
@@ -187,6 +225,7 @@ cdef class Response:
 
     cdef Outcome resume(self):
         self.runner = self.state.ident
+        self.state.response = <PyObject *>self
         try:
             if self.exhausted:
                 return self.wind_up()
@@ -209,12 +248,12 @@ cdef class Response:
         if timeout:
             self.state.app_errors += 1
             self.tell(WARNING, "Ended by its timeout: ", None)
-        elif not self.gone:
+        elif not self.gone and not (self.taken and isinstance(error, StopIteration)):  # which says that it has ended
             self.state.app_errors += 1
             self.tell(ERROR, "Error in the application handling ", error)
         self.keep = False
         self.cut = True
-        if not self.head_sent and not self.gone:
+        if not self.head_sent and not self.gone and not self.taken:
             try:
                 if timeout:
                     self.answer("503 Service Unavailable", 503, b"Service Unavailable\n")
@@ -248,6 +287,8 @@ cdef class Response:
         """Accepts what the application returned; a list or tuple is queued whole."""
         cdef object kind = type(result)
         end_if_child(self.state, None)
+        if self.taken:
+            return self.drop(result)
         if kind is list or kind is tuple:
             if self.status is None:
                 self.check_started()
@@ -272,7 +313,13 @@ cdef class Response:
         end_if_child(self.state, None)
         return 0
 
-    # Each of the next five is one stay between the gates: what it queues is whole when somebody else sends it.
+    cdef int drop(self, object result) except -1:
+        """Nothing of what the application returned is sent, or asked for: its connection is the application's."""
+        self.closer = (<OnClose>result).close if type(result) is OnClose else getattr(result, "close", None)
+        self.exhausted = True
+        return 0
+
+    # Each of the next six is one stay between the gates: what it queues is whole when somebody else sends it.
 
     cdef int put_all(self, object blocks) except -1:
         fw_thread_open_gate(self.state.thread)
@@ -318,6 +365,23 @@ cdef class Response:
             if not self.head_sent:
                 self.head(-1 if self.wrote else 0)
             return self.complete()
+        finally:
+            fw_thread_close_gate(self.state.thread)
+
+    cdef int put_hints(self, list headers) except -1:
+        """Queues a 103 with these fields, or nothing at all."""
+        cdef HeadFacts facts
+        cdef fw_outq_mark mark
+        fw_thread_open_gate(self.state.thread)
+        mark = fw_thread_here(self.conn)
+        try:
+            put_status(self.state, self.conn, HINTS)
+            put_fields(self.state, self.conn, 103, headers, &facts)
+            check_memory(fw_thread_copy(self.state.thread, self.conn, b"\r\n", 2))
+            return 0
+        except BaseException:
+            fw_thread_rollback(self.state.thread, self.conn, mark)
+            raise
         finally:
             fw_thread_close_gate(self.state.thread)
 
@@ -387,12 +451,18 @@ cdef class Response:
             got = PyIter_Next(self.iterator)
             end_if_child(self.state, None)
             if got == NULL:
+                if self.taken:
+                    self.exhausted = True
+                    break
                 self.check_started()
                 self.put_end()
                 self.exhausted = True
                 break
             block = <object>got
             Py_DECREF(block)
+            if self.taken:
+                self.exhausted = True
+                break
             if not PyBytes_Check(block):
                 raise not_bytes(block)
             if PyBytes_GET_SIZE(block) == 0:  # also before start_response (PEP 3333, middleware that waits for more)
@@ -431,6 +501,22 @@ cdef class Response:
                 self.cut = True
         self.close_iterable()
         return DONE
+
+    cdef int send_earlier(self) except -1:
+        """Sends all that is queued before the connection is taken over: responses to earlier requests, early hints."""
+        cdef int rc
+        if self.head_sent:
+            raise RuntimeError("the response has begun: it is too late to take the connection over")
+        while fw_thread_queued(self.state.thread, self.conn):
+            rc = send(self.state.thread, self.conn)
+            if rc == FW_RETRY:
+                rc = wait(self.state.thread, self.conn)
+            if rc == FW_RETRY:
+                PyErr_CheckSignals()
+                end_if_child(self.state, None)
+            else:
+                check(rc)
+        return 0
 
     cdef int refuse_call(self, str name) except -1:
         """Whoever calls is not the thread that runs the request, or there is none: the queue is not for it to touch."""

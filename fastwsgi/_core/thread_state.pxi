@@ -99,6 +99,8 @@ cdef class ThreadState:
     cdef unsigned long long app_errors
     cdef object timeout_error    # raised in the application when its time is up; None: never
     cdef unsigned long ident     # threading.get_ident() of the thread
+    cdef dict running            # every thread that serves, by its ident; the same in all threads
+    cdef PyObject *response      # the Response that runs on the thread, borrowed; NULL between two requests
     cdef bint inside             # its application may be interrupted
     cdef bint overdue            # ... and is to be: the exception is on its way
 

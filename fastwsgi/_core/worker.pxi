@@ -100,6 +100,7 @@ cdef class Worker:
     cdef AccessLog access  # or None
     cdef PyObject *held    # the same, or NULL
     cdef list threads      # one per application thread
+    cdef dict serving      # their states by ident, while they serve
     cdef object failure    # what ended one of the other threads
     cdef fw_process *process  # the one that serves
     cdef Py_buffer board   # the scoreboard, if it is not our own
@@ -154,6 +155,7 @@ cdef class Worker:
                 raise ValueError(f"there is no listener {i}")
             self.loop.listeners[<int>i].uwsgi = True
         self.no_body = input_over(NULL)
+        self.serving = {}
         bases = [self.base_environ(name, port, errors, multiprocess) for _, name, port in listeners]
         warned = set()
         self.threads = [
@@ -225,6 +227,7 @@ cdef class Worker:
         state.keepalive = self.loop.conns.cfg.timeouts[<int>FW_CLASS_KEEPALIVE] > 0
         state.sendfile = self.sendfile
         state.warned = warned
+        state.running = self.serving
         state.timeout_error = timeout_error
         environs = EnvironBuilder(bases, self.no_body, self.script_name, memo)
         return WorkerThread(application, state, environs, self.no_body, self.access)
@@ -262,6 +265,7 @@ cdef class Worker:
             ("wsgi.run_once", False),
             ("wsgi.file_wrapper", FileWrapper),
             ("wsgi.input_terminated", True),
+            ("wsgi.early_hints", EarlyHints(self.serving)),
             ("fastwsgi.version", self.version),
         ):
             environ[key] = value

@@ -78,6 +78,7 @@ cdef class WorkerThread:
         """
         fw_thread_attach(self.state.thread)
         self.state.ident = <unsigned long>pthread_self()  # not what a patched threading says
+        self.state.running[self.state.ident] = self.state
         self.base_context = base_context
         self.pristine = PyObject_Size(base_context) == 0
         self.context = PyContext_Copy(base_context)
@@ -90,6 +91,7 @@ cdef class WorkerThread:
             self.wind_up()
             raise
         finally:
+            self.state.running.pop(self.state.ident, None)
             PyContext_Exit(self.context)
 
     cdef int pull(self) except -1:
@@ -175,6 +177,8 @@ cdef class WorkerThread:
             if c.req.framing != FW_FRAMING_NONE:
                 body = input_over(&c.req.body)
             environ = self.environs.build(c, body)
+            if fw_conn_offers(c):
+                offer(r, c, environ)
         except MemoryError as error:
             r.fail(error)
             body.body = NULL
@@ -198,6 +202,8 @@ cdef class WorkerThread:
         if r.input is not None:
             (<Input>r.input).detach()
             r.input = None
+        if r.socket is not None:
+            end_offer(r)
         if self.access is not None:
             self.access.put(r, c)
         r.end()

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from typing import Any
 
 from fastwsgi._core.core import FileWrapper
-from fastwsgi.strict.environ import ErrorsFace, FileFace, InputFace
+from fastwsgi.strict.environ import ErrorsFace, FileFace, HintsFace, InputFace
 from fastwsgi.strict.exchange import ENDED, ITERATING, Exchange, size_of
 from fastwsgi.strict.report import (
     NOWHERE,
@@ -87,6 +87,10 @@ class Checker:
         stream = environ.get("wsgi.errors")
         if stream is not None:
             environ["wsgi.errors"] = ErrorsFace(stream, exchange.report_call)
+        hints = environ.get("wsgi.early_hints")
+        if hints is not None:
+            environ["wsgi.early_hints"] = HintsFace(hints, exchange.report_call)
+        exchange.socket = environ.get("fastwsgi.socket")
         wrapper = environ.get("wsgi.file_wrapper")
         if wrapper is not None:
             face = self._files
@@ -104,6 +108,9 @@ class Checker:
 
 def _judged(result: Any, environ: Any, exchange: Exchange) -> Any:
     """Check what the application returned; return what the server gets in its place."""
+    if exchange.taken_over:
+        exchange.phase = ENDED
+        return result
     if exchange.trapped is not None:
         exchange.untrapped(exchange.nowhere)
     kind = type(result)
@@ -228,6 +235,8 @@ class Body:
         except StopIteration:
             self._end()
             raise
+        if exchange.taken_over:
+            return block
         self._made += 1
         if exchange.trapped is not None:
             exchange.untrapped(self._where)
@@ -245,10 +254,10 @@ class Body:
         return block
 
     def _end(self) -> None:
-        if self._ended:
+        exchange = self._exchange
+        if self._ended or exchange.taken_over:
             return
         self._ended = True
-        exchange = self._exchange
         if exchange.trapped is not None:
             exchange.untrapped(self._where)
         if self._made == 0:

@@ -16,6 +16,7 @@ from types import FrameType
 from typing import Any, Protocol
 
 from fastwsgi.logs.masking import value_of
+from fastwsgi.strict.head import judge
 from fastwsgi.strict.report import Place, arguments, calling_frame, of_assignment, of_object
 
 Report = Callable[..., None]
@@ -31,7 +32,8 @@ CGI = frozenset((
     "SERVER_SOFTWARE"))
 NEEDED = frozenset((*REQUIRED, *OF_WSGI))
 VERSION = (1, 0)
-OF_SERVER = frozenset((*OF_WSGI, "wsgi.file_wrapper", "wsgi.input_terminated"))
+OF_SERVER = frozenset((
+    *OF_WSGI, "wsgi.early_hints", "wsgi.file_wrapper", "wsgi.input_terminated"))
 INPUT_METHODS = ("read", "readline", "readlines", "__iter__")
 ERRORS_METHODS = ("write", "writelines", "flush")
 
@@ -188,6 +190,27 @@ class ErrorsFace:
             else:
                 self._report("errors-attribute", name=name)
         return getattr(self._stream, name)
+
+
+class HintsFace:
+    """``wsgi.early_hints``: its fields are judged as those of a response."""
+
+    __slots__ = ("_hints", "_report")
+
+    def __init__(self, hints: Any, report: Report) -> None:
+        self._hints = hints
+        self._report = report
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if kwargs or len(args) != 1 or not isinstance(args[0], (list, tuple)):
+            self._report("hints-arguments", given=arguments(args, kwargs))
+        else:
+            head = judge("200 OK", list(args[0]))
+            for rule, facts in head.faults:
+                self._report(rule, **facts)
+            if head.length is not None:
+                self._report("hints-length")
+        return self._hints(*args, **kwargs)
 
 
 class FileFace:

@@ -39,7 +39,7 @@ class Exchange:
 
     __slots__ = (
         "_write", "application", "began", "excess", "head", "headers", "method", "opened", "phase",
-        "pid", "reports", "sent", "snapshot", "start", "started", "target", "trapped",
+        "pid", "reports", "sent", "snapshot", "socket", "start", "started", "target", "trapped",
     )
 
     def __init__(
@@ -52,6 +52,7 @@ class Exchange:
         self.target: object = ""
         self.phase = CALLED
         self.pid = os.getpid()
+        self.socket: Any = None             # of a request that asks for an upgrade
         self.started = False
         self.began: Spot | None = None      # the call of start_response that counts
         self.trapped: Place | None = None   # a call that raised although it had exc_info
@@ -72,6 +73,11 @@ class Exchange:
             return
         self.reports.add(rule, place or self.nearest(), (self.method, self.target), facts)
 
+    @property
+    def taken_over(self) -> bool:
+        """Whether the application speaks with its client itself: then there is no response."""
+        return self.socket is not None and bool(self.socket.taken_over)
+
     def report_call(self, rule: str, **facts: object) -> None:
         """Report a misuse with the line that calls into the checker now."""
         self.report(rule, caller(), **facts)
@@ -86,6 +92,8 @@ class Exchange:
 
     def start_response(self, *args: Any, **kwargs: Any) -> Any:
         """Check the call, then pass it on unchanged."""
+        if self.taken_over:
+            return self.start(*args, **kwargs)
         began = spot()
         try:
             excused = self._judge_call(args, kwargs)

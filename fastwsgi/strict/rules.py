@@ -197,6 +197,11 @@ _TABLE = (
     Rule("file-text", MUST,
          "wsgi.file_wrapper() was given a file opened as text, must be binary: {found!r}",
          FILES),
+    Rule("hints-arguments", MUST,
+         "wsgi.early_hints() takes one list of (name, value) pairs; it was called with {given}",
+         "RFC 8297, 2"),
+    Rule("hints-length", MUST,
+         "Content-Length in early hints, which have no body", "RFC 9110, 8.6"),
 )
 
 RULES: MappingProxyType[str, Rule] = MappingProxyType({rule.name: rule for rule in _TABLE})

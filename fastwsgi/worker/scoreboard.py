@@ -16,22 +16,26 @@ from typing import Any, NamedTuple
 
 from fastwsgi.logs.masking import mask_secrets
 
-LAYOUT = 3
-_HEAD = struct.Struct("=4IQ13Q13Q")
+LAYOUT = 4
+_HEAD = struct.Struct("=4IQ14Q13Q")
 _CALL = struct.Struct("=2IQ2I24s48s416s")
 _SEQ = struct.Struct("=I")
 _TRIES = 1000
 
-COUNTERS = ("accepted", "requests", "refused", "timeouts", "truncated", "broken", "bytes_in",
-            "bytes_out", "passed_on", "taken_over", "gone", "connections", "waiting")
-"""Counters since the worker's start; the last two are of the moment: open connections, and requests
-that wait for a thread."""
+COUNTERS = ("accepted", "requests", "refused", "timeouts", "truncated", "broken", "upgraded",
+            "bytes_in", "bytes_out", "passed_on", "taken_over", "gone", "connections", "waiting")
+"""Counters since the worker's start: ``upgraded`` of requests whose socket the application has
+taken over, ``passed_on`` and ``taken_over`` of connections that have gone to another worker and
+come from one. The last two are of the moment: open connections, and requests that wait for a
+thread.
+"""
 NOW = ("connections", "waiting")
 BOUNDS = (0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, float("inf"))
 """Upper bounds, in seconds, of the classes of time that requests have spent in the application."""
 
-NONE, APPLICATION, CLIENT = 0, 1, 2
-"""Phases of a thread: nothing that lasts, in the application, waiting for its client in write()."""
+NONE, APPLICATION, CLIENT, UPGRADED = 0, 1, 2, 3
+"""Phases of a thread: nothing that lasts, in the application, waiting for its client in write(),
+with a socket that the application has taken over."""
 
 
 def now() -> float:

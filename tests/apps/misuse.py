@@ -2,6 +2,8 @@
 
 `@misuse(RULES...)` names the rules that must be reported for one request, all of them. The line
 that is to blame ends in the comment `# here`; where the whole function is, it has no such line.
+
+It is one list, of more than 500 lines.
 """
 
 from __future__ import annotations
@@ -445,6 +447,14 @@ using("file-arguments", use=lambda e: e["wsgi.file_wrapper"](io.BytesIO(), "8K")
       name="wraps_blocks_of_str")
 using("file-read", use=lambda e: e["wsgi.file_wrapper"](b"bytes"), name="wraps_bytes")
 using("file-text", use=lambda e: e["wsgi.file_wrapper"](io.StringIO("text")), name="wraps_text")
+using("hints-arguments", use=lambda e: e["wsgi.early_hints"]("Link"), name="hints_at_a_name")
+using("hints-arguments", use=lambda e: e["wsgi.early_hints"](), name="hints_at_nothing")
+using("hints-length", use=lambda e: e["wsgi.early_hints"]([("Content-Length", "4")]),
+      name="hints_at_a_length")
+using("header-value-control", use=lambda e: e["wsgi.early_hints"]([("Link", "a\r\nb: c")]),
+      name="hints_at_two_lines")
+using("hop-by-hop", use=lambda e: e["wsgi.early_hints"]([("Connection", "close")]),
+      name="hints_at_the_end")
 
 
 @misuse("errors-close")

@@ -59,12 +59,18 @@ static bool say_all(int fd, const char *text)
 static bool round_of(visitor *v, int fd)
 {
     static const char *const TARGETS[] = {"/quick", "/quick", "/quick", "/nap", "/drip", "/stream", "/write"};
+    static const char *const TAKEN[] = {"/take/close", "/take/end", "/take/lease"};
     char text[1024] = "";
     const unsigned what = dice(&v->dice) % 16;
     if (what == 0)
         return say_all(fd, "GET / HTTP/1.1\r\nHo st: h\r\n\r\n") && read_some(v, fd, 1) && false;
     if (what == 1)
         return say_all(fd, "POST /quick HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\nabc") && false;
+    if (what == 2 && dice(&v->dice) % 2) {
+        snprintf(text, sizeof text, "GET /quick HTTP/1.1\r\nHost: h\r\n\r\nGET %s HTTP/1.1\r\nHost: h\r\n\r\nearly",
+                 TAKEN[dice(&v->dice) % COUNT(TAKEN)]);
+        return say_all(fd, text) && read_some(v, fd, 2) && false;
+    }
     const unsigned n = what < 6 ? 1 + dice(&v->dice) % 4 : 1;
     for (unsigned i = 0; i < n; i++) {
         const char *target = what == 15 ? "/health" : TARGETS[dice(&v->dice) % COUNT(TARGETS)];

@@ -9,6 +9,8 @@
  *   /gather/N/M/S blocks of S bytes, left to be gathered: one, checkpoint N, another one, checkpoint M, the end
  *   /drip         small blocks, left to be gathered, with a nap among them
  *   /talk         gathers byte by byte until the client is gone
+ *   /take/HOW     takes the socket over, answers by itself, lets another thread read, and then closes the socket (c), ends
+ *                 the request (e), or leaves the socket to that thread (l)
  */
 #include "observe/access_log.h"
 #include "threads_fixture.h"
@@ -255,6 +257,56 @@ static ending talk(worker *p, fw_conn *c)
     return over(p, c, false);
 }
 
+/* A thread of the application's, which reads what the client still has to say. */
+typedef struct listener {
+    threads_fixture *threads_fixture;
+    fw_takeover *held;
+    int fd;
+} listener;
+
+static void *listen_on(void *arg)
+{
+    listener *l = arg;
+    threads_fixture *m = l->threads_fixture;
+    char bytes[256];
+    while (recv(l->fd, bytes, sizeof bytes, 0) > 0)
+        ;
+    fw_takeover_let_go(l->held);
+    free(l);
+    atomic_fetch_sub(&m->listeners, 1);
+    return NULL;
+}
+
+static void begin_to_listen(threads_fixture *m, fw_takeover *held)
+{
+    listener *l = malloc(sizeof *l);
+    pthread_t id;
+    CHECK(l != NULL);
+    *l = (listener){m, held, held->fd};
+    fw_takeover_hold(held);
+    atomic_fetch_add(&m->listeners, 1);
+    CHECK(pthread_create(&id, NULL, listen_on, l) == 0);
+    pthread_detach(id);
+}
+
+static ending take(worker *p, fw_conn *c, char how)
+{
+    static const char ANSWER[] = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ntook";
+    fw_takeover *held;
+    int rc = send_gated(p, c);
+    while (rc == FW_RETRY)
+        rc = fw_thread_wait(p->thread, c);
+    if (rc != FW_OK || fw_thread_take_over(p->thread, c, &held) != FW_OK)
+        return over(p, c, false);
+    begin_to_listen(p->threads_fixture, held);
+    (void)sendto(held->fd, ANSWER, sizeof ANSWER - 1, MSG_NOSIGNAL, NULL, 0);
+    if (how == 'c')
+        fw_thread_leave_socket(p->thread, held, false);
+    c->leased = how == 'l';
+    fw_takeover_let_go(held);
+    return over(p, c, false);
+}
+
 /* As the worker does with the environ that it has built, or finds, and with the client's name. */
 static void remember(threads_fixture *m, fw_conn *c)
 {
@@ -291,6 +343,8 @@ static ending request(worker *p, fw_conn *c)
         return drip(p, c);
     if (strcmp(target, "/talk") == 0)
         return talk(p, c);
+    if (strncmp(target, "/take/", 6) == 0)
+        return take(p, c, target[6]);
     if (strncmp(target, "/gather/", 8) == 0)
         return gather(p, c, target + 8);
     if (strncmp(target, "/checkpoint/", 12) == 0)
@@ -419,6 +473,8 @@ void threads_fixture_close(threads_fixture *m)
         release(&m->workers[i]);
     loop_fixture_close(&m->loop_fixture);
     CHECK_INT(atomic_load(&m->held), 0);
+    while (atomic_load(&m->listeners) != 0) /* all connections are closed, so they come to their ends */
+        sched_yield();
     pthread_mutex_destroy(&m->mutex);
     pthread_cond_destroy(&m->changed);
 }

@@ -45,6 +45,7 @@ struct threads_fixture {
     int gather_rc;                /* the last of fw_thread_gather */
     unsigned gone;
     atomic_int held;   /* owners and parked responses that have not come back */
+    atomic_int listeners; /* threads of the application's with a socket that is taken over */
     atomic_bool spins; /* /spin goes on */
     atomic_bool waited; /* /write has come back from its last wait */
 };

@@ -17,7 +17,7 @@ import pytest
 from fastwsgi._core.core import Worker
 from fastwsgi.config.sources import from_keywords
 from fastwsgi.testing import raw, spawn
-from fastwsgi.worker.scoreboard import APPLICATION, BOUNDS, Board, Totals, now
+from fastwsgi.worker.scoreboard import APPLICATION, BOUNDS, UPGRADED, Board, Totals, now
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -27,7 +27,7 @@ GUARD = 30.0
 
 
 class Held:
-    """An application whose calls the test lets go."""
+    """An application whose calls the test lets go, or whose clients do that for a socket."""
 
     def __init__(self) -> None:
         self.go = threading.Event()
@@ -35,6 +35,9 @@ class Held:
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
         if environ["QUERY_STRING"]:
             assert self.go.wait(GUARD)
+        if "HTTP_UPGRADE" in environ:
+            assert environ["fastwsgi.socket"].recv(1) == b""
+            return []
         start_response("200 OK", [("Content-Length", "8")])
         return [b"answered"]
 
@@ -111,6 +114,23 @@ def test_a_call_in_flight_is_told_until_it_ends() -> None:
     assert call.request == "GET /page?x=%FF from 127.0.0.1"
     assert call.phase == APPLICATION
     assert before <= call.since <= now()
+
+
+def test_a_call_with_a_socket_that_is_taken_over_is_told_as_that() -> None:
+    app, board = Held(), Board(2)
+    with working(app, board, threads=2) as address:
+        with socket.create_connection(address) as client:
+            client.sendall(
+                b"GET /ws HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n")
+            until(lambda: [call.phase for call in board.calls()] == [UPGRADED])
+            until(lambda: board.state().counters["upgraded"] == 1)
+            assert board.state().counters["connections"] == 1
+            raw(address, GET.replace(b"?x=%FF", b""))
+            client.shutdown(socket.SHUT_WR)
+            assert client.recv(100) == b""
+        until(lambda: board.calls() == [])
+        until(lambda: board.state().counters["connections"] == 0)
+        assert board.state().counters["requests"] == 2
 
 
 def test_an_idle_worker_shows_that_its_loop_runs() -> None:

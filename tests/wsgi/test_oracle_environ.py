@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 GET = b"GET / HTTP/1.1\r\n"
-OBJECTS = {"wsgi.input", "wsgi.errors", "wsgi.file_wrapper"}
+OBJECTS = {"wsgi.input", "wsgi.errors", "wsgi.file_wrapper", "wsgi.early_hints"}
 
 
 class Witness:
