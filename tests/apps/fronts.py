@@ -189,12 +189,18 @@ def nginx_uwsgi(place: Path, server: Process) -> Iterator[Address]:
 
 
 @contextlib.contextmanager
-def haproxy_said(place: Path, server: Process) -> Iterator[tuple[Address, Said]]:
-    """HAProxy, once its first health check has found the server, and what it says."""
+def haproxy_said(
+    place: Path, server: Process, options: str = "",
+) -> Iterator[tuple[Address, Said]]:
+    """HAProxy, once its first health check has found the server, and what it says.
+
+    ``options`` are for the server's line.
+    """
     with socket.create_server(("127.0.0.1", 0), backlog=256) as listener:
         address = listener.getsockname()
         text = example("haproxy.cfg", {
-            "bind :80": f"bind fd@{listener.fileno()}", "127.0.0.1:8000": place_of(server),
+            "bind :80": f"bind fd@{listener.fileno()}",
+            "127.0.0.1:8000": f"{place_of(server)} {options}",
             "server two 192.0.2.2:8000 backup": "", "inter 2s": "inter 100ms",
             "mode http": "mode http\n    log stderr local0\n    option log-health-checks"})
         (place / "haproxy.cfg").write_text(text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import signal
 import socket
 from collections.abc import Iterator
@@ -63,6 +64,25 @@ def test_a_server_that_stops_is_left_before_it_is_gone() -> None:
             assert client.response().body == b"released"
         assert server.wait() == 0
         assert fetch(front, "/large/1").status == 503
+
+
+@pytest.mark.parametrize(("speaks", "option"), [
+    ("v2", "send-proxy-v2"), ("v2", "send-proxy-v2-ssl"), ("v1", "send-proxy"),
+    ("auto", "send-proxy-v2"),
+])
+def test_the_client_is_whom_the_proxy_protocol_names(speaks: str, option: str) -> None:
+    """The health checks speak it, too: without their LOCAL header the server would not be up."""
+    with (
+        home() as place,
+        spawn(*SETTINGS, "--proxy-protocol", speaks, "apps.proxied:app", cwd=TESTS) as server,
+        haproxy_said(place, server, f"{option} check-send-proxy") as (front, said),
+        Client(front) as client,
+    ):
+        for _ in range(3):
+            environ = json.loads(client.fetch("/where").body)["environ"]
+            assert (environ["REMOTE_ADDR"], environ["REMOTE_PORT"]) == tuple(
+                map(str, client.socket.getsockname()))
+        assert "failed" not in said.text()
 
 
 def test_a_client_that_has_gone_is_not_waited_for() -> None:
