@@ -1,8 +1,8 @@
 """Writes the seed corpora of the fuzz targets, made of the data in tests/conformance.
 
-Usage: python tests/fuzz/seeds.py DIRECTORY: request, chunks, spill, conn, turns and response
-become folders in it. The last two are not made of the data: turns has courses of events under every
-setting; the inputs of response are mere dice, and what it wants is enough of them.
+Usage: python tests/fuzz/seeds.py DIRECTORY: request, chunks, spill, proxies, conn, turns and
+response become folders in it. The last two are not made of the data: turns has courses of events
+under every setting; the inputs of response are mere dice, and what it wants is enough of them.
 
 The bytes that stand in front of a request, and the scripts that fuzz_conn.c and fuzz_turns.c play,
 are told in the targets; what is written here has to agree with them.
@@ -125,10 +125,11 @@ TURNS = (
 
 def main(place: Path) -> None:
     """Write all corpora below `place`."""
-    folders = [place / name for name in ("request", "chunks", "spill", "conn", "turns", "response")]
+    names = ("request", "chunks", "spill", "proxies", "conn", "turns", "response")
+    folders = [place / name for name in names]
     for folder in folders:
         folder.mkdir(parents=True, exist_ok=True)
-    request, chunks, spill, conn, turns, response = folders
+    request, chunks, spill, proxies, conn, turns, response = folders
     dice = random.Random(1)
     for number in range(400):
         keep(response, dice.randbytes(20 + number))
@@ -140,6 +141,9 @@ def main(place: Path) -> None:
         if not raw:
             continue
         keep(request, bytes([0, number % 256, number % 64]) + raw)
+        if case.category in ("forwarded fields", "PROXY protocol"):
+            keep(proxies, bytes([number * 2 % 256 | 1]) + raw)
+            keep(proxies, bytes([0xF8 | number * 2 % 8]) + raw)
         if number % 4 == 0:
             keep(request, bytes([0x71, number % 256, number % 64]) + raw)
         head, found, body = raw.partition(b"\r\n\r\n")
