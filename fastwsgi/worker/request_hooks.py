@@ -76,7 +76,7 @@ class RequestView:
         port = environ.get("REMOTE_PORT", "")
         address = environ.get("REMOTE_ADDR", "")
         return cls(environ["REQUEST_METHOD"], uri, path, query, (int(major), int(minor)), headers,
-                   (address, int(port)) if port else address, environ["wsgi.url_scheme"],
+                   (address, int(port or 0)) if address else "", environ["wsgi.url_scheme"],
                    environ["wsgi.input"])
 
 

@@ -80,6 +80,16 @@ def test_hooks_are_given_request_environ_and_response() -> None:
     assert (worker.pid, worker.age) == (os.getpid(), 1)
 
 
+def test_hooks_see_the_client_that_a_proxy_names() -> None:
+    told = Told()
+    fields = b"X-Forwarded-For: 192.0.2.7\r\nX-Forwarded-Proto: https\r\n\r\n"
+    with serve(hello, forwarded_follow="scheme,address", **told.hooks) as server:
+        raw(server.address, GET.replace(b"\r\n\r\n", b"\r\n" + fields))
+        told.resp()
+    req = told.after[0][1]
+    assert (req.remote_addr, req.scheme) == (("192.0.2.7", 0), "https")
+
+
 def test_a_target_in_absolute_form_has_a_path() -> None:
     told = Told()
     with serve(hello, **told.hooks) as server:

@@ -1,7 +1,7 @@
 """Writes the seed corpora of the fuzz targets, made of the data in tests/conformance.
 
-Usage: python tests/fuzz/seeds.py DIRECTORY: request, uwsgi, chunks, spill, conn, turns and
-response become folders in it. uwsgi has the lines of some packets. The last two are not made of the
+Usage: python tests/fuzz/seeds.py DIRECTORY: request, uwsgi, chunks, spill, proxies, conn, turns
+and response become folders in it. uwsgi has the lines of some packets. The last two are not made of the
 data: turns has courses of events under every setting; the inputs of response are mere dice, and
 what it wants is enough of them.
 
@@ -139,10 +139,10 @@ PACKETS = (
 def main(place: Path) -> None:
     """Write all corpora below `place`."""
     folders = [place / name for name in
-               ("request", "uwsgi", "chunks", "spill", "conn", "turns", "response")]
+               ("request", "uwsgi", "chunks", "spill", "proxies", "conn", "turns", "response")]
     for folder in folders:
         folder.mkdir(parents=True, exist_ok=True)
-    request, uwsgi, chunks, spill, conn, turns, response = folders
+    request, uwsgi, chunks, spill, proxies, conn, turns, response = folders
     dice = random.Random(1)
     for number in range(400):
         keep(response, dice.randbytes(20 + number))
@@ -158,6 +158,9 @@ def main(place: Path) -> None:
         if not raw:
             continue
         keep(request, bytes([0, number % 256, number % 64]) + raw)
+        if case.category in ("forwarded fields", "PROXY protocol"):
+            keep(proxies, bytes([number * 2 % 256 | 1]) + raw)
+            keep(proxies, bytes([0xF8 | number * 2 % 8]) + raw)
         if number % 4 == 0:
             keep(request, bytes([0x71, number % 256, number % 64]) + raw)
         head, found, body = raw.partition(b"\r\n\r\n")

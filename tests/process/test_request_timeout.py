@@ -103,6 +103,15 @@ def test_a_request_over_its_time_is_named_and_answered_503(
         assert "taken for an error" not in server.output()
 
 
+def test_the_client_is_named_that_a_trusted_proxy_names(project: Project) -> None:
+    with spawn("--timeout", "0.3", "--forwarded-follow", "address", "app:app",
+               cwd=project(app=APP)) as server:
+        answer = raw(server.address, b"GET /sleep HTTP/1.1\r\nHost: h\r\nConnection: close\r\n"
+                     b"X-Forwarded-For: 6.6.6.6, 192.0.2.7\r\n\r\n", timeout=30)
+        assert answer.startswith(b"HTTP/1.1 503 ")
+        server.wait_for(r"GET /sleep from 192\.0\.2\.7 has been in the application")
+
+
 def test_an_application_may_answer_by_itself(project: Project) -> None:
     with spawn("--timeout", "0.3", "app:app", cwd=project(app=APP)) as server:
         answer = ask(server, "/own")
