@@ -209,6 +209,19 @@ def test_refuses_what_cannot_work(
     assert "PRIVATE KEY" not in done.stderr
 
 
+def test_check_config_looks_at_the_files(
+    command: Command, project: Project, broken: dict[str, str],
+) -> None:
+    project(app=HELLO)
+    done = command("--check-config", "--certfile", broken["cert"], "--keyfile", broken["key"],
+                   "app:app")
+    assert done.returncode == 0, done.stderr
+    done = command("--check-config", "--certfile", broken["cert"], "--keyfile", broken["other"],
+                   "app:app")
+    assert done.returncode == 1
+    assert "key values mismatch" in done.stderr
+
+
 @pytest.mark.parametrize(("options", "notice"), [
     ("--keyfile {key}", "keyfile (from --keyfile) has no effect without certfile"),
     ("--tls-minimum 1.3", "tls_minimum (from --tls-minimum) has no effect without certfile"),
