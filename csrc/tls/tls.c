@@ -310,6 +310,10 @@ ssize_t fw_tls_client_pem(const fw_tls *t, char *to, size_t room)
     fw_x509 *x = api->SSL_get1_peer_certificate(t->ssl);
     if (x == NULL)
         return 0;
+    if (room == 0) {
+        api->X509_free(x);
+        return -ENOSPC;
+    }
     ssize_t n = -ENOMEM;
     fw_bio *b = api->BIO_new(api->BIO_s_mem());
     if (b != NULL && api->PEM_write_bio_X509(b, x) == 1) {
