@@ -1,13 +1,11 @@
-"""HTTP through TLS: what Python's ssl, curl and openssl see of a server."""
+"""HTTP through TLS: bytes, beginnings and ends, as Python's ssl sees them."""
 
 from __future__ import annotations
 
 import hashlib
 import re
-import shutil
 import socket
 import ssl
-import subprocess
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -51,9 +49,13 @@ def blob(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterabl
         file.seek(0)
         start_response("200 OK", [("Content-Length", str(len(BLOB)))])
         return environ["wsgi.file_wrapper"](file)
-    start_response("200 OK", [])
+    write = start_response("200 OK", [])
     if kind == "/whole":
         return [BLOB]
+    if kind == "/write":
+        for at in range(0, len(BLOB), 300_000):
+            write(BLOB[at : at + 300_000])
+        return []
     step = 1 << 20 if kind == "/blocks" else 5000
     return (BLOB[at : at + step] for at in range(0, len(BLOB), step))
 
@@ -119,7 +121,7 @@ def test_a_body_is_asked_for(certified: Certified, context: ssl.SSLContext) -> N
         assert answer(sock, b"ab")[0] == 200
 
 
-@pytest.mark.parametrize("kind", ["whole", "blocks", "small", "file"])
+@pytest.mark.parametrize("kind", ["whole", "blocks", "small", "file", "write"])
 def test_large_responses_arrive_whole(
     large: Server, context: ssl.SSLContext, kind: str,
 ) -> None:
@@ -141,7 +143,8 @@ def test_slow_readers_get_all_of_it_at_the_same_time(
         sock = socket.socket()
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         sock.connect(large.address)
-        tls = client_context(authority.file).wrap_socket(sock, server_hostname="localhost")
+        tls = client_context(authority.file).wrap_socket(
+            sock, server_hostname="localhost", suppress_ragged_eofs=False)
         tls.settimeout(PATIENCE)
         tls.sendall(request)
         return tls
@@ -354,6 +357,88 @@ def test_the_time_of_a_head_begins_behind_the_handshake(
             assert rest(sock).startswith(b"HTTP/1.1 408 ")
 
 
+def test_what_is_too_much_is_refused_through_tls(
+    certified: Certified, context: ssl.SSLContext,
+) -> None:
+    with serve(hello, certfile=certified.cert, keyfile=certified.key, worker_connections=1,
+               overload="503") as server, connect(server.address, context) as first:
+        assert answer(first, GET)[0] == 200
+        for _ in range(3):
+            with connect(server.address, context) as sock:
+                assert rest(sock).startswith(b"HTTP/1.1 503 ")
+        assert answer(first, GET)[0] == 200
+
+
+def test_who_takes_nothing_is_cut_off(certified: Certified, context: ssl.SSLContext) -> None:
+    closed = threading.Event()
+
+    def endless(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterator[bytes]:
+        start_response("200 OK", [])
+        try:
+            while True:
+                yield BLOB[:100_000]
+        finally:
+            closed.set()
+
+    with serve(endless, certfile=certified.cert, keyfile=certified.key,
+               write_timeout=0.4) as server, socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        sock.settimeout(PATIENCE)
+        sock.connect(server.address)
+        with context.wrap_socket(
+                sock, server_hostname="localhost", suppress_ragged_eofs=False) as tls:
+            tls.sendall(GET)
+            assert closed.wait(PATIENCE)
+            with pytest.raises((ssl.SSLEOFError, ConnectionError)):
+                rest(tls)
+
+
+def test_several_threads_and_several_kinds_at_once(
+    certified: Certified, authority: Authority,
+) -> None:
+    """Streams that gather, suspended and held responses, bodies, ends in the middle."""
+    failures: list[BaseException] = []
+
+    def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        if environ["REQUEST_METHOD"] == "POST":
+            return digest(environ, start_response)
+        return blob(environ, start_response) if len(environ["PATH_INFO"]) > 1 else hello(
+            environ, start_response)
+
+    def visit(number: int) -> None:
+        try:
+            context = client_context(authority.file)
+            for turn in range(6):
+                kind = [b"small", b"file", b"blocks", b"whole", b"write"][(number + turn) % 5]
+                with connect(server.address, context) as sock:
+                    assert answer(sock, GET * 1)[0] == 200
+                    body = BLOB[: 70_000 * turn]
+                    post = b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n" % len(body)
+                    assert answer(sock, post + body, "POST")[0] == 200
+                    request = GET.replace(b"/", b"/" + kind, 1)
+                    if turn % 3 == 2:
+                        sock.sendall(request)
+                        sock.recv(1000)
+                        continue
+                    assert len(answer(sock, request)[1]) == len(BLOB)
+                    sock.sendall(GET * 20)
+                    found = b""
+                    while found.count(b"hello /") < 20:
+                        found += sock.recv(65536)
+        except BaseException as error:
+            failures.append(error)
+
+    with serve(app, certfile=certified.cert, keyfile=certified.key, threads=4,
+               response_memory=2 << 20) as server:
+        threads = [threading.Thread(target=visit, args=(number,)) for number in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert failures == []
+        assert not [line for line in server.log if "ERROR" in line]
+
+
 def test_many_handshakes_while_requests_run(server: Server, authority: Authority) -> None:
     failures: list[BaseException] = []
 
@@ -395,62 +480,3 @@ def test_a_stopping_server_answers_what_is_on_its_way(
     assert found == [(200, b"hello /")]
     with sock:
         assert rest(sock) == b""
-
-
-# ---- other clients ----
-
-
-def test_curl(server: Server, authority: Authority) -> None:
-    if shutil.which("curl") is None:
-        pytest.skip("no curl")
-    done = subprocess.run(
-        ["curl", "-sS", "--cacert", authority.file, "--resolve",
-         f"localhost:{server.port}:127.0.0.1", "--max-time", "20",
-         *(f"https://localhost:{server.port}/{i}" for i in range(3)),
-         "-d", "x" * 100000], capture_output=True, text=True)
-    assert (done.stdout, done.stderr) == ("hello /0hello /1hello /2", "")
-
-
-def s_client(server: Server, authority: Authority, *options: str, said: bytes) -> str:
-    done = subprocess.run(
-        ["openssl", "s_client", "-connect", f"127.0.0.1:{server.port}", "-CAfile", authority.file,
-         "-servername", "localhost", "-ign_eof", *options],
-        input=said, capture_output=True, timeout=60)
-    return (done.stdout + done.stderr).decode("utf-8", "replace")
-
-
-needs_openssl = pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl command")
-
-
-@needs_openssl
-def test_openssl_s_client(server: Server, authority: Authority) -> None:
-    found = s_client(server, authority, said=LAST)
-    assert "Verify return code: 0 (ok)" in found
-    assert "hello /" in found
-    assert "hello /" in s_client(server, authority, "-tls1_2", "-split_send_frag", "100", said=LAST)
-
-
-@needs_openssl
-def test_no_other_handshake_can_be_asked_for(server: Server, authority: Authority) -> None:
-    done = subprocess.run(
-        ["openssl", "s_client", "-connect", f"127.0.0.1:{server.port}", "-CAfile", authority.file,
-         "-servername", "localhost", "-tls1_2"], input=b"R\n", capture_output=True, timeout=60)
-    assert b"no renegotiation" in done.stderr
-
-
-@needs_openssl
-def test_keys_may_be_renewed(server: Server, authority: Authority) -> None:
-    command = ["openssl", "s_client", "-connect", f"127.0.0.1:{server.port}", "-CAfile",
-               authority.file, "-servername", "localhost", "-tls1_3"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT) as client:
-        assert client.stdin is not None and client.stdout is not None
-        for _ in range(3):
-            client.stdin.write(b"K\n")
-            client.stdin.flush()
-            for line in client.stdout:
-                if b"KEYUPDATE" in line:
-                    break
-        client.stdin.write(LAST)
-        client.stdin.flush()
-        assert b"hello /" in client.stdout.read()
