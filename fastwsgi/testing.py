@@ -45,9 +45,9 @@ Endpoint = tuple[str, int] | str
 class Server:
     """A server that ``serve`` runs.
 
-    ``url`` is ``http://HOST:PORT``, or ``unix:PATH``; ``address`` is what ``socket.connect`` takes
-    (and ``raw``); ``host`` and ``port`` are its parts (empty and 0 for a unix socket); ``pid`` is
-    the process that serves.
+    ``url`` is ``http://HOST:PORT`` (https with a certificate), or ``unix:PATH``; ``address`` is
+    what ``socket.connect`` takes (and ``raw``); ``host`` and ``port`` are its parts (empty and 0
+    for a unix socket); ``pid`` is the process that serves.
     """
 
     def __init__(self, listener: Listener, pid: int, log: TextIO) -> None:
@@ -181,7 +181,7 @@ def _read_byte(fd: int, timeout: float) -> bytes | None:
 
 def _listen(config: Config) -> list[Listener]:
     return open_listeners(config.bind, backlog=config.backlog, reuse_port=config.reuse_port,
-                          protocol=config.protocol)
+                          protocol=config.protocol, certified=config.tls)
 
 
 class Process:

@@ -34,17 +34,18 @@ WINGS: dict[str, set[str]] = {
     "logs": {"errors", "system"},
     "config": {"errors", "logs", "system"},
     "strict": {"logs", "_core"},
-    "worker": {"_core", "_version", "config", "errors", "logs", "strict", "system"},
-    "master": {"config", "errors", "logs", "system", "worker"},
-    "server": {"_version", "config", "errors", "logs", "master", "system", "worker"},
-    "cli": {"_version", "config", "errors", "master", "server", "worker"},
+    "tls": {"_core", "config", "errors", "system"},
+    "worker": {"_core", "_version", "config", "errors", "logs", "strict", "system", "tls"},
+    "master": {"config", "errors", "logs", "system", "tls", "worker"},
+    "server": {"_version", "config", "errors", "logs", "master", "system", "tls", "worker"},
+    "cli": {"_version", "config", "errors", "master", "server", "tls", "worker"},
     "testing": {"_core", "config", "errors", "logs", "server", "system", "worker"},
     "__main__": {"cli"},
     "__init__": {"_version", "config", "server"},
 }
 
 # The wings of csrc from the lowest to the highest: each may include those before it.
-C_WINGS = ("fw", "system", "http", "observe", "io", "threads")
+C_WINGS = ("fw", "system", "http", "tls", "observe", "io", "threads")
 
 Graph = dict[str, set[str]]
 

@@ -19,6 +19,8 @@
 #include "http/request.h"
 #include "io/deadline.h"
 #include "io/outq.h"
+#include "tls/context.h"
+#include "tls/tls.h"
 
 #include <stdatomic.h>
 
@@ -57,6 +59,7 @@ typedef struct fw_listener {
     int fd;
     unsigned index; /* its place among the listeners; the worker keeps a base environ per listener */
     uint64_t cookie; /* what the system knows it by (travel.h) */
+    fw_tls_context *tls; /* its connections speak TLS, with these certificates; or NULL; borrowed */
 } fw_listener;
 
 /* Received bytes: [0, pos) are behind us, [pos, len) belong to the request at hand or to later ones. */
@@ -97,6 +100,7 @@ typedef struct fw_conn {
     bool held;     /* FLUSH, and among those whose responses are sent together */
     bool leased;   /* taken over, and in use beyond the end of its request: LINGER with neither side shut */
     int fd;
+    fw_tls *tls;     /* NULL: it speaks plain HTTP, or its goodbye has been said */
     uint32_t since;  /* ms, the low bits: when the request at hand began to arrive */
     uint32_t got;    /* bytes of it since then */
     uint32_t lent;   /* ms, the low bits: when it came to STORE */
@@ -152,11 +156,10 @@ static inline const struct sockaddr *fw_conn_client(const fw_conn *c)
 }
 
 /* True if the application may take the socket of a BUSY connection over: its client asks for another protocol, and has no
- * body to send first. Any layer between socket and input (TLS) has to be ruled out here: the application would get its
- * bytes raw. */
+ * body to send first. Not through TLS: it would get the bytes of records. */
 static inline bool fw_conn_offers(const fw_conn *c)
 {
-    return c->req->upgrade && c->req->framing == FW_FRAMING_NONE && !c->listener->uwsgi;
+    return c->req->upgrade && c->req->framing == FW_FRAMING_NONE && c->tls == NULL && !c->listener->uwsgi;
 }
 
 /* What has been received behind the request of a BUSY connection. */

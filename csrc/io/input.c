@@ -462,8 +462,25 @@ int fw_input_restore(fw_conns *cs, fw_conn *c, fw_parcel *p)
 
 /* ---- receiving ------------------------------------------------------------------------------------------------- */
 
+/* Events tell of bytes in the socket. Those that have been received and not been read yet are noted in c->input. */
+static FW_NOINLINE ssize_t receive_tls(fw_conns *cs, fw_conn *c, char *to, size_t room)
+{
+    const uint64_t before = c->tls->received;
+    const ssize_t n = fw_tls_receive(c->tls, to, room);
+    cs->work += c->tls->received - before;
+    if (n == 0)
+        c->eof = true;
+    else if (n == FW_RETRY || n > 0) /* an end that has been told of is still to be read, and no other event will come */
+        c->input = fw_tls_has_more(c->tls, n) || (c->eof && !c->tls->wants_write);
+    if (n > 0)
+        cs->stats.bytes_in += (uint64_t)n;
+    return n;
+}
+
 static ssize_t receive(fw_conns *cs, fw_conn *c, char *to, size_t room)
 {
+    if (fw_unlikely(c->tls != NULL))
+        return receive_tls(cs, c, to, room);
     for (;;) {
         ssize_t n = recv(c->fd, to, room, 0);
         if (fw_likely(n > 0)) {

@@ -6,7 +6,7 @@ import re
 from typing import Literal, NamedTuple
 
 DEFAULT_PORT = 8000
-_PROTOCOLS = ("http", "uwsgi")
+_SCHEMES = {"http": "http", "https": "https", "tls": "https", "uwsgi": "uwsgi"}
 
 
 class Address(NamedTuple):
@@ -14,7 +14,7 @@ class Address(NamedTuple):
 
     ``kind`` says which of the other fields count: ``host`` and ``port`` for tcp, ``path`` for unix
     (beginning with ``@`` for an abstract name on Linux), ``fd`` for an inherited descriptor.
-    ``protocol`` is what is spoken there, if the address says so: ``http`` or ``uwsgi``.
+    ``scheme`` is what is spoken there, if the address says so: ``http``, ``https`` or ``uwsgi``.
     """
 
     kind: Literal["tcp", "unix", "fd"]
@@ -22,14 +22,14 @@ class Address(NamedTuple):
     port: int = 0
     path: str = ""
     fd: int = -1
-    protocol: str = ""
+    scheme: str = ""
 
     def __str__(self) -> str:
-        return f"{self.protocol}://{self.place}" if self.protocol else self.place
+        return f"{self.scheme}://{self.place}" if self.scheme else self.place
 
     @property
     def place(self) -> str:
-        """The address without its protocol."""
+        """Where it listens, whatever it speaks there."""
         if self.kind == "unix":
             return f"unix:{self.path}"
         if self.kind == "fd":
@@ -37,36 +37,51 @@ class Address(NamedTuple):
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{host}:{self.port}"
 
+    @property
+    def protocol(self) -> str:
+        """What clients speak, below TLS, if the address says so: ``http`` or ``uwsgi``."""
+        return "http" if self.scheme == "https" else self.scheme
+
+    def speaks_tls(self, certified: bool, protocol: str) -> bool:
+        """Whether TLS is spoken there, if there is a certificate: not on unix sockets.
+
+        ``protocol`` is that of addresses which name none.
+        """
+        if self.scheme:
+            return self.scheme == "https"
+        return certified and self.kind != "unix" and protocol == "http"
+
 
 def parse_address(text: str) -> Address:
     """Read ``host:port``, ``[v6]:port``, ``:port``, ``unix:path``, ``unix:@name`` or ``fd://N``.
 
-    Each may have ``http://`` or ``uwsgi://`` in front of it.
+    In front of each of them ``https://``, ``tls://``, ``http://`` or ``uwsgi://`` says what is
+    spoken there.
     """
-    protocol, found, rest = text.partition("://")
-    if found and protocol in _PROTOCOLS:
-        return _parse_place(rest)._replace(protocol=protocol)
-    return _parse_place(text)
+    scheme, found, rest = text.partition("://")
+    if found and scheme in _SCHEMES:
+        return _parse_place(rest, text)._replace(scheme=_SCHEMES[scheme])
+    return _parse_place(text, text)
 
 
-def _parse_place(text: str) -> Address:
+def _parse_place(text: str, whole: str) -> Address:
     if text.startswith("unix:"):
         path = text[len("unix:") :].removeprefix("//")
         if not path or path == "@" or "\0" in path:
-            raise ValueError(f"unix:PATH or unix:@NAME, not {text!r}")
+            raise ValueError(f"unix:PATH or unix:@NAME, not {whole!r}")
         return Address("unix", path=path)
     if text.startswith("fd://"):
         number = text[len("fd://") :]
         if not re.fullmatch(r"\d{1,9}", number, re.ASCII):
-            raise ValueError(f"fd://N with N a descriptor's number, not {text!r}")
+            raise ValueError(f"fd://N with N a descriptor's number, not {whole!r}")
         return Address("fd", fd=int(number))
     found = re.fullmatch(r"(?:\[([0-9A-Fa-f:.%\w]+)\]|([^\[\]:/\s]*))(?::([+-]?\d+))?",
                          text.removeprefix("tcp://"), re.ASCII)
     if found is None or text.isdigit() or not text:
         raise ValueError(
-            f"HOST:PORT, [IPV6]:PORT, :PORT, unix:PATH or fd://N, not {text!r}")
+            f"HOST:PORT, [IPV6]:PORT, :PORT, unix:PATH or fd://N, not {whole!r}")
     port = DEFAULT_PORT if found[3] is None else int(found[3][:20])
     if not 0 <= port <= 65535 or not (found[3] or "0").isdigit():
         raise ValueError(f"an address with a port from 1 to 65535, or 0 for any that is free, not "
-                         f"{text!r}")
+                         f"{whole!r}")
     return Address("tcp", host=found[1] or found[2] or "0.0.0.0", port=port)

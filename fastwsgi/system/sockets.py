@@ -25,8 +25,11 @@ class Listener:
 
     ``name`` and ``port`` become SERVER_NAME and SERVER_PORT (PEP 3333): host and port of the bound
     address, or the path and an empty text for a unix socket. ``protocol`` is what clients speak,
-    ``asked`` the address as the operator wrote it, ``path`` that of a unix socket which is ours.
+    ``tls`` whether they do so through TLS. ``url`` is what people are shown, ``asked`` the address
+    as the operator wrote it (its place), ``path`` that of a unix socket which is ours.
     """
+
+    tls = False
 
     def __init__(self, sock: socket.socket, path: str = "", asked: str = "") -> None:
         self.socket = sock
@@ -50,12 +53,12 @@ class Listener:
 
     @property
     def url(self) -> str:
-        """What people are shown: ``http://HOST:PORT``, ``unix:PATH``, ``uwsgi://unix:PATH``."""
+        """What people are shown: ``https://HOST:PORT``, ``unix:PATH``, ``uwsgi://unix:PATH``."""
         if not self.port:
             place = f"unix:{self.name}"
             return place if self.protocol == "http" else f"{self.protocol}://{place}"
         host = f"[{self.name}]" if ":" in self.name else self.name
-        return f"{self.protocol}://{host}:{self.port}"
+        return f"{'https' if self.tls else self.protocol}://{host}:{self.port}"
 
     def fileno(self) -> int:
         """Return the descriptor."""
@@ -77,14 +80,14 @@ class Listener:
 def open_listeners(
     addresses: Sequence[Address], *, backlog: int, reuse_port: bool = False,
     umask: int | None = None, owner: tuple[int, int] = (-1, -1), ready: Sequence[Listener] = (),
-    protocol: str = "http",
+    protocol: str = "http", certified: bool = False,
 ) -> list[Listener]:
     """Open one listener per address, or raise ListenError and leave none open.
 
     A listener of ``ready`` that has the same address is used instead of a new one. Those that are
     left over are closed. ``umask`` and ``owner`` (user and group id, -1 leaves it) apply to the
     paths of unix sockets. A umask of None lets every local user connect. ``protocol`` is for the
-    addresses that name none.
+    addresses that name none, ``certified`` says whether there is a certificate for TLS.
     """
     opened: list[Listener] = []
     spare = list(ready)
@@ -92,6 +95,7 @@ def open_listeners(
         for address in addresses:
             same = next((item for item in spare if item.asked == address.place), None)
             if same is not None:
+                same.tls = _speaks_tls(same, address, certified, protocol)
                 spare.remove(same)
                 same.protocol = address.protocol or protocol
                 opened.append(same)
@@ -112,6 +116,7 @@ def open_listeners(
                 raise ListenError(f"cannot listen on {address}: {reason}") from None
             listener.asked = address.place
             listener.protocol = address.protocol or protocol
+            listener.tls = _speaks_tls(listener, address, certified, protocol)
             opened.append(listener)
     except BaseException:
         for listener in opened:
@@ -121,6 +126,13 @@ def open_listeners(
         for listener in spare:
             listener.close(remove=False)
     return opened
+
+
+def _speaks_tls(listener: Listener, address: Address, certified: bool, protocol: str) -> bool:
+    """As the address says; an inherited descriptor may be a unix socket, too."""
+    if not address.scheme and not listener.port:
+        return False
+    return address.speaks_tls(certified, protocol)
 
 
 def _open_tcp(address: Address, backlog: int, reuse_port: bool, only_v6: bool) -> Listener:

@@ -1,9 +1,9 @@
 """Writes the seed corpora of the fuzz targets, made of the data in tests/conformance.
 
 Usage: python tests/fuzz/seeds.py DIRECTORY: request, uwsgi, chunks, spill, proxies, conn, turns
-and response become folders in it. uwsgi has the lines of some packets. The last two are not made of the
-data: turns has courses of events under every setting; the inputs of response are mere dice, and
-what it wants is enough of them.
+and response become folders in it. uwsgi has the lines of some packets. The last two are not made of
+the data: turns has courses of events under every setting; the inputs of response are mere dice,
+and what it wants is enough of them.
 
 The bytes that stand in front of a request, and the scripts that fuzz_conn.c and fuzz_turns.c play,
 are told in the targets; what is written here has to agree with them.
