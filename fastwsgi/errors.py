@@ -41,6 +41,10 @@ class CoreError(FastwsgiError):
     """The compiled core cannot be used: not built, or httptools is outside the tested range."""
 
 
+class TlsError(FastwsgiError):
+    """TLS cannot be served: no OpenSSL was found whose functions can be called."""
+
+
 class PidFileError(FastwsgiError):
     """The pid file cannot be written, or names a process that is still running."""
 
