@@ -8,6 +8,7 @@ fit is a Malformed.
 from __future__ import annotations
 
 import socket
+import ssl
 from dataclasses import dataclass, field
 
 
@@ -33,11 +34,18 @@ class Response:
 
 
 class Client:
-    """One connection."""
+    """One connection, in TLS with a context."""
 
-    def __init__(self, address: tuple[str, int], timeout: float = 10.0) -> None:
+    def __init__(
+        self,
+        address: tuple[str, int],
+        timeout: float = 10.0,
+        context: ssl.SSLContext | None = None,
+    ) -> None:
         self.socket = socket.create_connection(address, timeout=timeout)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if context is not None:
+            self.socket = context.wrap_socket(self.socket, server_hostname="localhost")
         self.buffer = bytearray()
 
     def __enter__(self) -> Client:
