@@ -33,6 +33,7 @@ enum fw_class {
     FW_CLASS_LINGER,    /* how long a refused peer may go on talking before we hang up */
     FW_CLASS_RETIRE,    /* how long an idle connection of a stopping worker waits for a request on its way */
     FW_CLASS_PACE,      /* between two checks of how fast a client takes its response; not set from outside */
+    FW_CLASS_HANDSHAKE, /* a TLS handshake must be complete this long after accept; the head's time begins then */
     FW_CLASSES
 };
 

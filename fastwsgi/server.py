@@ -23,6 +23,7 @@ from fastwsgi.master.master import Master
 from fastwsgi.master.upgrade import BESIDE, Predecessor, Start, Upgrade
 from fastwsgi.system import systemd, titles
 from fastwsgi.system.sockets import Listener, adopt, open_listeners
+from fastwsgi.tls import load_tls
 from fastwsgi.worker.environment import prepare, user_and_group
 from fastwsgi.worker.loader import Application
 from fastwsgi.worker.process import core_worker, serve_here
@@ -103,6 +104,7 @@ class _Server:
                 config.accesslog, config.access_log_format, owner)
             core_worker()
             self._call_on_starting(log)
+            tls = load_tls(config)
             listeners = self._listen(owner, passed)
             upgrade = Upgrade(start, listeners, log, self._predecessor)
             stack.callback(_close, listeners, upgrade)
@@ -134,13 +136,14 @@ class _Server:
             if config.workers:
                 master = Master(
                     self._target, config, listeners, log, announce, self._reconfigure, upgrade,
-                    notifier, access)
+                    notifier, access, tls)
                 return master.run()
             stack.callback(_feed_watchdog(notifier))
             if config.proc_name:
                 titles.set_title("worker", config.proc_name)
             code = serve_here(
-                self._target, listeners, config, log, access, on_ready=lambda _: announce(""))
+                self._target, listeners, config, log, access, tls=tls,
+                on_ready=lambda _: announce(""))
             notifier.stopping()
             log.info("stopped")
             return code
@@ -156,10 +159,12 @@ class _Server:
             if config.origin("bind") != "default":
                 config.notices.append(f"bind (from {config.origin('bind')}) is not used: systemd "
                                       "has opened the sockets")
+            for listener in ready:
+                listener.tls = config.tls and bool(listener.port)
             return ready
         return open_listeners(
             config.bind, backlog=config.backlog, reuse_port=config.reuse_port, umask=config.umask,
-            owner=owner, ready=ready)
+            owner=owner, ready=ready, certified=config.tls)
 
     def _call_on_starting(self, log: ErrorLog) -> None:
         try:

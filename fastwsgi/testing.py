@@ -45,9 +45,9 @@ Endpoint = tuple[str, int] | str
 class Server:
     """A server that ``serve`` runs.
 
-    ``url`` is ``http://HOST:PORT``, or ``unix:PATH``; ``address`` is what ``socket.connect`` takes
-    (and ``raw``); ``host`` and ``port`` are its parts (empty and 0 for a unix socket); ``pid`` is
-    the process that serves.
+    ``url`` is ``http://HOST:PORT`` (https with a certificate), or ``unix:PATH``; ``address`` is
+    what ``socket.connect`` takes (and ``raw``); ``host`` and ``port`` are its parts (empty and 0
+    for a unix socket); ``pid`` is the process that serves.
     """
 
     def __init__(self, listener: Listener, pid: int, log: TextIO) -> None:
@@ -180,7 +180,8 @@ def _read_byte(fd: int, timeout: float) -> bytes | None:
 
 
 def _listen(config: Config) -> list[Listener]:
-    return open_listeners(config.bind, backlog=config.backlog, reuse_port=config.reuse_port)
+    return open_listeners(config.bind, backlog=config.backlog, reuse_port=config.reuse_port,
+                          certified=config.tls)
 
 
 class Process:
@@ -260,7 +261,7 @@ class Process:
             path = self.url.removeprefix("unix:")
             self.address = f"\0{path[1:]}" if path.startswith("@") else path
         else:
-            host, _, port = self.url.removeprefix("http://").rpartition(":")
+            host, _, port = self.url.partition("://")[2].rpartition(":")
             self.address = self.host, self.port = host.strip("[]"), int(port)
         self.wait_for(r"\] ready\b")
 

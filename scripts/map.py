@@ -34,9 +34,10 @@ WINGS: dict[str, set[str]] = {
     "logs": {"errors", "system"},
     "config": {"errors", "logs", "system"},
     "strict": {"logs", "_core"},
-    "worker": {"_core", "_version", "config", "errors", "logs", "strict", "system"},
-    "master": {"config", "errors", "logs", "system", "worker"},
-    "server": {"_version", "config", "errors", "logs", "master", "system", "worker"},
+    "tls": {"_core", "config", "errors", "system"},
+    "worker": {"_core", "_version", "config", "errors", "logs", "strict", "system", "tls"},
+    "master": {"config", "errors", "logs", "system", "tls", "worker"},
+    "server": {"_version", "config", "errors", "logs", "master", "system", "tls", "worker"},
     "cli": {"_version", "config", "errors", "master", "server", "worker"},
     "testing": {"_core", "config", "errors", "logs", "server", "system", "worker"},
     "__main__": {"cli"},
@@ -44,7 +45,7 @@ WINGS: dict[str, set[str]] = {
 }
 
 # The wings of csrc from the lowest to the highest: each may include those before it.
-C_WINGS = ("fw", "system", "http", "observe", "io", "threads")
+C_WINGS = ("fw", "system", "http", "tls", "observe", "io", "threads")
 
 Graph = dict[str, set[str]]
 

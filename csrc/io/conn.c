@@ -32,6 +32,10 @@
  * send. What a client has taken is what left the socket's own queue: what went into that says nothing. It is looked
  * at now and then, for the poller tells of room only when a good part of the socket is free, and a slow client may
  * take longer for that than it has.
+ *
+ * TLS. The handshake is part of reading in OPEN (or of flushing, if a connection is refused before): it takes no state of
+ * its own, but a deadline. Reading may have to wait for the socket to take something, and the reverse: then an event of
+ * the one direction counts for the other (tls_events). What is behind the goodbye is raw: LINGER has no TLS any more.
  */
 #include "io/conns.h"
 #include "io/input.h"
@@ -65,6 +69,7 @@
 
 static void advance(fw_conns *cs, fw_conn *c);
 static void discard(fw_conns *cs, fw_conn *c);
+static FW_NOINLINE void wait_for_client(fw_conns *cs, fw_conn *c, int rc);
 static void read_input(fw_conns *cs, fw_conn *c);
 
 /* ---- states, events and moves ------------------------------------------------------------------------------------ */
@@ -204,6 +209,11 @@ fw_conn *fw_conn_open(fw_conns *cs, int fd, const fw_listener *listener, const s
     c->handle.kind = FW_HANDLE_CONN;
     c->fd = fd;
     c->listener = listener;
+    if (fw_unlikely(listener->tls != NULL) &&
+        (c->tls = fw_tls_open(listener->tls->api, fw_tls_context_first(listener->tls), fd, true)) == NULL) {
+        free(c);
+        return NULL;
+    }
     if (len > 0 && len <= sizeof c->address)
         memcpy(&c->address, address, len);
     c->prev = cs->all.prev;
@@ -212,13 +222,30 @@ fw_conn *fw_conn_open(fw_conns *cs, int fd, const fw_listener *listener, const s
     cs->all.prev = c;
     cs->stats.accepted++;
     tally(cs, 1);
-    fw_deadline_set(&cs->deadlines, &c->deadline, FW_CLASS_HEADER, cs->now);
+    fw_deadline_set(&cs->deadlines, &c->deadline, c->tls != NULL ? FW_CLASS_HANDSHAKE : FW_CLASS_HEADER, cs->now);
     return c;
+}
+
+static void forget_tls(fw_conn *c)
+{
+    fw_tls_close(c->tls);
+    c->tls = NULL;
+}
+
+/* The client hears that nothing is missing: only then is an end not taken for an attack (RFC 8446 6.1). A socket that is
+ * full at this moment does not tell it. */
+static FW_NOINLINE void end_tls(fw_conn *c)
+{
+    if (!c->broken && c->out.head == NULL)
+        fw_tls_shut(c->tls);
+    forget_tls(c);
 }
 
 static void release(fw_conns *cs, fw_conn *c)
 {
     fw_deadline_clear(&c->deadline);
+    if (fw_unlikely(c->tls != NULL))
+        end_tls(c);
     fw_outq_clear(&c->out, &cs->cache);
     uncount(cs, c);
     fw_input_clear(cs, c);
@@ -419,6 +446,15 @@ static bool timed_out(const fw_conns *cs, const fw_conn *c)
 
 /* ---- output ------------------------------------------------------------------------------------------------------ */
 
+/* `*moved`: bytes that the socket has taken, which are more than those of the response. */
+static FW_NOINLINE int flush_tls(fw_conn *c, fw_chunk_cache *cache, uint64_t *moved)
+{
+    const uint64_t before = c->tls->sent;
+    const int rc = fw_outq_flush_tls(&c->out, cache, c->tls);
+    *moved = c->tls->sent - before;
+    return rc;
+}
+
 int fw_conn_send(fw_conn *c, fw_chunk_cache *cache, uint64_t *sent)
 {
     if (atomic_load_explicit(&c->broken, memory_order_relaxed))
@@ -426,10 +462,11 @@ int fw_conn_send(fw_conn *c, fw_chunk_cache *cache, uint64_t *sent)
     const size_t before = c->out.bytes;
     /* Said before it is tried: an event that comes behind the attempt takes it back, and none is lost. */
     atomic_store_explicit(&c->blocked, true, memory_order_relaxed);
-    int rc = fw_outq_flush(&c->out, cache, c->fd);
+    uint64_t moved = 0;
+    int rc = fw_likely(c->tls == NULL) ? fw_outq_flush(&c->out, cache, c->fd) : flush_tls(c, cache, &moved);
     *sent += before - c->out.bytes;
     if (rc == FW_RETRY) {
-        c->pace.moved += before - c->out.bytes;
+        c->pace.moved += fw_likely(moved == 0) ? before - c->out.bytes : moved;
         return rc;
     }
     atomic_store_explicit(&c->blocked, false, memory_order_relaxed);
@@ -480,6 +517,8 @@ void fw_conns_flush_ready(fw_conns *cs)
 static void linger(fw_conns *cs, fw_conn *c)
 {
     fw_input_clear(cs, c);
+    if (fw_unlikely(c->tls != NULL))
+        end_tls(c);
     if (shutdown(c->fd, SHUT_WR) < 0) {
         drop(cs, c);
         return;
@@ -491,11 +530,26 @@ static void linger(fw_conns *cs, fw_conn *c)
     discard(cs, c);
 }
 
+/* The goodbye of TLS is a part of the response: where that ends with the connection, it alone says that nothing is
+ * missing. True: the socket is too full for it, and it will be tried again. */
+static FW_NOINLINE bool owes_goodbye(fw_conns *cs, fw_conn *c)
+{
+    atomic_store_explicit(&c->blocked, true, memory_order_relaxed); /* first, as in fw_conn_send */
+    if (c->broken || fw_tls_shut(c->tls) != FW_RETRY) {
+        atomic_store_explicit(&c->blocked, false, memory_order_relaxed);
+        return false;
+    }
+    wait_for_client(cs, c, FW_RETRY);
+    return true;
+}
+
 /* All output is with the kernel: close, or go on with what has been received. */
 static void after_flush(fw_conns *cs, fw_conn *c)
 {
     if (!c->closing)
         advance(cs, c);
+    else if (fw_unlikely(c->tls != NULL) && owes_goodbye(cs, c))
+        return;
     else if (c->lingers)
         linger(cs, c);
     else
@@ -503,7 +557,7 @@ static void after_flush(fw_conns *cs, fw_conn *c)
 }
 
 /* A flush has not sent it all. Apart from what is sent at once, which is to cost nothing for it. */
-static FW_NOINLINE void wait_for_client(fw_conns *cs, fw_conn *c, int rc)
+static void wait_for_client(fw_conns *cs, fw_conn *c, int rc)
 {
     if (rc == FW_RETRY) {
         if (!move(cs, c, EV_UNSENT))
@@ -669,6 +723,8 @@ void fw_conn_finish(fw_conns *cs, fw_conn *c, bool keep, bool cut, bool more)
     if (!keep) { /* `keep` is what the head said: a stop that began later does not take it back */
         c->closing = true;
         c->lingers = !cut && (!client_closes || c->in != NULL || c->input);
+        if (fw_unlikely(cut && c->tls != NULL))
+            c->tls->cut = true;
     } else if (c->in != NULL && cs->shares && c->out.bytes < FW_SHARE &&
                !atomic_load_explicit(&c->blocked, memory_order_relaxed)) {
         advance(cs, c); /* pipelined: the next response may share the send */
@@ -1008,9 +1064,37 @@ static void advance(fw_conns *cs, fw_conn *c)
         fw_conn_arm(cs, c);
 }
 
+/* TLS has failed, or there is none. True: the client is told, by an alert that is sent already or by a refusal in plain
+ * text; in either case it is to be able to read that. */
+static FW_NOINLINE bool explain_tls(fw_conns *cs, fw_conn *c, ssize_t n)
+{
+    if (n == FW_TLS_PLAIN) {
+        forget_tls(c);
+        refuse(cs, c, 400, "this port speaks TLS: ask by https");
+        return true;
+    }
+    if (n != -EPROTO)
+        return false;
+    cs->stats.broken++;
+    forget_tls(c);
+    fw_outq_clear(&c->out, &cs->cache);
+    linger(cs, c);
+    return true;
+}
+
+/* A handshake is complete, and no byte of a request is here: its time begins. */
+static FW_NOINLINE void after_handshake(fw_conns *cs, fw_conn *c)
+{
+    if (c->state == FW_STATE_OPEN && c->tls->established && c->deadline.next != NULL &&
+        c->deadline.class == FW_CLASS_HANDSHAKE)
+        fw_deadline_set(&cs->deadlines, &c->deadline, FW_CLASS_HEADER, cs->now);
+}
+
 /* The input has ended, or broken. */
 static void input_ended(fw_conns *cs, fw_conn *c, ssize_t n)
 {
+    if (fw_unlikely(c->tls != NULL) && explain_tls(cs, c, n))
+        return;
     if (n < 0)
         cs->stats.broken++;
     else if (c->state == FW_STATE_HEAD || c->state == FW_STATE_BODY)
@@ -1045,6 +1129,8 @@ static void read_input(fw_conns *cs, fw_conn *c)
         if (!more)
             return; /* advance has compacted and armed it */
     }
+    if (fw_unlikely(c->tls != NULL))
+        after_handshake(cs, c);
     if (fw_input_compact(cs, c) != FW_OK) {
         drop(cs, c);
         return;
@@ -1077,6 +1163,16 @@ bool fw_conns_again(fw_conns *cs)
 
 /* ---- what the loop reports --------------------------------------------------------------------------------------- */
 
+/* What an event of one direction means for the other. */
+static FW_NOINLINE unsigned tls_events(fw_conn *c, unsigned flags)
+{
+    if (flags & FW_EVENT_OUT)
+        c->input |= c->tls->wants_write;
+    if ((flags & FW_EVENT_IN) && c->tls->wants_read)
+        flags |= FW_EVENT_OUT;
+    return flags;
+}
+
 void fw_conn_event(fw_conns *cs, fw_conn *c, unsigned flags)
 {
     if (c->state == FW_STATE_CLOSED)
@@ -1089,13 +1185,15 @@ void fw_conn_event(fw_conns *cs, fw_conn *c, unsigned flags)
     }
     if (c->state == FW_STATE_BUSY || c->state == FW_STATE_READY || c->held)
         return;
+    if (fw_unlikely(c->tls != NULL))
+        flags = tls_events(c, flags);
     if ((flags & FW_EVENT_ERR) &&
         (c->state == FW_STATE_SUSPENDED || c->state == FW_STATE_FLUSH || c->state == FW_STATE_STORE)) {
         cs->stats.broken++;
         fw_conn_close(cs, c);
         return;
     }
-    if ((flags & FW_EVENT_OUT) && (c->out.head != NULL || c->state == FW_STATE_SUSPENDED))
+    if ((flags & FW_EVENT_OUT) && (c->out.head != NULL || c->state == FW_STATE_SUSPENDED || c->state == FW_STATE_FLUSH))
         output_moved(cs, c, flush(cs, c));
     if (c->input && awaits_input(c) && !c->again)
         read_input(cs, c);

@@ -19,6 +19,8 @@
 #include "http/request.h"
 #include "io/deadline.h"
 #include "io/outq.h"
+#include "tls/context.h"
+#include "tls/tls.h"
 
 #include <netinet/in.h>
 #include <stdatomic.h>
@@ -56,6 +58,7 @@ typedef struct fw_listener {
     bool tcp;
     int fd;
     unsigned index; /* its place among the listeners; the worker keeps a base environ per listener */
+    fw_tls_context *tls; /* its connections speak TLS, with these certificates; or NULL; borrowed */
 } fw_listener;
 
 /* Received bytes: [0, pos) are behind us, [pos, len) belong to the request at hand or to later ones. */
@@ -95,6 +98,7 @@ typedef struct fw_conn {
     bool limited;  /* its socket takes little that cannot be sent */
     bool held;     /* FLUSH, and among those whose responses are sent together */
     int fd;
+    fw_tls *tls;     /* NULL: it speaks plain HTTP, or its goodbye has been said */
     uint32_t since;  /* ms, the low bits: when the request at hand began to arrive */
     uint32_t got;    /* bytes of it since then */
     uint32_t lent;   /* ms, the low bits: when it came to STORE */

@@ -286,8 +286,25 @@ enum fw_input fw_input_parse(fw_conns *cs, fw_conn *c)
 
 /* ---- receiving ------------------------------------------------------------------------------------------------- */
 
+/* Events tell of bytes in the socket. Those that have been received and not been read yet are noted in c->input. */
+static FW_NOINLINE ssize_t receive_tls(fw_conns *cs, fw_conn *c, char *to, size_t room)
+{
+    const uint64_t before = c->tls->received;
+    const ssize_t n = fw_tls_receive(c->tls, to, room);
+    cs->work += c->tls->received - before;
+    if (n == 0)
+        c->eof = true;
+    else if (n == FW_RETRY || n > 0)
+        c->input = fw_tls_has_more(c->tls, n) || (n > 0 && c->eof);
+    if (n > 0)
+        cs->stats.bytes_in += (uint64_t)n;
+    return n;
+}
+
 static ssize_t receive(fw_conns *cs, fw_conn *c, char *to, size_t room)
 {
+    if (fw_unlikely(c->tls != NULL))
+        return receive_tls(cs, c, to, room);
     for (;;) {
         ssize_t n = recv(c->fd, to, room, 0);
         if (fw_likely(n > 0)) {

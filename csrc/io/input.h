@@ -20,7 +20,7 @@ enum fw_input {
 enum fw_input fw_input_parse(fw_conns *cs, fw_conn *c);
 
 /* Receives once.  Returns the bytes received (> 0; parse then), 0 at the end of the input, FW_RETRY when there is
- * nothing now, -errno when the connection is broken or memory is short. */
+ * nothing now, -errno when the connection is broken or memory is short. On a TLS listener also FW_TLS_PLAIN (tls.h). */
 ssize_t fw_input_receive(fw_conns *cs, fw_conn *c);
 
 /* Receives once and throws away; same results. */

@@ -1,4 +1,7 @@
-/* outq.c - the output queue: writev, sendfile, partial writes. */
+/* outq.c - the output queue: writev, sendfile, partial writes, records of TLS.
+ *
+ * It has more than 500 lines because all that knows what a piece is is here.
+ */
 #include "io/outq.h"
 #include "system/sigpipe.h"
 
@@ -407,6 +410,80 @@ int fw_outq_flush(fw_outq *q, fw_chunk_cache *cache, int fd)
                 continue;
             return broken_or_retry(errno);
         }
+        consume(q, cache, (size_t)n);
+    }
+    return FW_OK;
+}
+
+/* ---- sending through TLS --------------------------------------------------------------------------------------- */
+
+/* Moves bytes of the piece behind `c` into its room. False: of a file there is nothing left to read (-EIO), or it cannot
+ * be read: `*error` says so. */
+static bool take_over(fw_outq *q, fw_chunk_cache *cache, fw_piece *c, int *error)
+{
+    fw_piece *from = c->next;
+    const size_t n = from->left < c->room ? from->left : c->room;
+    char *to = (char *)(uintptr_t)(c->at + c->left);
+    ssize_t got = (ssize_t)n;
+    if (from->kind != PIECE_FILE) {
+        if (n > 0)
+            memcpy(to, from->at, n);
+        from->at += n;
+    } else if (n > 0) {
+        do
+            got = pread(from->fd, to, n, from->offset);
+        while (got < 0 && errno == EINTR);
+        if (got <= 0) {
+            *error = got < 0 ? -errno : -EIO;
+            return false;
+        }
+        from->offset += got;
+    }
+    c->left += (size_t)got;
+    c->room -= (size_t)got;
+    from->left -= (size_t)got;
+    if (from->left == 0) {
+        c->next = from->next;
+        if (q->tail == from)
+            q->tail = c;
+        piece_drop(from, cache);
+    }
+    return true;
+}
+
+/* Sees to it that a record's worth of bytes lies together at the head of the queue, if there are so many. */
+static int gather_record(fw_outq *q, fw_chunk_cache *cache)
+{
+    fw_piece *p = q->head;
+    int error = FW_OK;
+    if (p->kind != PIECE_FILE && (p->next == NULL || p->left >= FW_RECORD))
+        return FW_OK;
+    if (p->kind != PIECE_CHUNK || p->left + p->room < FW_RECORD) {
+        fw_piece *c = chunk_take(cache, FW_CHUNK);
+        if (c == NULL)
+            return -ENOMEM;
+        c->next = p;
+        q->head = p = c;
+    }
+    while (p->left < FW_RECORD && p->room > 0 && p->next != NULL && error == FW_OK)
+        take_over(q, cache, p, &error);
+    return p->left > 0 ? FW_OK : error; /* what came before the error goes out first */
+}
+
+/* What does not go out at once stays at the head, in one piece, so that it can be tried again as it was. */
+int fw_outq_flush_tls(fw_outq *q, fw_chunk_cache *cache, fw_tls *tls)
+{
+    while (q->head != NULL) {
+        if (q->head->left == 0) {
+            consume(q, cache, 0);
+            continue;
+        }
+        const int rc = gather_record(q, cache);
+        if (rc != FW_OK)
+            return rc;
+        const ssize_t n = fw_tls_send(tls, q->head->at, q->head->left);
+        if (n < 0)
+            return (int)n;
         consume(q, cache, (size_t)n);
     }
     return FW_OK;

@@ -13,6 +13,7 @@
 #define FW_OUTQ_H
 
 #include "fw.h"
+#include "tls/tls.h"
 
 #define FW_CHUNK 16384 /* bytes of one cached chunk of copied output */
 
@@ -71,6 +72,10 @@ void fw_outq_rollback(fw_outq *q, fw_chunk_cache *cache, fw_outq_mark mark);
 /* Sends what the socket takes.  FW_OK: the queue is empty; FW_RETRY: bytes remain; -errno: the connection is broken
  * (-EIO: a file was shorter than promised). */
 int fw_outq_flush(fw_outq *q, fw_chunk_cache *cache, int fd);
+
+/* The same through TLS: what is queued goes out in records as full as can be. Files are read, a record's worth at a time.
+ * -EPROTO: TLS itself has failed. */
+int fw_outq_flush_tls(fw_outq *q, fw_chunk_cache *cache, fw_tls *tls);
 
 /* Puts what is left of half-empty chunks and of half-sent blocks, of the first few dozen pieces, into memory of its size.
  * What there is no memory for stays as it is. */

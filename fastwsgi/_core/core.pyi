@@ -7,6 +7,29 @@ SUPPORTED: str
 
 def check_llhttp(path: str) -> None: ...
 
+def openssl_names() -> tuple[tuple[str, ...], tuple[str, ...]]: ...
+def use_openssl(addresses: dict[str, int], *, own_bio: bool = ...) -> None: ...
+def ssl_context_options(pointer: int) -> int: ...
+
+class TlsContext:
+    def __init__(self, subject_of: Callable[[bytes], str]) -> None: ...
+    def add(
+        self,
+        pem: bytes,
+        key: bytes,
+        names: Sequence[str],
+        *,
+        ciphers: str,
+        least: int,
+        most: int,
+        verify: int,
+        authorities: bytes | None,
+        session_id: bytes,
+        ticket_keys: bytes | None,
+    ) -> tuple[str, str] | None: ...
+    def borrow(self, pointer: int, owner: object) -> None: ...
+    def check(self) -> str | None: ...
+
 class Input:
     def read(self, size: int | None = ..., /) -> bytes: ...
     def readline(self, size: int | None = ..., /) -> bytes: ...
@@ -44,6 +67,8 @@ class Worker:
         beat_ms: int = ...,
         lifeline: int | None = ...,
         siblings: tuple[Buffer, int, list[tuple[int, int]]] | None = ...,
+        tls: TlsContext | None = ...,
+        tls_on: Sequence[int] = ...,
         memo: bool = ...,
         timeout_error: type[BaseException] | None = ...,
     ) -> None: ...

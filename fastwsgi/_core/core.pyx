@@ -8,6 +8,7 @@ from fastwsgi._core.csrc cimport *
 
 include "failure.pxi"        # an errno becomes an exception
 include "llhttp.pxi"         # the parser is what we take it for
+include "tls.pxi"            # OpenSSL, certificates, what an application may know of them
 include "thread_state.pxi"   # what the responses of a thread have in common
 include "environ.pxi"        # a request becomes an environ
 include "input.pxi"          # wsgi.input

@@ -85,6 +85,7 @@ cdef extern from "fw.h" nogil:
         FW_CLASS_KEEPALIVE
         FW_CLASS_LINGER
         FW_CLASS_RETIRE
+        FW_CLASS_HANDSHAKE
     struct fw_config:
         uint32_t limit_line
         uint32_t limit_fields
@@ -98,7 +99,7 @@ cdef extern from "fw.h" nogil:
         uint32_t max_ready
         uint32_t min_rate
         uint32_t min_rate_grace_ms
-        uint32_t timeouts[7]
+        uint32_t timeouts[8]
         uint32_t graceful_ms
         uint32_t beat_ms
         fw_header_map header_map
@@ -117,6 +118,58 @@ cdef extern from "http/llhttp.h" nogil:
         const char *(*method_name)(int)
     int fw_llhttp_load(fw_llhttp_api *, const char *path, const char **missing)
     const char *fw_llhttp_check(const fw_llhttp_api *)
+
+
+cdef extern from "tls/openssl.h" nogil:
+    struct fw_ssl_ctx "ssl_ctx_st":
+        pass
+    struct fw_bio "bio_st":
+        pass
+    struct fw_bio_functions:
+        int (*read)(fw_bio *, char *, int) noexcept nogil
+        int (*write)(fw_bio *, const char *, int) noexcept nogil
+        long (*ctrl)(fw_bio *, int, long, void *) noexcept nogil
+    struct fw_openssl:
+        uint64_t (*SSL_CTX_get_options)(const fw_ssl_ctx *)
+    const char *const *fw_openssl_names(bint required)
+    const char *fw_openssl_init(fw_openssl *, void *const *addresses, const fw_bio_functions *)
+
+
+cdef extern from "tls/tls.h" nogil:
+    struct fw_tls:
+        pass
+    void fw_tls_describe(const fw_tls *, const char **protocol, const char **cipher, const char **server_name)
+    ssize_t fw_tls_client_pem(const fw_tls *, char *, size_t)
+    int fw_tls_bio_read(const fw_openssl *, fw_bio *, char *, int)
+    int fw_tls_bio_write(const fw_openssl *, fw_bio *, const char *, int)
+    long fw_tls_bio_ctrl(const fw_openssl *, fw_bio *, int, long, void *)
+
+
+cdef extern from "tls/context.h" nogil:
+    enum:
+        FW_TICKET_KEYS
+    struct fw_certificate:
+        pass
+    struct fw_tls_context:
+        fw_certificate *first
+    struct fw_tls_options:
+        const char *ciphers
+        int least
+        int most
+        int verify
+        const char *authorities
+        size_t authorities_len
+        const unsigned char *session_id
+        const unsigned char *ticket_keys
+    struct fw_tls_fault:
+        int part
+        const char *why
+    void fw_tls_context_init(fw_tls_context *, const fw_openssl *)
+    void fw_tls_context_clear(fw_tls_context *)
+    bint fw_tls_context_add(fw_tls_context *, const fw_tls_options *, const char *pem, size_t, const char *key, size_t,
+                            const char *names, size_t, fw_tls_fault *)
+    int fw_tls_context_borrow(fw_tls_context *, fw_ssl_ctx *)
+    const char *fw_tls_check(const fw_tls_context *, const char **why)
 
 
 cdef extern from "http/names.h" nogil:
@@ -262,10 +315,12 @@ cdef extern from "io/conn.h" nogil:
         FW_TURN_GONE
     struct fw_listener:
         unsigned index
+        fw_tls_context *tls
     struct fw_conn:
         uint8_t turn
         bint broken
         const fw_listener *listener
+        fw_tls *tls
         fw_request *req
         fw_outq out
         size_t unsent
@@ -304,6 +359,7 @@ cdef extern from "io/loop.h" nogil:
         FW_STOP_QUICK
     struct fw_loop:
         fw_conns conns
+        fw_listener *listeners
         fw_board *board
         fw_siblings siblings
         int wake_write

@@ -6,10 +6,11 @@
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
-from cpython.dict cimport PyDict_Copy, PyDict_GetItem, PyDict_SetItem
+from cpython.dict cimport PyDict_Copy, PyDict_GetItem, PyDict_SetItem, PyDict_Update
 from cpython.list cimport PyList_GET_ITEM
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_INCREF
+from cpython.tuple cimport PyTuple_GET_SIZE
 from libc.stdint cimport uint8_t, uint32_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memchr, memcmp, memcpy
@@ -127,8 +128,11 @@ cdef list known_keys():
     return keys
 
 
-cdef tuple peer_of(fw_conn *c):
-    """The client's (address, port) as str, made once per connection and kept by it."""
+cdef tuple peer_of(fw_conn *c, object subject_of):
+    """The client's (address, port) as str, made once per connection and kept by it.
+
+    With TLS also what the application may know of that (tls.pxi).
+    """
     cdef char text[64]
     cdef unsigned port = 0
     cdef tuple peer
@@ -137,6 +141,8 @@ cdef tuple peer_of(fw_conn *c):
             peer = (text.decode("ascii"), str(port))
         else:
             peer = (EMPTY, EMPTY)
+        if c.tls != NULL:
+            peer = (*peer, tls_environ(c, subject_of))
         Py_INCREF(peer)  # the connection's reference; the worker drops it when the connection is freed
         c.peer = <void *>peer
     return <tuple>c.peer
@@ -150,6 +156,15 @@ cdef str request_line(const fw_request *r):
 cdef str request_path(const fw_request *r):
     """Method and path as they came, without the query, cut to what a log line may hold."""
     return f"{text_at(r, r.method)} {latin1(fw_request_at(r, r.path), min(r.path.len, 200))}"
+
+
+cdef int set_peer(dict environ, tuple peer) except -1:
+    """Sets all that is known of the client, over what an environ of another client may have."""
+    PyDict_SetItem(environ, REMOTE_ADDR, <str>peer[0])
+    PyDict_SetItem(environ, REMOTE_PORT, <str>peer[1])
+    if PyTuple_GET_SIZE(peer) > 2:
+        PyDict_Update(environ, <dict>peer[2])
+    return 0
 
 
 cdef inline bint same_text(object text, const char *s, size_t n) noexcept:
@@ -236,20 +251,22 @@ cdef class EnvironBuilder:
     cdef bint reuse        # false: every environ is built from the base alone
     cdef bint mounted      # there is a script_name, so a request may be for something else
     cdef unsigned misfits  # requests in a row that the last one did not fit
+    cdef object subject_of  # of TLS (tls.pxi), or None
 
-    def __init__(self, list bases, object no_body, str script_name, bint reuse):
+    def __init__(self, list bases, object no_body, str script_name, bint reuse, object subject_of):
         self.bases = bases
         self.no_body = no_body
         self.script_name = script_name
         self.last = Last.__new__(Last)
         self.reuse = reuse
         self.mounted = script_name != ""
+        self.subject_of = subject_of
         self.keys = known_keys()
         self.methods = [None] * FW_METHODS
 
     cdef dict build(self, fw_conn *c, object body_input):
         cdef const fw_request *r = c.req
-        cdef tuple peer = peer_of(c)
+        cdef tuple peer = peer_of(c, self.subject_of)
         cdef dict environ
         if r.memo_use == FW_MEMO_FULL or r.memo_use == FW_MEMO_BLOCK:
             return self.recall(c, peer)
@@ -268,8 +285,7 @@ cdef class EnvironBuilder:
         cdef dict environ = <dict>PyDict_Copy(<dict>self.bases[c.listener.index])
         PyDict_SetItem(environ, METHOD, self.method(r))
         PyDict_SetItem(environ, PROTOCOL, HTTP_1_1 if r.minor == 1 else HTTP_1_0)
-        PyDict_SetItem(environ, REMOTE_ADDR, <str>peer[0])
-        PyDict_SetItem(environ, REMOTE_PORT, <str>peer[1])
+        set_peer(environ, peer)
         self.set_target(environ, r)
         self.set_fields(environ, r)
         if r.authority.len != 0:  # RFC 9112 3.2.2: the target's authority stands in for Host
@@ -298,8 +314,7 @@ cdef class EnvironBuilder:
             PyDict_SetItem(environ, METHOD, method)
         if peer is not last.peer:
             last.peer = peer
-            PyDict_SetItem(environ, REMOTE_ADDR, <str>peer[0])
-            PyDict_SetItem(environ, REMOTE_PORT, <str>peer[1])
+            set_peer(environ, peer)
         if not same_text(last.raw, fw_request_at(r, r.target), r.target.len):
             self.set_target(environ, r)
             last.raw = <str>environ[RAW_URI]
@@ -326,8 +341,7 @@ cdef class EnvironBuilder:
         cdef tuple kept = <tuple>fw_memo_user(r)
         cdef dict environ = <dict>PyDict_Copy(<dict>kept[0])
         if kept[1] is not peer:
-            PyDict_SetItem(environ, REMOTE_ADDR, <str>peer[0])
-            PyDict_SetItem(environ, REMOTE_PORT, <str>peer[1])
+            set_peer(environ, peer)
         if r.memo_use == FW_MEMO_BLOCK:
             PyDict_SetItem(environ, METHOD, self.method(r))
             self.set_target(environ, r)

@@ -61,6 +61,7 @@ cdef int configure(fw_config *cfg, dict members) except -1:
     cfg.timeouts[<int>FW_CLASS_BODY] = members.pop("timeouts[FW_CLASS_BODY]")
     cfg.timeouts[<int>FW_CLASS_WRITE] = members.pop("timeouts[FW_CLASS_WRITE]")
     cfg.timeouts[<int>FW_CLASS_KEEPALIVE] = members.pop("timeouts[FW_CLASS_KEEPALIVE]")
+    cfg.timeouts[<int>FW_CLASS_HANDSHAKE] = members.pop("timeouts[FW_CLASS_HANDSHAKE]")
     cfg.graceful_ms = members.pop("graceful_ms")
     cfg.header_map = members.pop("header_map")
     cfg.overload_refuse = members.pop("overload_refuse")
@@ -79,7 +80,8 @@ cdef class Worker:
     scoreboard (csrc/observe/scoreboard.h), writable and large enough; without it the worker has its own. It is written
     every *beat_ms* milliseconds at least; 0: when there is something new. *lifeline* is what the loop is to watch for
     its end. With *siblings*, what fastwsgi/worker/siblings.py calls a slot, new connections are shared with the other
-    workers of the master. Without *memo* no heads are remembered. *timeout_error* is the exception that
+    workers of the master. Those of *listeners* whose places are in *tls_on* speak TLS, with the certificates of *tls*,
+    a TlsContext. Without *memo* no heads are remembered. *timeout_error* is the exception that
     :meth:`interrupt` raises in the application.
     """
 
@@ -102,11 +104,13 @@ cdef class Worker:
     cdef void *own_board
     cdef Py_buffer page    # of the siblings
     cdef int *bells        # ... and where to ring them
+    cdef TlsContext tls    # or None
+    cdef PyObject *held_tls  # the same, or NULL
     cdef bint running
 
     def __cinit__(self, application, listeners, settings, *, log, errors, bint multiprocess=False, str version="",
                   access=None, shown=None, board=None, unsigned beat_ms=0, lifeline=None, siblings=None,
-                  bint memo=True, timeout_error=None):
+                  TlsContext tls=None, tls_on=(), bint memo=True, timeout_error=None):
         cdef fw_config cfg
         cdef list bases
         cdef dict members = dict(settings)
@@ -139,8 +143,15 @@ cdef class Worker:
             self.share(page, own, bells)
         for fd, _, port in listeners:
             check(fw_loop_listen(self.loop, fd, port != ""))
+        if tls is not None:
+            self.tls = tls
+            Py_INCREF(tls)  # as above
+            self.held_tls = <PyObject *>tls
+        for i in tls_on:
+            self.loop.listeners[<int>i].tls = &tls.context
         self.no_body = input_over(NULL)
-        bases = [self.base_environ(name, port, errors, multiprocess) for _, name, port in listeners]
+        bases = [self.base_environ(name, port, errors, multiprocess, i in tls_on)
+                 for i, (_, name, port) in enumerate(listeners)]
         warned = set()
         self.threads = [
             self.thread(application, bases, log, errors, warned, memo, timeout_error)
@@ -164,6 +175,7 @@ cdef class Worker:
         PyMem_Free(self.bells)
         fw_process_close(self.process)
         Py_XDECREF(self.held)
+        Py_XDECREF(self.held_tls)
 
     cdef int open_board(self, object shared) except -1:
         """Opens the scoreboard in *shared* memory, or (None) in memory of our own."""
@@ -211,10 +223,11 @@ cdef class Worker:
         state.sendfile = self.sendfile
         state.warned = warned
         state.timeout_error = timeout_error
-        environs = EnvironBuilder(bases, self.no_body, self.script_name, memo)
+        subject_of = self.tls.subject_of if self.tls is not None else None
+        environs = EnvironBuilder(bases, self.no_body, self.script_name, memo, subject_of)
         return WorkerThread(application, state, environs, self.no_body, self.access)
 
-    cdef dict base_environ(self, str server_name, str server_port, object errors, bint multiprocess):
+    cdef dict base_environ(self, str server_name, str server_port, object errors, bint multiprocess, bint secure):
         """What every environ of one listener has in common (PEP 3333 "environ Variables").
 
         A unix socket has neither name nor port, and neither may be empty: it gets those of a local web server.
@@ -236,11 +249,11 @@ cdef class Worker:
             ("wsgi.input", self.no_body),
             ("SCRIPT_NAME", self.script_name),
             ("SERVER_NAME", server_name if server_port else "localhost"),
-            ("SERVER_PORT", server_port or "80"),
+            ("SERVER_PORT", server_port or ("443" if secure else "80")),
             ("SERVER_SOFTWARE", f"fastwsgi/{self.version}" if self.version else "fastwsgi"),
             ("GATEWAY_INTERFACE", "CGI/1.1"),
             ("wsgi.version", (1, 0)),
-            ("wsgi.url_scheme", "http"),
+            ("wsgi.url_scheme", "https" if secure else "http"),
             ("wsgi.errors", errors),
             ("wsgi.multithread", self.nthreads > 1),
             ("wsgi.multiprocess", bool(multiprocess)),
@@ -250,6 +263,9 @@ cdef class Worker:
             ("fastwsgi.version", self.version),
         ):
             environ[key] = value
+        if secure:
+            for key, value in tls_base().items():
+                environ[key] = value
         return environ
 
     # ---- control, from any thread or signal handler ----

@@ -16,7 +16,7 @@ NEED_A_MASTER = ("preload_app", "cpu_affinity", "max_requests", "max_lifetime", 
 
 IDLE_WITHOUT = {"access_log_format": "accesslog", "max_requests_jitter": "max_requests",
                 "min_rate_grace": "min_rate", "initgroups": "user",
-                "preload_memory": "preload_app"}
+                "preload_memory": "preload_app", "keyfile": "certfile"}
 """Settings that do nothing without another one."""
 
 
@@ -41,8 +41,43 @@ def check_together(config: Config) -> None:
                 and getattr(config, needed) == SETTINGS[needed].default):
             config.notices.append(
                 f"{name} (from {config.origin(name)}) has no effect without {needed}")
+    _check_tls(config)
     if not config.workers:
         _check_without_master(config)
+
+
+OF_TLS = ("ca_certs", "cert_reqs", "ciphers", "tls_minimum", "ssl_version",
+          "tls_handshake_timeout")
+"""Settings that mean nothing where nothing speaks TLS."""
+
+
+def _check_tls(config: Config) -> None:
+    if not config.tls:
+        for address in config.bind:
+            if address.tls:
+                raise ConfigError(f"bind (from {config.origin('bind')}): {address} needs certfile")
+        for name in OF_TLS:
+            if getattr(config, name) != SETTINGS[name].default:
+                config.notices.append(
+                    f"{name} (from {config.origin(name)}) has no effect without certfile")
+        return
+    if not any(address.speaks_tls(True) for address in config.bind):
+        config.notices.append("certfile has no effect: no address of bind (from "
+                              f"{config.origin('bind')}) speaks TLS")
+    if config.keyfile and len(config.keyfile) != len(config.certfile):
+        raise ConfigError(
+            f"keyfile (from {config.origin('keyfile')}) must name as many files as certfile (from "
+            f"{config.origin('certfile')}): {len(config.certfile)}, not {len(config.keyfile)}")
+    if config.cert_reqs != "none" and not config.ca_certs and "ssl_context" not in config.hooks:
+        raise ConfigError(f"cert_reqs {config.cert_reqs} (from {config.origin('cert_reqs')}) needs "
+                          "ca_certs: without authorities no client's certificate is accepted")
+    if config.cert_reqs == "none" and config.ca_certs and "ssl_context" not in config.hooks:
+        config.notices.append(f"ca_certs (from {config.origin('ca_certs')}) has no effect without "
+                              "cert_reqs")
+    if config.ssl_version and config.ssl_version < config.tls_minimum:
+        raise ConfigError(
+            f"ssl_version (from {config.origin('ssl_version')}) and tls_minimum "
+            f"{config.tls_minimum} (from {config.origin('tls_minimum')}) contradict each other")
 
 
 def _is_below(target: str, script_name: str) -> bool:

@@ -61,6 +61,14 @@ class Config:
     overload: str
     header_map: str
     script_name: str
+    certfile: tuple[str, ...]
+    keyfile: tuple[str, ...]
+    ca_certs: str
+    cert_reqs: str
+    ciphers: str
+    tls_minimum: str
+    ssl_version: str
+    tls_handshake_timeout: float
     accesslog: str
     access_log_format: str
     errorlog: str
@@ -91,6 +99,11 @@ class Config:
         vars(self).update({name: value for name, (value, _) in found.items()})
         self.notices = list(notices)
         self.hooks = Hooks(hooks or {})
+
+    @property
+    def tls(self) -> bool:
+        """Whether there is what TLS needs: a certificate, or a hook that makes a context."""
+        return bool(self.certfile) or "ssl_context" in self.hooks
 
     def origin(self, name: str) -> str:
         """Say where the value of the setting ``name`` came from."""

@@ -31,16 +31,11 @@ ARGUMENTS: Mapping[str, tuple[str, ...]] = {
     "worker_exit": ("server", "worker"),
     "nworkers_changed": ("server", "new_value", "old_value"),
     "on_exit": ("server",),
+    "ssl_context": ("config", "default_ssl_context_factory"),
 }
 """The hooks there are, and what each is called with."""
 
-UNKNOWN_HERE: Mapping[str, str] = {
-    "ssl_context": "there is no TLS; put a proxy in front of this server",
-}
-"""gunicorn's other hooks, refused rather than silently left uncalled, and what to do instead."""
-
-
-WITHOUT_MASTER = ("on_starting", "pre_request", "post_request")
+WITHOUT_MASTER = ("on_starting", "pre_request", "post_request", "ssl_context")
 """The hooks that are called with ``workers = 0``, too."""
 
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from fastwsgi.config.combinations import check_together
 from fastwsgi.config.config import Config, Value
-from fastwsgi.config.hooks import ARGUMENTS, UNKNOWN_HERE, Hook, check
+from fastwsgi.config.hooks import ARGUMENTS, Hook, check
 from fastwsgi.config.table import SETTINGS, SPELLINGS, Setting
 from fastwsgi.errors import ConfigError
 from fastwsgi.system.paths import absolute
@@ -115,7 +115,7 @@ def _misspelt_hook(name: str) -> str:
 
     A name that contains a hook's and more words, such as do_post_fork, is not a misspelling.
     """
-    hooks = (*ARGUMENTS, *UNKNOWN_HERE)
+    hooks = tuple(ARGUMENTS)
     spelling = name.lower().strip("_")
     if any(f"_{hook}_" in f"_{spelling}_" and hook != spelling for hook in hooks):
         return ""
@@ -180,9 +180,6 @@ def _read_file(path: str) -> dict[str, object]:
         if name.startswith("_") or name.isupper() or isinstance(value, (types.ModuleType, type)):
             continue
         if callable(value) and name not in ARGUMENTS:
-            if name in UNKNOWN_HERE:
-                raise ConfigError(f"hook {name!r} (from {path}) is not called: "
-                                  f"{UNKNOWN_HERE[name]}")
             if close := _misspelt_hook(name):
                 raise ConfigError(
                     f"unknown hook {name!r} (from {path}); did you mean {close!r}? If it is a "

@@ -78,8 +78,9 @@ _TABLE = (
         "bind", "socket", ("-b", "--bind"), "127.0.0.1:8000", values.addresses,
         "address to listen on: HOST:PORT, [IPV6]:PORT, :PORT (all IPv4 interfaces), unix:PATH, "
         "unix:@NAME (an abstract name, Linux) or fd://N (inherited); port 0 picks a free one. "
-        "Repeat the flag for several. The default is reachable from this machine only; if $PORT "
-        "is set, the default is 0.0.0.0:$PORT",
+        "Repeat the flag for several. With --certfile all but unix sockets speak TLS; https:// or "
+        "http:// in front of an address says what that one speaks. The default is reachable from "
+        "this machine only; if $PORT is set, the default is 0.0.0.0:$PORT",
         metavar="ADDRESS", many=True, fallbacks=(("PORT", "0.0.0.0:{}"),)),
     Setting(
         "backlog", "socket", ("--backlog",), 2048, values.whole,
@@ -266,6 +267,48 @@ _TABLE = (
         "path that the application is mounted under: it becomes SCRIPT_NAME and is removed from "
         "the front of PATH_INFO; a request for any other path is answered 404",
         metavar="PATH", member="script_name"),
+
+    Setting(
+        "certfile", "tls", ("--certfile",), (), values.paths,
+        "certificate in PEM, followed by those that lead to a known authority. With one, addresses "
+        "speak TLS. Repeat the flag for several: a client gets the one that has the name that it "
+        "asks for, the first if none has. Read at a start and at a reload, before privileges are "
+        "dropped",
+        metavar="FILE", many=True),
+    Setting(
+        "keyfile", "tls", ("--keyfile",), (), values.paths,
+        "private key in PEM, without a password; repeat the flag, in the order of --certfile. By "
+        "default the key is in the file of the certificate",
+        metavar="FILE", many=True),
+    Setting(
+        "ca_certs", "tls", ("--ca-certs",), "", values.text,
+        "authorities, in PEM, that sign the certificates of clients",
+        metavar="FILE"),
+    Setting(
+        "cert_reqs", "tls", ("--cert-reqs",), "none", values.cert_reqs,
+        "whether clients have certificates: 'none' are asked for, 'optional', or 'required'. One "
+        "that --ca-certs has not signed is refused in either case. Python's ssl.CERT_* are "
+        "understood, too: 0, 1 and 2",
+        bounds=("none", "optional", "required"), metavar="none|optional|required"),
+    Setting(
+        "ciphers", "tls", ("--ciphers",), "", values.text,
+        "cipher suites of TLS 1.2, as OpenSSL spells them (openssl-ciphers(1)). The default is "
+        "ECDHE+AESGCM:ECDHE+CHACHA20. Those of TLS 1.3 need no choice",
+        metavar="LIST"),
+    Setting(
+        "tls_minimum", "tls", ("--tls-minimum",), "1.2", values.choice,
+        "oldest version of TLS to speak: 1.2 or 1.3",
+        bounds=("1.2", "1.3"), metavar="1.2|1.3"),
+    Setting(
+        "ssl_version", "tls", ("--ssl-version",), "", values.ssl_version,
+        "the one version of TLS to speak, as gunicorn spells it: TLSv1_2 or TLSv1_3; TLS for all "
+        "from --tls-minimum on. Prefer that",
+        bounds=("1.2", "1.3"), metavar="VERSION"),
+    Setting(
+        "tls_handshake_timeout", "tls", ("--tls-handshake-timeout",), 10.0, values.seconds,
+        "how long a client may take for the TLS handshake; then the connection closes",
+        bounds=(0.001,), metavar="SECONDS",
+        member="timeouts[FW_CLASS_HANDSHAKE]", unit=units.milliseconds),
 
     Setting(
         "accesslog", "log", ("--access-logfile",), "", values.text,

@@ -269,6 +269,28 @@ def mount(value: object) -> str:
     return url_path(value, "?#").rstrip("/")
 
 
+def cert_reqs(value: object, *words: str) -> str:
+    """Convert what clients' certificates are: one of the words, or Python's ``ssl.CERT_*``."""
+    if isinstance(value, str) and value.strip() in ("0", "1", "2"):
+        value = int(value)
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < len(words):
+        return words[value]
+    return choice(value, *words)
+
+
+def ssl_version(value: object, *words: str) -> str:
+    """Convert the one version of TLS to speak, as gunicorn spells it; empty for all."""
+    name = text(str(int(value)) if isinstance(value, int) else value).strip()
+    name = name.removeprefix("ssl.").removeprefix("PROTOCOL_").lower().replace("_", ".")
+    if name in ("", "tls", "tls.server", "sslv23", "2", "17"):
+        return ""
+    if name in ("5", *(f"tlsv{word}" for word in words)):
+        return words[0] if name == "5" else name.removeprefix("tlsv")
+    if name in ("sslv2", "sslv3", "tlsv1", "tlsv1.1", "0", "1", "3", "4"):
+        raise ValueError(f"TLSv1_2 or TLSv1_3, not {value!r}: older versions are broken")
+    raise ValueError(f"TLS, TLSv1_2 or TLSv1_3, not {value!r}")
+
+
 def worker_class(value: object) -> str:
     """Convert gunicorn's worker class: the two kinds that fastwsgi's own worker replaces."""
     name = text(value).lower()

@@ -16,10 +16,11 @@ import select
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from fastwsgi.config.config import Config
 from fastwsgi.config.hooks import ServerView
-from fastwsgi.errors import FastwsgiError
+from fastwsgi.errors import ConfigError, FastwsgiError
 from fastwsgi.logs.access import AccessFile
 from fastwsgi.logs.error import ErrorLog
 from fastwsgi.master.child import UNKNOWN, WORKER, Child
@@ -32,6 +33,7 @@ from fastwsgi.system.signals import SignalQueue
 from fastwsgi.system.sockets import Listener
 from fastwsgi.system.systemd import Notifier
 from fastwsgi.system.titles import set_title
+from fastwsgi.tls import load_tls
 from fastwsgi.worker.environment import set_import_path, set_variables, user_and_group
 from fastwsgi.worker.loader import Application
 from fastwsgi.worker.process import (
@@ -45,6 +47,9 @@ from fastwsgi.worker.process import (
     WorkerSpec,
     reopen,
 )
+
+if TYPE_CHECKING:
+    from fastwsgi.tls.settings import Tls
 
 HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGUSR1,
            signal.SIGUSR2, signal.SIGTTIN, signal.SIGTTOU, signal.SIGWINCH, signal.SIGCHLD)
@@ -65,10 +70,11 @@ class Master:
         self, target: Application | str, config: Config, listeners: Sequence[Listener],
         log: ErrorLog, announce: Callable[[str], None],
         reconfigure: Callable[[], Config], upgrade: Upgrade, notifier: Notifier,
-        access: AccessFile | None = None,
+        access: AccessFile | None = None, tls: Tls | None = None,
     ) -> None:
         self.exit_code = OK
         self._access = self._access_before = access
+        self._tls = self._tls_before = tls
         self._target = target
         self._config = config
         self._config_since = file_time()
@@ -257,6 +263,9 @@ class Master:
             config = self._reconfigure()
             access = AccessFile.opened(
                 config.accesslog, config.access_log_format, user_and_group(config))
+            if config.tls != self._config.tls:
+                raise ConfigError("a restart is needed to begin or to end to speak TLS (certfile)")
+            tls = load_tls(config, self._tls)
         except FastwsgiError as error:
             self._log.error("reload refused, nothing has changed: %s", error)
             self._notifier.ready("the last reload was refused")
@@ -267,6 +276,7 @@ class Master:
         self._log.info("reloading")
         self._before_reload, self._config, self._config_since = self._config, config, since
         self._access_before, self._access = self._access, access
+        self._tls_before, self._tls = self._tls, tls
         self._view.cfg = config
         self._hook("on_reload", self._view)
         if config.workers != self._before_reload.workers or not self._wanted:
@@ -332,7 +342,7 @@ class Master:
     def _spec(self) -> WorkerSpec:
         return WorkerSpec(self._target, self._listeners, self._config, self._log, self._lifeline_fd,
                     self._view, self._wanted > 1, self._watchdog.heartbeat, self._access,
-                    self._config_since, self._workers.siblings)
+                    self._config_since, self._workers.siblings, self._tls)
 
     def _spawn(self) -> bool:
         """Start one worker; False if that fails now, and ``_reconcile`` will try again."""
@@ -423,6 +433,7 @@ class Master:
                 self._want(self._before_reload.workers)
             self._config = self._view.cfg = self._before_reload
             self._access = self._access_before
+            self._tls = self._tls_before
             self._workers.take_back(self._generation)
         else:
             self._workers.set_generation(self._generation)

@@ -25,8 +25,11 @@ class Listener:
 
     ``name`` and ``port`` become SERVER_NAME and SERVER_PORT (PEP 3333): host and port of the bound
     address, or the path and an empty text for a unix socket. ``url`` is what people are shown,
-    ``asked`` the address as the operator wrote it, ``path`` that of a unix socket which is ours.
+    ``asked`` the address as the operator wrote it (its place), ``path`` that of a unix socket which
+    is ours. ``tls`` says whether its connections speak TLS.
     """
+
+    tls = False
 
     def __init__(self, sock: socket.socket, path: str = "", asked: str = "") -> None:
         self.socket = sock
@@ -41,13 +44,19 @@ class Listener:
             shown = os.fsdecode(bound)
             self.name = f"@{shown[1:]}" if shown.startswith("\0") else shown
             self.port = ""
-            self.url = f"unix:{self.name}"
             self.address: tuple[str, int] | str = shown
         else:
             host, port = str(bound[0]), int(bound[1])
             self.name, self.port = host, str(port)
-            self.url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
             self.address = (host, port)
+
+    @property
+    def url(self) -> str:
+        """How people are shown where it listens."""
+        if not self.port:
+            return f"unix:{self.name}"
+        host = f"[{self.name}]" if ":" in self.name else self.name
+        return f"{'https' if self.tls else 'http'}://{host}:{self.port}"
 
     def fileno(self) -> int:
         """Return the descriptor."""
@@ -69,19 +78,22 @@ class Listener:
 def open_listeners(
     addresses: Sequence[Address], *, backlog: int, reuse_port: bool = False,
     umask: int | None = None, owner: tuple[int, int] = (-1, -1), ready: Sequence[Listener] = (),
+    certified: bool = False,
 ) -> list[Listener]:
     """Open one listener per address, or raise ListenError and leave none open.
 
     A listener of ``ready`` that has the same address is used instead of a new one. Those that are
     left over are closed. ``umask`` and ``owner`` (user and group id, -1 leaves it) apply to the
-    paths of unix sockets. A umask of None lets every local user connect.
+    paths of unix sockets. A umask of None lets every local user connect. ``certified`` says whether
+    there is a certificate for TLS.
     """
     opened: list[Listener] = []
     spare = list(ready)
     try:
         for address in addresses:
-            same = next((item for item in spare if item.asked == str(address)), None)
+            same = next((item for item in spare if item.asked == address.place), None)
             if same is not None:
+                same.tls = address.speaks_tls(certified)
                 spare.remove(same)
                 opened.append(same)
                 continue
@@ -99,7 +111,8 @@ def open_listeners(
             except OSError as error:
                 reason = _reason(error, address)
                 raise ListenError(f"cannot listen on {address}: {reason}") from None
-            listener.asked = str(address)
+            listener.asked = address.place
+            listener.tls = address.speaks_tls(certified)
             opened.append(listener)
     except BaseException:
         for listener in opened:

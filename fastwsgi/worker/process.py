@@ -3,7 +3,8 @@
 Two ways lead here. ``run_worker`` is a forked worker: it owns its process, so it sets
 signals, drops privileges and reports to the master. ``serve_here`` serves in the calling process
 (``workers=0``) and leaves everything as it found it; in a thread other than the main one it touches
-no signal. Signal handlers only tell the core's worker to stop; the work is done where it runs.
+no signal. Signal handlers only tell the core's worker to stop; the work is done where it runs. It
+has more than 500 lines because the two ways share their steps.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from fastwsgi.logs.masking import mask_secrets
 from fastwsgi.system.pipes import no_sigpipe
 from fastwsgi.system.sockets import Listener
 from fastwsgi.system.titles import set_title
+from fastwsgi.tls import load_tls
 from fastwsgi.worker.environment import drop_privileges
 from fastwsgi.worker.lifeline import Lifeline
 from fastwsgi.worker.loader import Application, load
@@ -39,6 +41,7 @@ from fastwsgi.worker.scoreboard import Board
 
 if TYPE_CHECKING:
     from fastwsgi._core.core import Worker
+    from fastwsgi.tls.settings import Tls
     from fastwsgi.worker.reloader import Reloader
     from fastwsgi.worker.siblings import Siblings, Slot
 
@@ -74,18 +77,22 @@ def build_worker(
     application: Application, listeners: Sequence[Listener], config: Config, log: ErrorLog,
     access: AccessFile | None = None, *, multiprocess: bool, board: Board | None = None,
     beat: float = 0.0, lifeline: int | None = None, siblings: Slot | None = None,
+    tls: Tls | None = None,
 ) -> Worker:
     """Hand application, listeners, settings, logs and what the master shares to the core.
 
     ``board`` is written every ``beat`` seconds at least, 0 for when there is something new;
-    ``siblings`` is its slot among the workers that share new connections.
+    ``siblings`` is its slot among the workers that share new connections. ``tls`` is what those of
+    the listeners speak TLS with that do.
     """
     return core_worker()(
         application, [listener.core() for listener in listeners], config.core(),
         log=log, errors=cast("TextIO", log.errors), multiprocess=multiprocess,
         version=__version__, access=access, shown=mask_secrets,
         board=board.memory if board else None, beat_ms=milliseconds(beat), lifeline=lifeline,
-        siblings=siblings, timeout_error=RequestTimeout)
+        siblings=siblings, timeout_error=RequestTimeout,
+        tls=tls.context() if tls is not None else None,
+        tls_on=[i for i, listener in enumerate(listeners) if listener.tls and tls is not None])
 
 
 def load_application(
@@ -113,17 +120,20 @@ def with_request_hooks(application: Application, config: Config, view: WorkerVie
 
 def serve_here(
     target: Application | str, listeners: Sequence[Listener], config: Config, log: ErrorLog,
-    access: AccessFile | None = None, *, on_ready: Callable[[Worker], None] | None = None,
+    access: AccessFile | None = None, *, tls: Tls | None = None,
+    on_ready: Callable[[Worker], None] | None = None,
 ) -> int:
     """Serve in the calling thread until stopped; return 0.
 
-    ``on_ready`` gets the core's worker right before it runs, to stop it from elsewhere. Raises
-    AppImportError and CoreError before anything is served.
+    ``tls`` is read from the settings if it is not given. ``on_ready`` gets the core's worker right
+    before it runs, to stop it from elsewhere. Raises AppImportError and CoreError before anything
+    is served.
     """
+    tls = tls or load_tls(config)
     application, at_end = load_application(target, config, log)
     view = WorkerView(1, config, log, os.getpid(), os.getppid(), application)
     worker = build_worker(with_request_hooks(application, config, view), listeners, config, log,
-                          access, multiprocess=False)
+                          access, multiprocess=False, tls=tls)
     request_warm_up(application, listeners, config, log, multiprocess=False)
     with _signals(worker, log, access):
         if on_ready is not None:
@@ -212,7 +222,8 @@ class WorkerSpec(NamedTuple):
     master's end. ``server`` is what hooks are shown of it. ``heartbeat`` is the time in seconds
     between two signs of life on the scoreboard that systemd's watchdog needs, None for none.
     ``config_since`` is when the reading of the settings began (of ``system.paths.file_time``).
-    ``siblings`` is how the workers share new connections, None while there is only one.
+    ``siblings`` is how the workers share new connections, None while there is only one. ``tls`` is
+    what TLS is spoken with, None where it is not.
     """
 
     target: Application | str
@@ -226,6 +237,7 @@ class WorkerSpec(NamedTuple):
     access: AccessFile | None = None
     config_since: int = 0
     siblings: Siblings | None = None
+    tls: Tls | None = None
 
     @property
     def limited(self) -> bool:
@@ -291,7 +303,7 @@ def run_worker(
                               spec.config, spec.log, spec.access,
                               multiprocess=spec.multiprocess, board=board,
                               lifeline=spec.lifeline_fd, beat=spec.beat,
-                              siblings=spec.sibling(slot))
+                              siblings=spec.sibling(slot), tls=spec.tls)
         request_warm_up(application, spec.listeners, spec.config, spec.log, spec.multiprocess)
         hooks.call("post_worker_init", view)
     except AppImportError as error:
@@ -348,6 +360,7 @@ def request_warm_up(
     from fastwsgi.worker.warmup import warm_up  # imported where somebody wants it
 
     status = warm_up(application, config.warmup, {
+        "wsgi.url_scheme": "https" if listeners[0].tls else "http",
         "SERVER_NAME": listeners[0].name if listeners[0].port else "localhost",
         "SERVER_PORT": listeners[0].port or "80", "HTTP_HOST": "localhost",
         "SCRIPT_NAME": config.script_name, "SERVER_SOFTWARE": f"fastwsgi/{__version__}",

@@ -39,7 +39,7 @@ def warm_up(
         "QUERY_STRING": query,
         "RAW_URI": path, "REQUEST_URI": path, "SERVER_PROTOCOL": "HTTP/1.1",
         "REMOTE_ADDR": "127.0.0.1", "REMOTE_PORT": "0", "HTTP_USER_AGENT": "fastwsgi-warmup",
-        "GATEWAY_INTERFACE": "CGI/1.1", "wsgi.version": (1, 0), "wsgi.url_scheme": "http",
+        "GATEWAY_INTERFACE": "CGI/1.1", "wsgi.version": (1, 0),
         "wsgi.input": io.BytesIO(), "wsgi.input_terminated": True, "wsgi.run_once": False,
     })
     answer = application(environ, start_response)

@@ -50,6 +50,10 @@ def shown(config: Config, name: str) -> tuple[object, str]:
     ("unix:rel.sock", "unix:rel.sock"),
     ("unix:@name", "unix:@name"),
     ("fd://3", "fd://3"),
+    ("https://:443", "https://0.0.0.0:443"),
+    ("tls://[::1]:81", "https://[::1]:81"),
+    ("http://h:1", "http://h:1"),
+    ("https://unix:/run/x.sock", "https://unix:/run/x.sock"),
 ])
 def test_reads_an_address(text: str, written: str) -> None:
     assert str(values.parse_address(text)) == written
@@ -57,7 +61,7 @@ def test_reads_an_address(text: str, written: str) -> None:
 
 @pytest.mark.parametrize("text", [
     "", "8000", "h:65536", "h:x", "h:-1", "::1", "[::1", "[g]:1:2", "unix:", "unix:@", "fd://",
-    "fd://x", "http://h:1", "h:1/p", "h :1",
+    "fd://x", "ftp://h:1", "https://", "http://https://h:1", "h:1/p", "h :1",
 ])
 def test_refuses_what_is_no_address(text: str) -> None:
     with pytest.raises(ValueError, match="not "):
@@ -160,7 +164,8 @@ def test_defaults_are_those_promised() -> None:
         "threads": 1, "max_ready": 0, "max_connections": 10000, "min_rate": 0,
         "min_rate_grace_ms": 5000, "health": b"", "timeouts[FW_CLASS_KEEPALIVE]": 75000,
         "timeouts[FW_CLASS_HEADER]": 30000, "timeouts[FW_CLASS_BODY]": 30000,
-        "timeouts[FW_CLASS_WRITE]": 60000, "graceful_ms": 30000,
+        "timeouts[FW_CLASS_WRITE]": 60000, "timeouts[FW_CLASS_HANDSHAKE]": 10000,
+        "graceful_ms": 30000,
         "limit_line": 8190, "limit_fields": 100, "limit_field_size": 8190, "limit_header": 65536,
         "limit_body": 0, "body_memory": 1 << 20, "overload_refuse": 0,
         "response_memory": 64 << 20,
@@ -307,9 +312,8 @@ def test_the_environment_may_name_the_configuration_file(project: Project) -> No
     ("def post_request(worker): pass",
      "post_request must be a function of (worker, req, environ, resp), not of (worker) (from "
      "c.py)"),
-    ("def ssl_context(config, default): pass",
-     "hook 'ssl_context' (from c.py) is not called: there is no TLS; put a proxy in front of this "
-     "server"),
+    ("def ssl_context(config): pass", "ssl_context must be a function of (config, "
+     "default_ssl_context_factory), not of (config) (from c.py)"),
     ("post_fork = 1", "post_fork must be a function, not 1 (from c.py)"),
     ("def post_fork(server): pass", "post_fork must be a function of (server, worker), "
      "not of (server) (from c.py)"),

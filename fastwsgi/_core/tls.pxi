@@ -1,0 +1,168 @@
+# tls.pxi - TLS: OpenSSL's functions, the certificates of listeners, and what an application may know of a connection.
+#
+# The table of functions is this module's, as that of llhttp is: C keeps no globals. fastwsgi/system/openssl.py finds
+# the functions, fastwsgi/tls has the settings and the files.
+
+from cpython.object cimport PyObject
+from libc.stdint cimport uint64_t
+from libc.string cimport strlen
+
+cdef enum:
+    CLIENT_PEM_MOST = 65536  # bytes of a client's certificate that an application is shown
+    FUNCTIONS_MOST = 128
+
+cdef fw_openssl _openssl
+cdef bint _openssl_is_there = False
+
+
+cdef int on_bio_read(fw_bio *b, char *to, int room) noexcept nogil:
+    return fw_tls_bio_read(&_openssl, b, to, room)
+
+
+cdef int on_bio_write(fw_bio *b, const char *data, int n) noexcept nogil:
+    return fw_tls_bio_write(&_openssl, b, data, n)
+
+
+cdef long on_bio_ctrl(fw_bio *b, int command, long number, void *pointer) noexcept nogil:
+    return fw_tls_bio_ctrl(&_openssl, b, command, number, pointer)
+
+
+cdef tuple names_in(const char *const *names):
+    cdef list found = []
+    while names[0] != NULL:
+        found.append(names[0].decode("ascii"))
+        names += 1
+    return tuple(found)
+
+
+def openssl_names() -> tuple:
+    """The names of the functions that TLS needs, and of those that it uses where they are there."""
+    return names_in(fw_openssl_names(True)), names_in(fw_openssl_names(False))
+
+
+def use_openssl(addresses: dict, *, own_bio: bool = True) -> None:
+    """Call the functions at these addresses, by name, from now on. Once for each process: later calls change nothing.
+
+    Raises ImportError with the reason if they will not do. Without *own_bio* connections read and write by the
+    library's own BIO, as they do where it does not let us have one.
+    """
+    global _openssl_is_there
+    cdef fw_bio_functions bio = fw_bio_functions(on_bio_read, on_bio_write, on_bio_ctrl)
+    cdef void *table[FUNCTIONS_MOST]
+    cdef const char *missing
+    required, optional = openssl_names()
+    if _openssl_is_there:
+        return
+    if len(required) + len(optional) > FUNCTIONS_MOST:
+        raise ImportError("there are more functions than expected")
+    for i, name in enumerate(required + optional):
+        table[i] = <void *><size_t>addresses.get(name, 0)
+        if table[i] == NULL and i < len(required):
+            raise ImportError(f"it does not have {name}")
+    missing = fw_openssl_init(&_openssl, table, &bio if own_bio else NULL)
+    if missing != NULL:
+        raise ImportError(missing.decode("ascii"))
+    _openssl_is_there = True
+
+
+def ssl_context_options(pointer: int) -> int:
+    """The options of the SSL_CTX at this address, as the library in use reads them."""
+    return _openssl.SSL_CTX_get_options(<const fw_ssl_ctx *><size_t>pointer)
+
+
+cdef class TlsContext:
+    """The certificates of a listener (csrc/tls/context.h). use_openssl() comes first."""
+
+    cdef fw_tls_context context
+    cdef list borrowed
+    cdef object subject_of  # of a certificate in PEM: its subject as text
+
+    def __cinit__(self, subject_of):
+        if not _openssl_is_there:
+            raise RuntimeError("use_openssl() comes first")
+        fw_tls_context_init(&self.context, &_openssl)
+        self.borrowed = []
+        self.subject_of = subject_of
+
+    def __dealloc__(self):
+        fw_tls_context_clear(&self.context)
+
+    def add(self, bytes pem not None, bytes key not None, names, *, str ciphers not None, int least, int most,
+            int verify, bytes authorities, bytes session_id not None, bytes ticket_keys):
+        """Add a certificate; None, or what is at fault (library, certificate, key, ciphers, authorities) and why."""
+        cdef fw_tls_options options
+        cdef fw_tls_fault fault
+        cdef bytes own = b"".join(name.encode("ascii") + b"\0" for name in names)
+        cdef bytes suites = ciphers.encode("ascii")
+        if len(session_id) != 32 or (ticket_keys is not None and len(ticket_keys) != FW_TICKET_KEYS):
+            raise ValueError("session_id has 32 bytes, ticket_keys 80")
+        options.ciphers = suites
+        options.least = least
+        options.most = most
+        options.verify = verify
+        options.authorities = <const char *>authorities if authorities is not None else NULL
+        options.authorities_len = len(authorities) if authorities is not None else 0
+        options.session_id = <const unsigned char *>session_id
+        options.ticket_keys = <const unsigned char *>ticket_keys if ticket_keys is not None else NULL
+        if fw_tls_context_add(&self.context, &options, pem, len(pem), key, len(key), own, len(own), &fault):
+            return None
+        return (("", "library", "certificate", "key", "ciphers", "authorities")[<int>fault.part],
+                fault.why.decode("utf-8", "replace"))
+
+    def borrow(self, pointer: int, owner: object) -> None:
+        """Add the SSL_CTX at this address, which *owner* keeps alive."""
+        self.borrowed.append(owner)
+        check(fw_tls_context_borrow(&self.context, <fw_ssl_ctx *><size_t>pointer))
+
+    def check(self) -> str | None:
+        """Prove library and certificates by handshakes; None, or what is wrong."""
+        cdef const char *why = NULL
+        cdef const char *fault
+        if self.context.first == NULL:
+            return "it has no certificate"
+        fault = fw_tls_check(&self.context, &why)
+        if fault == NULL:
+            return None
+        said = fault.decode("utf-8", "replace")
+        return f"{said}: {why.decode('utf-8', 'replace')}" if why != NULL else said
+
+
+# ---- what an application may know ----
+
+# The keys that every request of a TLS listener has. All of them are set for each connection, so that an environ that
+# is made from another one's cannot keep any.
+cdef dict tls_environ(fw_conn *c, object subject_of):
+    cdef const char *protocol
+    cdef const char *cipher
+    cdef const char *server_name
+    cdef dict environ
+    fw_tls_describe(c.tls, &protocol, &cipher, &server_name)
+    environ = {
+        "SSL_PROTOCOL": latin1(protocol, strlen(protocol)),
+        "SSL_CIPHER": latin1(cipher, strlen(cipher)),
+        "SSL_SERVER_NAME": latin1(server_name, strlen(server_name)),
+    }
+    set_client(environ, c.tls, subject_of)
+    return environ
+
+
+cdef int set_client(dict environ, const fw_tls *tls, object subject_of) except -1:
+    cdef bytearray room = bytearray(CLIENT_PEM_MOST)
+    cdef ssize_t n = fw_tls_client_pem(tls, room, CLIENT_PEM_MOST)
+    environ["SSL_CLIENT_VERIFY"] = "NONE"
+    environ["SSL_CLIENT_S_DN"] = environ["SSL_CLIENT_CERT"] = ""
+    if n == 0:
+        return 0
+    if n < 0:
+        check(<int>n)
+    pem = bytes(room[:n])
+    environ["SSL_CLIENT_VERIFY"] = "SUCCESS"
+    environ["SSL_CLIENT_CERT"] = pem.decode("ascii")
+    environ["SSL_CLIENT_S_DN"] = subject_of(pem)
+    return 0
+
+
+cdef dict tls_base():
+    """What the base environ of a TLS listener has of it."""
+    return {"HTTPS": "on", "SSL_PROTOCOL": "", "SSL_CIPHER": "", "SSL_SERVER_NAME": "", "SSL_CLIENT_VERIFY": "NONE",
+            "SSL_CLIENT_S_DN": "", "SSL_CLIENT_CERT": ""}
