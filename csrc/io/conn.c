@@ -210,7 +210,7 @@ fw_conn *fw_conn_open(fw_conns *cs, int fd, const fw_listener *listener, const s
     c->fd = fd;
     c->listener = listener;
     if (fw_unlikely(listener->tls != NULL) &&
-        (c->tls = fw_tls_open(listener->tls->api, fw_tls_context_first(listener->tls), fd, true)) == NULL) {
+        (c->tls = fw_tls_context_open(listener->tls, fd)) == NULL) {
         free(c);
         return NULL;
     }

@@ -58,7 +58,7 @@ typedef struct fw_listener {
     bool tcp;
     int fd;
     unsigned index; /* its place among the listeners; the worker keeps a base environ per listener */
-    fw_tls_context *tls; /* its connections speak TLS, with these certificates; or NULL; borrowed */
+    fw_tls_context *tls; /* its connections speak TLS, with these certificates; or NULL; a reference */
 } fw_listener;
 
 /* Received bytes: [0, pos) are behind us, [pos, len) belong to the request at hand or to later ones. */

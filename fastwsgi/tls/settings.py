@@ -50,7 +50,7 @@ class Tls(NamedTuple):
         library = use_library()
         from fastwsgi._core.core import TlsContext
 
-        context = TlsContext(_subject_of)
+        context = TlsContext(_subject_of, self.ticket_keys)
         if self.foreign is not None:
             borrow(self.foreign, library, context)
         else:
@@ -66,8 +66,7 @@ class Tls(NamedTuple):
         fault = context.add(
             pair.pem, pair.key, pair.names, ciphers=config.ciphers or DEFAULT_CIPHERS,
             least=least, most=most, verify={"none": 0, "optional": 1, "required": 3}[
-                config.cert_reqs], authorities=self.authorities, session_id=self._session_id(),
-            ticket_keys=self.ticket_keys)
+                config.cert_reqs], authorities=self.authorities, session_id=self._session_id())
         if fault is None:
             return
         part, why = fault
