@@ -87,6 +87,7 @@ def _target(config: Config) -> str:
 
 def _check(config: Config) -> int:
     """Load core and application as a worker would, serve nothing."""
+    from fastwsgi.tls import load_tls
     from fastwsgi.worker.environment import prepare, user_and_group
     from fastwsgi.worker.loader import load
     from fastwsgi.worker.process import core_worker
@@ -95,6 +96,7 @@ def _check(config: Config) -> int:
     user_and_group(config)
     prepare(config, importing=True)
     core_worker()
+    load_tls(config)
     load(target)
     for notice in config.notices:
         print(f"fastwsgi: notice: {notice}", file=sys.stderr)

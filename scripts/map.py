@@ -38,7 +38,7 @@ WINGS: dict[str, set[str]] = {
     "worker": {"_core", "_version", "config", "errors", "logs", "strict", "system", "tls"},
     "master": {"config", "errors", "logs", "system", "tls", "worker"},
     "server": {"_version", "config", "errors", "logs", "master", "system", "tls", "worker"},
-    "cli": {"_version", "config", "errors", "master", "server", "worker"},
+    "cli": {"_version", "config", "errors", "master", "server", "tls", "worker"},
     "testing": {"_core", "config", "errors", "logs", "server", "system", "worker"},
     "__main__": {"cli"},
     "__init__": {"_version", "config", "server"},

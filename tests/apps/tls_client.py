@@ -35,12 +35,16 @@ def client_context(authority: str, **changes: Any) -> ssl.SSLContext:
     return context
 
 
-def connect(address: Any, context: ssl.SSLContext, name: str = "localhost") -> ssl.SSLSocket:
+def connect(
+    address: Any, context: ssl.SSLContext, name: str = "localhost",
+    session: ssl.SSLSession | None = None,
+) -> ssl.SSLSocket:
     """A connection whose handshake is done."""
     sock = socket.create_connection(address, PATIENCE)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     try:
-        return context.wrap_socket(sock, server_hostname=name, suppress_ragged_eofs=False)
+        return context.wrap_socket(
+            sock, server_hostname=name, suppress_ragged_eofs=False, session=session)
     except BaseException:
         sock.close()
         raise

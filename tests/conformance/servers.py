@@ -41,9 +41,12 @@ class Running(Protocol):
 
 
 class Ours:
-    """This server, in a forked child, on TCP and on a unix socket."""
+    """This server, in a forked child, on TCP and on a unix socket.
 
-    def __init__(self, config: str, channel: Channel) -> None:
+    ``more`` are settings for all configurations.
+    """
+
+    def __init__(self, config: str, channel: Channel, **more: object) -> None:
         testing = importlib.import_module("fastwsgi.testing")
         attribute, settings = CONFIGS[config]
         application = getattr(importlib.import_module("conformance.probe"), attribute)
@@ -55,7 +58,8 @@ class Ours:
         try:
             self.server = self._stack.enter_context(
                 testing.serve(
-                    application, process=True, bind=["127.0.0.1:0", f"unix:{path}"], **settings
+                    application, process=True, bind=["127.0.0.1:0", f"unix:{path}"], **settings,
+                    **more,
                 )
             )
         except BaseException:

@@ -18,6 +18,9 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
+
+from .secure import Secure, SecureSocket
 
 Address = tuple[str, int] | str
 
@@ -208,7 +211,7 @@ class Link:
         self.detail = ""
         self.writable = True
         family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET
-        self.socket = socket.socket(family, socket.SOCK_STREAM)
+        self.socket: Any = socket.socket(family, socket.SOCK_STREAM)
         self.socket.settimeout(patience)
         self.socket.connect(address)
         if family == socket.AF_INET:
@@ -216,6 +219,8 @@ class Link:
         self.socket.setblocking(False)
         self.unix = family == socket.AF_UNIX
         self.port = "" if self.unix else str(self.socket.getsockname()[1])
+        if isinstance(address, Secure):
+            self.socket = SecureSocket(self.socket, patience)
         self.poller = select.poll()
 
     def close(self) -> None:
