@@ -294,8 +294,8 @@ static FW_NOINLINE ssize_t receive_tls(fw_conns *cs, fw_conn *c, char *to, size_
     cs->work += c->tls->received - before;
     if (n == 0)
         c->eof = true;
-    else if (n == FW_RETRY || n > 0)
-        c->input = fw_tls_has_more(c->tls, n) || (n > 0 && c->eof);
+    else if (n == FW_RETRY || n > 0) /* an end that has been told of is still to be read, and no other event will come */
+        c->input = fw_tls_has_more(c->tls, n) || (c->eof && !c->tls->wants_write);
     if (n > 0)
         cs->stats.bytes_in += (uint64_t)n;
     return n;

@@ -481,7 +481,7 @@ int fw_outq_flush_tls(fw_outq *q, fw_chunk_cache *cache, fw_tls *tls)
         const int rc = gather_record(q, cache);
         if (rc != FW_OK)
             return rc;
-        const ssize_t n = fw_tls_send(tls, q->head->at, q->head->left);
+        const ssize_t n = fw_tls_send(tls, q->head->at, q->head->left, q->bytes > FW_RECORD);
         if (n < 0)
             return (int)n;
         consume(q, cache, (size_t)n);

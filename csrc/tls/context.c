@@ -421,9 +421,9 @@ static const char *prove_data(pair *p)
     char full[FW_RECORD], got[FW_RECORD];
     for (size_t i = 0; i < sizeof full; i++)
         full[i] = PATTERN[i % (sizeof PATTERN - 1)];
-    if (fw_tls_send(p->client, "ping", 4) != 4 || !receive_all(p->server, got, 4) || memcmp(got, "ping", 4) != 0)
+    if (fw_tls_send(p->client, "ping", 4, false) != 4 || !receive_all(p->server, got, 4) || memcmp(got, "ping", 4) != 0)
         return "what a client sends does not arrive";
-    if (fw_tls_send(p->server, full, sizeof full) != (ssize_t)sizeof full)
+    if (fw_tls_send(p->server, full, sizeof full, false) != (ssize_t)sizeof full)
         return "a record takes another number of bytes";
     if (!receive_all(p->client, got, sizeof got) || memcmp(got, full, sizeof full) != 0)
         return "what is sent to a client does not arrive";

@@ -18,6 +18,9 @@
 #ifndef MSG_NOSIGNAL
 #define MSG_NOSIGNAL 0 /* macOS: the socket carries SO_NOSIGPIPE instead */
 #endif
+#ifndef MSG_MORE
+#define MSG_MORE 0
+#endif
 
 enum { RETRY_READ = 1 | 8, RETRY_WRITE = 2 | 8, RETRY_FLAGS = 1 | 2 | 4 | 8 }; /* BIO_FLAGS_... */
 enum { CTRL_EOF = 2, CTRL_FLUSH = 11 };                                        /* BIO_CTRL_... */
@@ -66,7 +69,7 @@ int fw_tls_bio_write(const fw_openssl *api, fw_bio *b, const char *data, int n)
     api->BIO_clear_flags(b, RETRY_FLAGS);
     ssize_t sent;
     do
-        sent = send(t->fd, data, (size_t)n, MSG_NOSIGNAL);
+        sent = send(t->fd, data, (size_t)n, MSG_NOSIGNAL | (t->more ? MSG_MORE : 0));
     while (sent < 0 && errno == EINTR);
     if (sent >= 0) {
         t->sent += (uint64_t)sent;
@@ -250,7 +253,7 @@ bool fw_tls_has_more(const fw_tls *t, ssize_t n)
     return t->api->SSL_has_pending != NULL ? t->api->SSL_has_pending(t->ssl) : t->api->SSL_pending(t->ssl) > 0;
 }
 
-ssize_t fw_tls_send(fw_tls *t, const char *data, size_t n)
+ssize_t fw_tls_send(fw_tls *t, const char *data, size_t n, bool more)
 {
     t->wants_read = false;
     if (t->broken)
@@ -262,7 +265,9 @@ ssize_t fw_tls_send(fw_tls *t, const char *data, size_t n)
             return rc != FW_TLS_PLAIN ? rc : -EPROTO;
     }
     call c = begin(t);
+    t->more = more;
     const int sent = t->api->SSL_write(t->ssl, data, n < FW_RECORD ? (int)n : FW_RECORD);
+    t->more = false;
     end(&c, sent);
     if (fw_likely(sent > 0))
         return sent;
@@ -312,6 +317,10 @@ ssize_t fw_tls_client_pem(const fw_tls *t, char *to, size_t room)
     fw_x509 *x = api->SSL_get1_peer_certificate(t->ssl);
     if (x == NULL)
         return 0;
+    if (room == 0) {
+        api->X509_free(x);
+        return -ENOSPC;
+    }
     ssize_t n = -ENOMEM;
     fw_bio *b = api->BIO_new(api->BIO_s_mem());
     if (b != NULL && api->PEM_write_bio_X509(b, x) == 1) {

@@ -33,6 +33,7 @@ typedef struct fw_tls {
     bool broken;      /* an error has ended it: nothing more can be said */
     bool shut;        /* our close_notify is sent */
     bool cut;         /* ... and will not be: the client is to see that something is missing */
+    bool more;        /* another record follows at once: the kernel may fill its segments */
     bool wants_write; /* what is to be read waits for the socket to take something */
     bool wants_read;  /* what is to be written waits for the client to say something */
     int error;        /* errno of the socket, if that is what has failed */
@@ -54,8 +55,8 @@ ssize_t fw_tls_receive(fw_tls *t, char *to, size_t room);
 bool fw_tls_has_more(const fw_tls *t, ssize_t n);
 
 /* Sends at most FW_RECORD bytes: the bytes taken, FW_RETRY or -errno. What follows FW_RETRY must begin with the same bytes
- * and be no shorter. */
-ssize_t fw_tls_send(fw_tls *t, const char *data, size_t n);
+ * and be no shorter. `more`: another call follows at once. */
+ssize_t fw_tls_send(fw_tls *t, const char *data, size_t n, bool more);
 
 /* Says goodbye (close_notify), once. FW_OK; FW_RETRY: the socket is full; -errno. */
 int fw_tls_shut(fw_tls *t);

@@ -8,8 +8,9 @@ from libc.stdint cimport uint64_t
 from libc.string cimport memcpy, memset, strlen
 
 cdef enum:
-    CLIENT_PEM_MOST = 65536  # bytes of a client's certificate that an application is shown
+    CLIENT_PEM_MOST = 163840  # bytes of a client's certificate: OpenSSL accepts 100 KiB, which PEM makes a third longer
     FUNCTIONS_MOST = 128
+    ALIKE_MOST = 64  # kinds of connections that are remembered
 
 cdef fw_openssl _openssl
 cdef bint _openssl_is_there = False
@@ -144,31 +145,42 @@ cdef class TlsContext:
 # ---- what an application may know ----
 
 # The keys that every request of a TLS listener has. All of them are set for each connection, so that an environ that
-# is made from another one's cannot keep any.
+# is made from another one's cannot keep any. Connections without a certificate share what they have in common, for it is
+# never changed.
+cdef dict _alike = {}
+
+
 cdef dict tls_environ(fw_conn *c, object subject_of):
     cdef const char *protocol
     cdef const char *cipher
     cdef const char *server_name
-    cdef dict environ
+    cdef ssize_t n = fw_tls_client_pem(c.tls, NULL, 0)
     fw_tls_describe(c.tls, &protocol, &cipher, &server_name)
-    environ = {
-        "SSL_PROTOCOL": latin1(protocol, strlen(protocol)),
-        "SSL_CIPHER": latin1(cipher, strlen(cipher)),
-        "SSL_SERVER_NAME": latin1(server_name, strlen(server_name)),
-    }
-    set_client(environ, c.tls, subject_of)
+    cdef tuple agreed = (protocol, cipher, server_name)
+    environ = _alike.get(agreed) if n == 0 else None
+    if environ is None:
+        environ = {
+            "SSL_PROTOCOL": latin1(protocol, strlen(protocol)),
+            "SSL_CIPHER": latin1(cipher, strlen(cipher)),
+            "SSL_SERVER_NAME": latin1(server_name, strlen(server_name)),
+            "SSL_CLIENT_VERIFY": "NONE",
+            "SSL_CLIENT_S_DN": "",
+            "SSL_CLIENT_CERT": "",
+        }
+        if n != 0:
+            set_client(environ, c.tls, subject_of)
+        else:
+            if len(_alike) >= ALIKE_MOST:  # clients choose the name
+                _alike.clear()
+            _alike[agreed] = environ
     return environ
 
 
 cdef int set_client(dict environ, const fw_tls *tls, object subject_of) except -1:
     cdef bytearray room = bytearray(CLIENT_PEM_MOST)
     cdef ssize_t n = fw_tls_client_pem(tls, room, CLIENT_PEM_MOST)
-    environ["SSL_CLIENT_VERIFY"] = "NONE"
-    environ["SSL_CLIENT_S_DN"] = environ["SSL_CLIENT_CERT"] = ""
-    if n == 0:
-        return 0
     if n < 0:
-        check(<int>n)
+        raise MemoryError("no memory for the certificate of a client")
     pem = bytes(room[:n])
     environ["SSL_CLIENT_VERIFY"] = "SUCCESS"
     environ["SSL_CLIENT_CERT"] = pem.decode("ascii")

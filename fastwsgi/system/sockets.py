@@ -93,7 +93,7 @@ def open_listeners(
         for address in addresses:
             same = next((item for item in spare if item.asked == address.place), None)
             if same is not None:
-                same.tls = address.speaks_tls(certified)
+                same.tls = _speaks_tls(same, address, certified)
                 spare.remove(same)
                 opened.append(same)
                 continue
@@ -112,7 +112,7 @@ def open_listeners(
                 reason = _reason(error, address)
                 raise ListenError(f"cannot listen on {address}: {reason}") from None
             listener.asked = address.place
-            listener.tls = address.speaks_tls(certified)
+            listener.tls = _speaks_tls(listener, address, certified)
             opened.append(listener)
     except BaseException:
         for listener in opened:
@@ -122,6 +122,13 @@ def open_listeners(
         for listener in spare:
             listener.close(remove=False)
     return opened
+
+
+def _speaks_tls(listener: Listener, address: Address, certified: bool) -> bool:
+    """As the address says; an inherited descriptor may be a unix socket, too."""
+    if address.tls is None and not listener.port:
+        return False
+    return address.speaks_tls(certified)
 
 
 def _open_tcp(address: Address, backlog: int, reuse_port: bool, only_v6: bool) -> Listener:

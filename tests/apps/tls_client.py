@@ -66,6 +66,15 @@ def rest(sock: ssl.SSLSocket) -> bytes:
     return b"".join(found)
 
 
+def record_types(data: bytes) -> list[int]:
+    """The types of the records in these bytes."""
+    kinds, at = [], 0
+    while at < len(data):
+        kinds.append(data[at])
+        at += 5 + int.from_bytes(data[at + 3 : at + 5], "big")
+    return kinds
+
+
 class ByHand:
     """A client that holds its records in its hands: `outgoing` takes what it would send."""
 

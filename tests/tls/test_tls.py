@@ -1,17 +1,15 @@
-"""HTTP through TLS: what Python's ssl, curl and openssl see of a server."""
+"""HTTP through TLS: bytes, beginnings and ends, as Python's ssl sees them."""
 
 from __future__ import annotations
 
 import hashlib
+import random
 import re
-import shutil
 import socket
 import ssl
-import subprocess
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing
 from typing import Any
 
 import pytest
@@ -25,10 +23,11 @@ from apps.tls_client import (
     client_context,
     connect,
     hello,
+    record_types,
     rest,
 )
 
-from fastwsgi.testing import Server, raw, serve
+from fastwsgi.testing import Server, serve
 
 
 def digest(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
@@ -51,9 +50,13 @@ def blob(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterabl
         file.seek(0)
         start_response("200 OK", [("Content-Length", str(len(BLOB)))])
         return environ["wsgi.file_wrapper"](file)
-    start_response("200 OK", [])
+    write = start_response("200 OK", [])
     if kind == "/whole":
         return [BLOB]
+    if kind == "/write":
+        for at in range(0, len(BLOB), 300_000):
+            write(BLOB[at : at + 300_000])
+        return []
     step = 1 << 20 if kind == "/blocks" else 5000
     return (BLOB[at : at + step] for at in range(0, len(BLOB), step))
 
@@ -90,6 +93,57 @@ def test_records_may_come_in_pieces(server: Server, context: ssl.SSLContext, pie
         assert client.read_until(b"hello /")
 
 
+@pytest.mark.parametrize("seed", range(12))
+def test_records_and_segments_may_be_of_any_size(
+    certified: Certified, context: ssl.SSLContext, seed: int,
+) -> None:
+    dice = random.Random(seed)
+    bodies = [BLOB[: dice.choice([0, 1, 100, 5000, 40_000])] for _ in range(12)]
+    requests = b"".join(
+        b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
+        for body in bodies) + LAST
+    with serve(digest, certfile=certified.cert, keyfile=certified.key,
+               body_memory=dice.choice([1000, 1 << 20])) as server, ByHand(
+            server.address, context) as client:
+        client.handshake(dice.choice([1, 50, 1000]))
+        at = 0
+        while at < len(requests):
+            size = dice.choice([1, 2, 10, 300, 16384])
+            client.tls.write(requests[at : at + size])
+            at += size
+        records = client.records()
+        at = 0
+        while at < len(records):
+            size = dice.choice([1, 5, 6, 40, 1000, 30_000])
+            client.socket.sendall(records[at : at + size])
+            at += size
+        found = b"".join(client.read())
+    expected = [hashlib.sha256(body).hexdigest().encode() for body in (*bodies, b"")]
+    assert re.findall(rb"[0-9a-f]{64}", found) == expected
+
+
+def test_a_request_that_is_cut_off_reaches_nobody(
+    certified: Certified, context: ssl.SSLContext,
+) -> None:
+    seen = []
+
+    def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        seen.append(environ["PATH_INFO"])
+        return hello(environ, start_response)
+
+    with serve(app, certfile=certified.cert, keyfile=certified.key) as server:
+        for cut in (1, 4, 5, 6, 30, -17, -16, -1):
+            with ByHand(server.address, context) as client:
+                client.handshake()
+                client.tls.write(GET)
+                client.send(client.records()[:cut])
+                client.socket.shutdown(socket.SHUT_WR)
+                assert b"".join(client.read()) == b""
+        with connect(server.address, context) as sock:
+            assert answer(sock, GET.replace(b"/", b"/whole", 1))[0] == 200
+        assert seen == ["/whole"]
+
+
 @pytest.mark.parametrize("chunked", [False, True])
 @pytest.mark.parametrize("size", [0, 1, 16384, 3_000_001])
 def test_bodies_arrive_whole(
@@ -119,7 +173,7 @@ def test_a_body_is_asked_for(certified: Certified, context: ssl.SSLContext) -> N
         assert answer(sock, b"ab")[0] == 200
 
 
-@pytest.mark.parametrize("kind", ["whole", "blocks", "small", "file"])
+@pytest.mark.parametrize("kind", ["whole", "blocks", "small", "file", "write"])
 def test_large_responses_arrive_whole(
     large: Server, context: ssl.SSLContext, kind: str,
 ) -> None:
@@ -141,7 +195,8 @@ def test_slow_readers_get_all_of_it_at_the_same_time(
         sock = socket.socket()
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         sock.connect(large.address)
-        tls = client_context(authority.file).wrap_socket(sock, server_hostname="localhost")
+        tls = client_context(authority.file).wrap_socket(
+            sock, server_hostname="localhost", suppress_ragged_eofs=False)
         tls.settimeout(PATIENCE)
         tls.sendall(request)
         return tls
@@ -193,165 +248,89 @@ def test_a_small_response_is_one_record(server: Server, context: ssl.SSLContext)
             found += client.tls.read(65536)
 
 
-def record_types(data: bytes) -> list[int]:
-    kinds, at = [], 0
-    while at < len(data):
-        kinds.append(data[at])
-        at += 5 + int.from_bytes(data[at + 3 : at + 5], "big")
-    return kinds
+# ---- limits and threads ----
 
 
-# ---- beginnings and ends ----
-
-
-def test_plain_http_is_told_to_use_https(server: Server) -> None:
-    for request in (GET, b"OPTIONS * HTTP/1.1\r\n\r\n", b"\r\nGET", b"hello?"):
-        found = raw(server.address, request)
-        assert found.startswith(b"HTTP/1.1 400 Bad Request\r\n"), request
-        assert found.endswith(b"\r\n\r\nthis port speaks TLS: ask by https\n")
-
-
-def test_a_hello_of_tls_is_told_that_the_port_is_plain(context: ssl.SSLContext) -> None:
-    with serve(hello) as server, ByHand(server.address, context) as client:
-        with pytest.raises(ssl.SSLWantReadError):
-            client.tls.do_handshake()
-        found = raw(server.address, client.records())
-    assert found.startswith(b"HTTP/1.1 400 Bad Request\r\n")
-    assert found.endswith(b"TLS on a port that speaks plain HTTP\n")
-
-
-def test_plain_and_tls_side_by_side(certified: Certified, context: ssl.SSLContext) -> None:
-    from fastwsgi.config.sources import from_keywords
-    from fastwsgi.system.sockets import open_listeners
-    bind = ["127.0.0.1:0", "http://127.0.0.1:0"]
-    config = from_keywords({"bind": bind, "certfile": certified.cert, "keyfile": certified.key})
-    listeners = open_listeners(config.bind, backlog=1, certified=config.tls)
-    with closing(listeners[0]), closing(listeners[1]):
-        assert [listener.tls for listener in listeners] == [True, False]
-        assert [listener.url.partition(":")[0] for listener in listeners] == ["https", "http"]
-
-
-def test_a_complete_response_ends_with_a_goodbye(
-    server: Server, context: ssl.SSLContext,
-) -> None:
-    for request in (LAST, b"GET / HTTP/1.0\r\n\r\n", b"bad\r\n\r\n"):
-        with connect(server.address, context) as sock:
-            sock.sendall(request)
-            assert rest(sock)  # SSLEOFError without it
-            sock.unwrap()
-
-
-def test_a_response_that_broke_off_ends_without(
+def test_what_is_too_much_is_refused_through_tls(
     certified: Certified, context: ssl.SSLContext,
 ) -> None:
-    def breaks(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterator[bytes]:
+    with serve(hello, certfile=certified.cert, keyfile=certified.key, worker_connections=1,
+               overload="503") as server, connect(server.address, context) as first:
+        assert answer(first, GET)[0] == 200
+        for _ in range(3):
+            with connect(server.address, context) as sock:
+                assert rest(sock).startswith(b"HTTP/1.1 503 ")
+        assert answer(first, GET)[0] == 200
+
+
+def test_who_takes_nothing_is_cut_off(certified: Certified, context: ssl.SSLContext) -> None:
+    closed = threading.Event()
+
+    def endless(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterator[bytes]:
         start_response("200 OK", [])
-        yield b"some"
-        raise ValueError("and no more")
+        try:
+            while True:
+                yield BLOB[:100_000]
+        finally:
+            closed.set()
 
-    with serve(breaks, certfile=certified.cert, keyfile=certified.key) as server, connect(
-            server.address, context) as sock:
-        sock.sendall(b"GET / HTTP/1.0\r\n\r\n")
-        with pytest.raises(ssl.SSLEOFError):
-            rest(sock)
+    with serve(endless, certfile=certified.cert, keyfile=certified.key,
+               write_timeout=0.4) as server, socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        sock.settimeout(PATIENCE)
+        sock.connect(server.address)
+        with context.wrap_socket(
+                sock, server_hostname="localhost", suppress_ragged_eofs=False) as tls:
+            tls.sendall(GET)
+            assert closed.wait(PATIENCE)
+            with pytest.raises((ssl.SSLEOFError, ConnectionError)):
+                rest(tls)
 
 
-def test_an_idle_connection_ends_with_a_goodbye(
-    certified: Certified, context: ssl.SSLContext,
+def test_several_threads_and_several_kinds_at_once(
+    certified: Certified, authority: Authority,
 ) -> None:
-    with serve(hello, certfile=certified.cert, keyfile=certified.key,
-               keepalive=0.05) as server, connect(server.address, context) as sock:
-        assert answer(sock, GET)[0] == 200
-        assert rest(sock) == b""
+    """Streams that gather, suspended and held responses, bodies, ends in the middle."""
+    failures: list[BaseException] = []
 
+    def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        if environ["REQUEST_METHOD"] == "POST":
+            return digest(environ, start_response)
+        return blob(environ, start_response) if len(environ["PATH_INFO"]) > 1 else hello(
+            environ, start_response)
 
-def test_a_client_that_has_said_goodbye_is_still_answered(
-    server: Server, context: ssl.SSLContext,
-) -> None:
-    with ByHand(server.address, context) as client:
-        client.handshake()
-        client.tls.write(GET)
-        with pytest.raises(ssl.SSLWantReadError):
-            client.tls.unwrap()
-        client.send(client.records())
-        client.socket.shutdown(socket.SHUT_WR)
-        received = b""
-        while data := client.socket.recv(65536):
-            received += data
-    kinds = record_types(received)
-    assert 23 in kinds  # what it says cannot be read after a goodbye with Python's ssl
+    def visit(number: int) -> None:
+        try:
+            context = client_context(authority.file)
+            for turn in range(6):
+                kind = [b"small", b"file", b"blocks", b"whole", b"write"][(number + turn) % 5]
+                with connect(server.address, context) as sock:
+                    assert answer(sock, GET * 1)[0] == 200
+                    body = BLOB[: 70_000 * turn]
+                    post = b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n" % len(body)
+                    assert answer(sock, post + body, "POST")[0] == 200
+                    request = GET.replace(b"/", b"/" + kind, 1)
+                    if turn % 3 == 2:
+                        sock.sendall(request)
+                        sock.recv(1000)
+                        continue
+                    assert len(answer(sock, request)[1]) == len(BLOB)
+                    sock.sendall(GET * 20)
+                    found = b""
+                    while found.count(b"hello /") < 20:
+                        found += sock.recv(65536)
+        except BaseException as error:
+            failures.append(error)
 
-
-def test_a_client_that_hangs_up_is_no_error(server: Server, context: ssl.SSLContext) -> None:
-    for _ in range(3):
-        with connect(server.address, context) as sock:
-            answer(sock, GET)
-            sock.detach()
-    with connect(server.address, context) as sock:
-        assert answer(sock, GET)[0] == 200
-    assert not [line for line in server.log if "ERROR" in line]
-
-
-def test_what_is_no_tls_gets_an_alert_and_hurts_nobody(
-    server: Server, context: ssl.SSLContext,
-) -> None:
-    with ByHand(server.address, context) as client:
-        with pytest.raises(ssl.SSLWantReadError):
-            client.tls.do_handshake()
-        greeting = client.records()
-    junk = [
-        b"\x16\x03\x01\x00\x05\x01\x00\x00\x01\x00",
-        b"\x16\x03\x01\xff\xff" + b"\0" * 100,
-        b"\x15\x03\x03\x00\x02\x02\x28",
-        b"\x80\x2e\x01\x00\x02" + b"\0" * 50,
-        b"\x17\x03\x03\x00\x10" + b"\1" * 16,
-        greeting[:5] + bytes(len(greeting) - 5),
-        greeting + b"\x17\x03\x03\x40\x00" + b"x" * 16384,
-        greeting + b"GET / HTTP/1.1\r\n\r\n",
-    ]
-    for data in junk:
-        found = raw(server.address, data, half_close=True)
-        assert found == b"" or found[0] in (21, 22), data[:20]
-    for size in range(0, len(greeting), 40):  # and those that do not come to an end
-        assert raw(server.address, greeting[:size], half_close=True)[:1] in (b"", b"\x15")
-    with connect(server.address, context) as sock:
-        assert answer(sock, GET)[0] == 200
-
-
-def test_a_broken_record_ends_its_connection(server: Server, context: ssl.SSLContext) -> None:
-    with ByHand(server.address, context) as client:
-        client.handshake()
-        client.tls.write(GET)
-        records = bytearray(client.records())
-        records[-1] ^= 1
-        client.send(bytes(records))
-        with pytest.raises(ssl.SSLError, match=r"(?i)bad.record.mac"):
-            for _ in client.read():
-                pass
-
-
-@pytest.mark.parametrize("part", [0, 1, 200])
-def test_a_handshake_has_its_own_timeout(
-    certified: Certified, context: ssl.SSLContext, part: int,
-) -> None:
-    with serve(hello, certfile=certified.cert, keyfile=certified.key, tls_handshake_timeout=0.3,
-               header_timeout=60) as server, ByHand(server.address, context) as client:
-        with pytest.raises(ssl.SSLWantReadError):
-            client.tls.do_handshake()
-        client.send(client.records()[:part])
-        client.socket.settimeout(PATIENCE)
-        assert client.socket.recv(1000) == b""
-
-
-def test_the_time_of_a_head_begins_behind_the_handshake(
-    certified: Certified, context: ssl.SSLContext,
-) -> None:
-    with serve(hello, certfile=certified.cert, keyfile=certified.key, header_timeout=0.2) as server:
-        with connect(server.address, context) as sock:
-            assert rest(sock) == b""
-        with connect(server.address, context) as sock:
-            sock.sendall(b"GET / HT")
-            assert rest(sock).startswith(b"HTTP/1.1 408 ")
+    with serve(app, certfile=certified.cert, keyfile=certified.key, threads=4,
+               response_memory=2 << 20) as server:
+        threads = [threading.Thread(target=visit, args=(number,)) for number in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert failures == []
+        assert not [line for line in server.log if "ERROR" in line]
 
 
 def test_many_handshakes_while_requests_run(server: Server, authority: Authority) -> None:
@@ -395,62 +374,3 @@ def test_a_stopping_server_answers_what_is_on_its_way(
     assert found == [(200, b"hello /")]
     with sock:
         assert rest(sock) == b""
-
-
-# ---- other clients ----
-
-
-def test_curl(server: Server, authority: Authority) -> None:
-    if shutil.which("curl") is None:
-        pytest.skip("no curl")
-    done = subprocess.run(
-        ["curl", "-sS", "--cacert", authority.file, "--resolve",
-         f"localhost:{server.port}:127.0.0.1", "--max-time", "20",
-         *(f"https://localhost:{server.port}/{i}" for i in range(3)),
-         "-d", "x" * 100000], capture_output=True, text=True)
-    assert (done.stdout, done.stderr) == ("hello /0hello /1hello /2", "")
-
-
-def s_client(server: Server, authority: Authority, *options: str, said: bytes) -> str:
-    done = subprocess.run(
-        ["openssl", "s_client", "-connect", f"127.0.0.1:{server.port}", "-CAfile", authority.file,
-         "-servername", "localhost", "-ign_eof", *options],
-        input=said, capture_output=True, timeout=60)
-    return (done.stdout + done.stderr).decode("utf-8", "replace")
-
-
-needs_openssl = pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl command")
-
-
-@needs_openssl
-def test_openssl_s_client(server: Server, authority: Authority) -> None:
-    found = s_client(server, authority, said=LAST)
-    assert "Verify return code: 0 (ok)" in found
-    assert "hello /" in found
-    assert "hello /" in s_client(server, authority, "-tls1_2", "-split_send_frag", "100", said=LAST)
-
-
-@needs_openssl
-def test_no_other_handshake_can_be_asked_for(server: Server, authority: Authority) -> None:
-    done = subprocess.run(
-        ["openssl", "s_client", "-connect", f"127.0.0.1:{server.port}", "-CAfile", authority.file,
-         "-servername", "localhost", "-tls1_2"], input=b"R\n", capture_output=True, timeout=60)
-    assert b"no renegotiation" in done.stderr
-
-
-@needs_openssl
-def test_keys_may_be_renewed(server: Server, authority: Authority) -> None:
-    command = ["openssl", "s_client", "-connect", f"127.0.0.1:{server.port}", "-CAfile",
-               authority.file, "-servername", "localhost", "-tls1_3"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT) as client:
-        assert client.stdin is not None and client.stdout is not None
-        for _ in range(3):
-            client.stdin.write(b"K\n")
-            client.stdin.flush()
-            for line in client.stdout:
-                if b"KEYUPDATE" in line:
-                    break
-        client.stdin.write(LAST)
-        client.stdin.flush()
-        assert b"hello /" in client.stdout.read()

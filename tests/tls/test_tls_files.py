@@ -137,6 +137,21 @@ def test_sessions_are_resumed_by_every_worker_and_after_a_reload(
                     server.wait_for(r"\] ready: ", count=count)
 
 
+def test_preloaded_workers_and_an_upgrade(project: Project, own: Authority) -> None:
+    files = own.sign("current", "before.test")
+    with spawn("app:app", "--preload", "--certfile", files.cert, "--keyfile", files.key,
+               cwd=project(app=HELLO)) as server:
+        assert owner(server.address, own) == "before.test"
+        own.sign("current", "after.test")
+        server.signal(signal.SIGUSR2)
+        server.wait_for(r"the new master \(pid \d+\) is ready")
+        server.signal(signal.SIGTERM)
+        owner_becomes(server.address, own, "after.test")
+        new = int(server.wait_for(r"the new master \(pid \d+\) is ready").split("pid ")[1]
+                  .split(")")[0])
+        os.kill(new, signal.SIGTERM)
+
+
 def test_tls_does_not_begin_with_a_reload(project: Project, own: Authority) -> None:
     files = own.sign("a", "a.test")
     where = project({"fastwsgi.conf.py": ""}, app=HELLO)
