@@ -437,10 +437,13 @@ static bool takes_too_slowly(const fw_conns *cs, const fw_conn *c)
     return (p->taken + portion(c)) * 1000 < (uint64_t)cs->cfg.min_rate * elapsed;
 }
 
-/* It has taken nothing for the whole of the write timeout. */
+/* It has taken nothing for the whole of the write timeout. One that is refused before its handshake has the time of that,
+ * whatever it says meanwhile. */
 static bool timed_out(const fw_conns *cs, const fw_conn *c)
 {
     const uint32_t most = cs->cfg.timeouts[FW_CLASS_WRITE], now = (uint32_t)cs->now;
+    if (fw_unlikely(c->tls != NULL) && !c->tls->established)
+        return now - c->pace.since >= cs->cfg.timeouts[FW_CLASS_HANDSHAKE];
     return most != 0 && now - c->pace.moved_at >= most && now - c->pace.taken_at >= most;
 }
 

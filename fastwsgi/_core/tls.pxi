@@ -145,8 +145,8 @@ cdef class TlsContext:
 # ---- what an application may know ----
 
 # The keys that every request of a TLS listener has. All of them are set for each connection, so that an environ that
-# is made from another one's cannot keep any. Connections without a certificate share what they have in common, for it is
-# never changed.
+# is made from another one's cannot keep any. Connections without a certificate share what they have in common, for it
+# is never changed.
 cdef dict _alike = {}
 
 

@@ -255,12 +255,15 @@ def test_what_is_too_much_is_refused_through_tls(
     certified: Certified, context: ssl.SSLContext,
 ) -> None:
     with serve(hello, certfile=certified.cert, keyfile=certified.key, worker_connections=1,
-               overload="503") as server, connect(server.address, context) as first:
+               overload="503", tls_handshake_timeout=0.3) as server, connect(
+            server.address, context) as first:
         assert answer(first, GET)[0] == 200
         for _ in range(3):
             with connect(server.address, context) as sock:
                 assert rest(sock).startswith(b"HTTP/1.1 503 ")
         assert answer(first, GET)[0] == 200
+        with socket.create_connection(server.address, PATIENCE) as silent:  # nor may it stay
+            assert silent.recv(1) == b""
 
 
 def test_who_takes_nothing_is_cut_off(certified: Certified, context: ssl.SSLContext) -> None:

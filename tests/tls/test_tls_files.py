@@ -6,6 +6,8 @@ import os
 import shutil
 import signal
 import ssl
+import tempfile
+import textwrap
 import time
 from pathlib import Path
 from typing import Any
@@ -135,6 +137,24 @@ def test_sessions_are_resumed_by_every_worker_and_after_a_reload(
                     count = server.output().count("] ready: ") + 1
                     server.signal(signal.SIGHUP)
                     server.wait_for(r"\] ready: ", count=count)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can change to another user")
+@pytest.mark.parametrize("preload", [[], ["--preload"]])
+def test_workers_of_another_user_need_not_read_the_key(own: Authority, preload: list[str]) -> None:
+    files = own.sign("a", "a.test")
+    os.chmod(files.key, 0o600)
+    with tempfile.TemporaryDirectory() as folder:  # pytest's are for their owner only
+        os.chmod(folder, 0o755)
+        Path(folder, "app.py").write_text(textwrap.dedent(HELLO))
+        with spawn("app:app", "--user", "nobody", "--certfile", files.cert, "--keyfile",
+                   files.key, *preload, cwd=folder) as server:
+            assert owner(server.address, own) == "a.test"
+            worker = int(server.wait_for(r"\] ready: ").rpartition("(pid ")[2].rstrip(")"))
+            assert os.stat(f"/proc/{worker}").st_uid != 0
+            os.kill(worker, signal.SIGKILL)
+            server.wait_for(rf"worker {worker} ended unexpectedly")
+            owner_becomes(server.address, own, "a.test")
 
 
 def test_preloaded_workers_and_an_upgrade(project: Project, own: Authority) -> None:
