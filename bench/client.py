@@ -8,6 +8,7 @@ fit is a Malformed.
 from __future__ import annotations
 
 import socket
+import ssl
 from dataclasses import dataclass, field
 
 
@@ -33,9 +34,14 @@ class Response:
 
 
 class Client:
-    """One connection; an address that is a path is that of a unix socket."""
+    """One connection, in TLS with a context; an address that is a path is that of a unix socket."""
 
-    def __init__(self, address: tuple[str, int] | str, timeout: float = 10.0) -> None:
+    def __init__(
+        self,
+        address: tuple[str, int] | str,
+        timeout: float = 10.0,
+        context: ssl.SSLContext | None = None,
+    ) -> None:
         if isinstance(address, str):
             self.socket = socket.socket(socket.AF_UNIX)
             self.socket.settimeout(timeout)
@@ -43,6 +49,8 @@ class Client:
         else:
             self.socket = socket.create_connection(address, timeout=timeout)
             self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if context is not None:
+            self.socket = context.wrap_socket(self.socket, server_hostname="localhost")
         self.buffer = bytearray()
 
     def __enter__(self) -> Client:

@@ -42,7 +42,7 @@ def measure(server: Server, connections: int) -> tuple[int, int, int]:
     keeps none.
     """
     request = SCENARIOS["hello"].request()
-    warm = Client(server.address)
+    warm = server.client()
     for _ in range(200):
         warm.send(request)
         warm.read()
@@ -51,7 +51,7 @@ def measure(server: Server, connections: int) -> tuple[int, int, int]:
     clients: list[Client] = []
     try:
         for _ in range(connections):
-            client = Client(server.address, 5.0)
+            client = server.client(5.0)
             clients.append(client)
             client.send(request)
             client.read()

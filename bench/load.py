@@ -41,7 +41,13 @@ class Load:
         return sum(self.errors.values())
 
 
-def wrk(row: Scenario, address: tuple[str, int], seconds: float, cpus: set[int] | None) -> Load:
+def wrk(
+    row: Scenario,
+    address: tuple[str, int],
+    seconds: float,
+    cpus: set[int] | None,
+    scheme: str = "http",
+) -> Load:
     """Run wrk with the row's script; its duration is a whole number of seconds, at least one."""
     host, port = address
     with tempfile.TemporaryDirectory(prefix="fastwsgi-bench-") as folder:
@@ -50,7 +56,7 @@ def wrk(row: Scenario, address: tuple[str, int], seconds: float, cpus: set[int] 
         done = subprocess.run(
             [
                 "wrk", "-t1", f"-c{row.connections}", f"-d{max(1, round(seconds))}s", "--timeout",
-                "5s", "-s", str(script), f"http://{host}:{port}{row.path}",
+                "5s", "-s", str(script), f"{scheme}://{host}:{port}{row.path}",
             ],
             capture_output=True,
             text=True,

@@ -25,6 +25,9 @@ PACKAGES = {
     "strace": "strace",
     "cc": "gcc",
     "/usr/include/ev.h": "libev-dev",
+    "/usr/include/openssl/ssl.h": "libssl-dev",
+    "openssl": "openssl",
+    "nginx": "nginx-light",
 }
 
 
@@ -115,16 +118,20 @@ def describe() -> dict[str, object]:
     }
 
 
-def build(source: str) -> Path:
-    """Compile bench/SOURCE into the cache when it is newer than its program; returns that."""
+def build(source: str, *libraries: str) -> Path:
+    """Compile bench/SOURCE into the cache when it, or a header here, is newer than its program;
+    returns that. `libraries` are words for the linker.
+    """
     path = ROOT / "bench" / source
     program = cache() / path.stem
-    if not program.exists() or program.stat().st_mtime < path.stat().st_mtime:
+    newest = max(file.stat().st_mtime for file in (path, *path.parent.glob("*.h")))
+    if not program.exists() or program.stat().st_mtime < newest:
         ensure("cc")
         fresh = program.with_suffix(".new")
         subprocess.run(
-            ["cc", "-O2", "-g", "-std=c11", "-Wall", "-Wextra", str(path), "-o", str(fresh)],
+            ["cc", "-O2", "-g", "-std=c11", "-Wall", "-Wextra", str(path), "-o", str(fresh),
+             *libraries],
             check=True,
-        )
+        )  # fmt: skip
         fresh.replace(program)
     return program

@@ -56,6 +56,7 @@ class Peer:
     threads: bool = True  #: has a setting for application threads
     workers: bool = True  #: has a setting for worker processes
     version: str = ""  #: the distribution's name in the index
+    program: Callable[[], Path] | None = None  #: finds or builds what is no Python package
 
 
 def _runner(kind: str) -> Callable[[Path, Launch], list[str]]:
@@ -115,14 +116,25 @@ def _granian(bin: Path, go: Launch) -> list[str]:
     ]  # fmt: skip
 
 
+def _canned_program() -> Path:
+    return build("canned.c")
+
+
 def _canned(bin: Path, go: Launch) -> list[str]:
-    return [str(build("canned.c")), str(go.port), str(go.body)]
+    return [str(_canned_program()), str(go.port), str(go.body)]
 
 
 PEERS = {
     peer.name: peer
     for peer in (
-        Peer("canned", "canned C server", _canned, threads=False, workers=False),
+        Peer(
+            "canned",
+            "canned C server",
+            _canned,
+            threads=False,
+            workers=False,
+            program=_canned_program,
+        ),
         Peer("fastwsgi", "fastwsgi", _fastwsgi, version="fastwsgi"),
         Peer(
             "namesake",
@@ -302,8 +314,9 @@ def install(peer: Peer) -> Path:
     """
     frameworks = _home() / "frameworks"
     path = environment(peer)
-    if peer.name == YARDSTICK:
-        build("canned.c")
+    if peer.program:
+        ensure(*peer.needs)
+        peer.program()
         return path
     tools()
     _once(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import tempfile
 import time
@@ -19,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench import peers
+from bench.client import Client
 from bench.peers import Launch, Peer
 
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -80,6 +82,7 @@ class Server:
     process: subprocess.Popen[bytes]
     port: int
     log: Path
+    context: ssl.SSLContext | None = None  #: of its clients, where it speaks TLS
 
     @property
     def address(self) -> tuple[str, int]:
@@ -116,11 +119,16 @@ class Server:
         return " / ".join([line for line in lines if line][-3:])[-300:]
 
 
-def _answers(address: tuple[str, int]) -> bool:
+    def client(self, timeout: float = 10.0) -> Client:
+        """A new connection to it."""
+        return Client(self.address, timeout, self.context)
+
+
+def _answers(server: Server) -> bool:
     try:
-        with socket.create_connection(address, timeout=2.0) as client:
-            client.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-            return client.recv(12).startswith(b"HTTP/1.")
+        with server.client(2.0) as client:
+            client.send(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            return client.socket.recv(12).startswith(b"HTTP/1.")
     except OSError:
         return False
 
@@ -154,11 +162,13 @@ def serve(
     wait: bool = True,
     python: str = "",
     seconds: float = START_SECONDS,
+    context: ssl.SSLContext | None = None,
 ) -> Iterator[Server]:
     """Start the peer on `cpus`, yield it when it answers (at once without `wait`), end it.
 
     `prefix` is put in front of its command (valgrind, strace); `python` runs our server with that
-    interpreter instead of its environment's. Raises NotStarted with the server's last words.
+    interpreter instead of its environment's; `context` is that of clients of a server that `extra`
+    or its peer's command makes speak TLS. Raises NotStarted with the server's last words.
     """
     launch = Launch(app, free_port(), threads, workers, tuple(extra), body, python)
     command = [*prefix, *peer.command(peers.environment(peer) / "bin", launch)]
@@ -180,10 +190,10 @@ def serve(
                 start_new_session=True,
                 preexec_fn=(lambda: os.sched_setaffinity(0, cpus)) if cpus else None,
             )
-        server = Server(peer, process, launch.port, log)
+        server = Server(peer, process, launch.port, log, context)
         try:
             deadline = time.monotonic() + seconds
-            while wait and not _answers(server.address):
+            while wait and not _answers(server):
                 if not server.alive():
                     raise NotStarted(
                         f"ended with status {process.returncode}: {server.last_words()}"

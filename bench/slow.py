@@ -19,7 +19,7 @@ import sys
 import time
 
 from bench import machine, peers
-from bench.client import Client, Malformed
+from bench.client import Malformed
 from bench.process import NotStarted, Server, serve
 from bench.scenarios import SCENARIOS
 
@@ -86,7 +86,7 @@ def polite(server: Server) -> tuple[float, float]:
     """(50th, 99th) percentile of the well-behaved client's latency, milliseconds."""
     request = SCENARIOS["hello"].request()
     times = []
-    with Client(server.address, 30.0) as client:
+    with server.client(30.0) as client:
         for _ in range(ASKED):
             begin = time.perf_counter()
             client.send(request)

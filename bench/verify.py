@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from bench import apps, machine, peers
-from bench.client import Client, Malformed, Response
+from bench.client import Malformed, Response
 from bench.process import NotStarted, Server, serve
 from bench.scenarios import Scenario, applies, select
 
@@ -34,7 +34,7 @@ def _expect(response: Response, body: bytes, *, status: int = 200) -> None:
 
 def _hello(server: Server, row: Scenario) -> None:
     """Three requests, on one connection as long as the server keeps it."""
-    client = Client(server.address)
+    client = server.client()
     for number in range(3):
         try:
             client.send(row.request(number))
@@ -43,7 +43,7 @@ def _hello(server: Server, row: Scenario) -> None:
             if number == 0:
                 raise
             client.socket.close()  # ended after the response before, said or unsaid
-            client = Client(server.address)
+            client = server.client()
             client.send(row.request(number))
             response = client.read()
         _expect(response, apps.HELLO)
@@ -52,21 +52,21 @@ def _hello(server: Server, row: Scenario) -> None:
 
 def _echo(server: Server, row: Scenario) -> None:
     for _ in range(2):
-        with Client(server.address) as client:
+        with server.client() as client:
             client.send(row.request())
             expected = row.payload() if server.peer.name != peers.YARDSTICK else b"x" * row.reply
             _expect(client.read(), expected)
 
 
 def _stream(server: Server, row: Scenario) -> None:
-    with Client(server.address) as client:
+    with server.client() as client:
         client.send(row.request())
         _expect(client.read(), apps.BLOCK * apps.BLOCKS)
 
 
 def _megabyte(server: Server, row: Scenario) -> None:
     for _ in range(2):
-        with Client(server.address) as client:
+        with server.client() as client:
             client.send(row.request())
             _expect(
                 client.read(), (b"x" if server.peer.name == peers.YARDSTICK else b"m") * row.reply
@@ -74,7 +74,7 @@ def _megabyte(server: Server, row: Scenario) -> None:
 
 
 def _close(server: Server, row: Scenario) -> None:
-    with Client(server.address) as client:
+    with server.client() as client:
         client.send(row.request())
         _expect(client.read(), apps.HELLO)
         if not client.ended():
@@ -84,7 +84,7 @@ def _close(server: Server, row: Scenario) -> None:
 def _pipelined(server: Server, row: Scenario) -> None:
     """All of the requests at once; then the answers, counted."""
     for _attempt in range(3):
-        with Client(server.address, 2.0) as client:
+        with server.client(2.0) as client:
             client.send(b"".join(row.request(number) for number in range(row.pipeline)))
             for number in range(row.pipeline):
                 try:
@@ -142,7 +142,7 @@ def _get(path: str) -> bytes:
 
 
 def _asks_keepalive(server: Server) -> bool:
-    with Client(server.address) as client:
+    with server.client() as client:
         client.send(_get("/one"))
         if client.read().closes:
             return False
@@ -151,7 +151,7 @@ def _asks_keepalive(server: Server) -> bool:
 
 
 def _asks_streams(server: Server) -> bool:
-    with Client(server.address) as client:
+    with server.client() as client:
         client.send(_get("/drip"))
         while b"drip" not in client.buffer and client.more():
             pass
@@ -164,7 +164,7 @@ def _asks_streams(server: Server) -> bool:
 def _asks_closes(server: Server) -> bool:
     bodies = []
     for path in ("/closed", "/closing", "/closed"):
-        with Client(server.address) as client:
+        with server.client() as client:
             client.send(_get(path))
             bodies.append(client.read().body)
     return int(bodies[2]) == int(bodies[0]) + 1
@@ -172,7 +172,7 @@ def _asks_closes(server: Server) -> bool:
 
 def _asks_ordered(server: Server) -> bool:
     paths = [f"/{number}" for number in range(16)]
-    with Client(server.address, 2.0) as client:
+    with server.client(2.0) as client:
         client.send(b"".join(_get(path) for path in paths))
         return [client.read().body.decode() for _ in paths] == paths
 

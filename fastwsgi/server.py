@@ -104,7 +104,7 @@ class _Server:
                 config.accesslog, config.access_log_format, owner)
             core_worker()
             self._call_on_starting(log)
-            tls = load_tls(config)
+            tls = load_tls(config, None, self._predecessor.tickets if self._predecessor else b"")
             listeners = self._listen(owner, passed)
             upgrade = Upgrade(start, listeners, log, self._predecessor)
             stack.callback(_close, listeners, upgrade)

@@ -34,7 +34,7 @@ WINGS: dict[str, set[str]] = {
     "logs": {"errors", "system"},
     "config": {"errors", "logs", "system"},
     "strict": {"logs", "_core"},
-    "tls": {"_core", "config", "errors", "system"},
+    "tls": {"_core", "config", "errors", "logs", "system"},
     "worker": {"_core", "_version", "config", "errors", "logs", "strict", "system", "tls"},
     "master": {"config", "errors", "logs", "system", "tls", "worker"},
     "server": {"_version", "config", "errors", "logs", "master", "system", "tls", "worker"},

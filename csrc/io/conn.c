@@ -222,7 +222,7 @@ static fw_conn *open_conn(fw_conns *cs, int fd, const fw_listener *listener, con
     c->fd = fd;
     c->listener = listener;
     if (fw_unlikely(listener->tls != NULL) &&
-        (c->tls = fw_tls_open(listener->tls->api, fw_tls_context_first(listener->tls), fd, true)) == NULL) {
+        (c->tls = fw_tls_context_open(listener->tls, fd)) == NULL) {
         free(c);
         return NULL;
     }

@@ -59,7 +59,7 @@ typedef struct fw_listener {
     int fd;
     unsigned index; /* its place among the listeners; the worker keeps a base environ per listener */
     uint64_t cookie; /* what the system knows it by (travel.h) */
-    fw_tls_context *tls; /* its connections speak TLS, with these certificates; or NULL; borrowed */
+    fw_tls_context *tls; /* its connections speak TLS, with these certificates; or NULL; a reference */
 } fw_listener;
 
 /* Received bytes: [0, pos) are behind us, [pos, len) belong to the request at hand or to later ones. */

@@ -101,6 +101,8 @@ void fw_loop_close(fw_loop *l)
     close(l->wake_read);
     close(l->wake_write);
     fw_conns_close(&l->conns);
+    for (unsigned i = 0; i < l->nlisteners; i++)
+        fw_loop_use_tls(l, i, NULL);
     free(l->events);
 }
 
@@ -119,6 +121,13 @@ int fw_loop_listen(fw_loop *l, int fd, bool tcp)
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     }
     return (int)l->nlisteners++;
+}
+
+void fw_loop_use_tls(fw_loop *l, unsigned listener, fw_tls_context *tls)
+{
+    fw_tls_context *before = l->listeners[listener].tls;
+    l->listeners[listener].tls = tls != NULL ? fw_tls_context_ref(tls) : NULL;
+    fw_tls_context_unref(before);
 }
 
 int fw_loop_lifeline(fw_loop *l, int fd)

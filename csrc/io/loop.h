@@ -90,6 +90,9 @@ void fw_loop_close(fw_loop *l);
 /* Adds a listening, non-blocking descriptor.  Returns its index or -errno. */
 int fw_loop_listen(fw_loop *l, int fd, bool tcp);
 
+/* New connections of a listener speak TLS from now on, or (NULL) they do not. It has a reference. */
+void fw_loop_use_tls(fw_loop *l, unsigned listener, fw_tls_context *tls);
+
 /* Watches the read end of a pipe that only the master holds open. When that ends the process has FW_ORPHAN_MS to end by
  * itself; then it is killed, for nobody would end one that is stuck. FW_OK or -errno. */
 #define FW_ORPHAN_MS 2500

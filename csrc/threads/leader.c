@@ -125,6 +125,15 @@ unsigned fw_leader_notices(fw_leader *l)
     return n;
 }
 
+void fw_leader_use_tls(fw_leader *l, fw_tls_context *tls)
+{
+    fw_leader_lock(l);
+    for (unsigned i = 0; i < l->loop.nlisteners; i++)
+        if (l->loop.listeners[i].tls != NULL)
+            fw_loop_use_tls(&l->loop, i, tls);
+    fw_leader_unlock(l);
+}
+
 fw_stats fw_leader_stats(fw_leader *l)
 {
     fw_leader_lock(l);

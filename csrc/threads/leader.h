@@ -135,6 +135,9 @@ int fw_standby_start(fw_leader *l);
 /* Ends both. No application thread may be inside. */
 void fw_standby_stop(fw_leader *l);
 
+/* Another context takes the place of the one that listeners have, for connections that come from now on. */
+void fw_leader_use_tls(fw_leader *l, fw_tls_context *tls);
+
 /* The current counters. */
 fw_stats fw_leader_stats(fw_leader *l);
 

@@ -85,22 +85,44 @@ static int on_protocols(fw_ssl *ssl, const unsigned char **out, unsigned char *o
 
 /* ---- life ------------------------------------------------------------------------------------------------------ */
 
-void fw_tls_context_init(fw_tls_context *c, const fw_openssl *api)
+fw_tls_context *fw_tls_context_new(const fw_openssl *api, const fw_tickets *tickets, fw_ticket_cb on_ticket)
 {
-    *c = (fw_tls_context){.api = api};
+    fw_tls_context *c = calloc(1, sizeof *c);
+    if (c == NULL)
+        return NULL;
+    c->api = api;
+    c->tickets = *tickets;
+    c->on_ticket = on_ticket;
+    c->references = 1;
+    return c;
 }
 
-void fw_tls_context_clear(fw_tls_context *c)
+fw_tls_context *fw_tls_context_ref(fw_tls_context *c)
 {
+    atomic_fetch_add_explicit(&c->references, 1, memory_order_relaxed);
+    return c;
+}
+
+void fw_tls_context_unref(fw_tls_context *c)
+{
+    if (c == NULL || atomic_fetch_sub_explicit(&c->references, 1, memory_order_acq_rel) > 1)
+        return;
     while (c->first != NULL) {
         fw_certificate *one = c->first;
         c->first = one->next;
-        if (one->owned)
-            c->api->SSL_CTX_free(one->ctx);
+        c->api->SSL_CTX_free(one->ctx);
         free(one->names);
         free(one);
     }
-    c->last = NULL;
+    free(c);
+}
+
+fw_tls *fw_tls_context_open(fw_tls_context *c, int fd)
+{
+    fw_tls *t = fw_tls_open(c->api, c->first->ctx, fd, true);
+    if (t != NULL)
+        t->context = fw_tls_context_ref(c);
+    return t;
 }
 
 static fw_certificate *certificate_new(const char *names, size_t n)
@@ -169,14 +191,11 @@ static bool set_versions(fw_tls_context *c, fw_ssl_ctx *ctx, const fw_tls_option
 /* Tickets only: a cache of sessions would be of use to one worker of several. */
 static bool set_sessions(fw_tls_context *c, fw_ssl_ctx *ctx, const fw_tls_options *o)
 {
-    unsigned char keys[FW_TICKET_KEYS];
     fw_openssl_ctrl(c->api, ctx, FW_SSL_CTRL_SET_SESS_CACHE_MODE, 0, NULL);
     if (c->api->SSL_CTX_set_session_id_context(ctx, o->session_id, 32) != 1)
         return false;
-    if (o->ticket_keys == NULL || c->api->SSL_CTX_ctrl == NULL)
-        return true;
-    memcpy(keys, o->ticket_keys, sizeof keys);
-    return c->api->SSL_CTX_ctrl(ctx, FW_SSL_CTRL_SET_TLSEXT_TICKET_KEYS, sizeof keys, keys) == 1;
+    fw_tickets_use(&c->tickets, c->api, ctx, c->on_ticket);
+    return true;
 }
 
 static fw_bio *text(const fw_openssl *api, const char *pem, size_t len)
@@ -291,7 +310,6 @@ bool fw_tls_context_add(fw_tls_context *c, const fw_tls_options *o, const char *
         fault->why = "no memory";
         return false;
     }
-    one->owned = true;
     one->ctx = api->SSL_CTX_new(api->TLS_method());
     if (one->ctx != NULL)
         fault->part = set_up(c, one->ctx, o, pem, pem_len, key, key_len, &fault->why);
@@ -311,9 +329,12 @@ bool fw_tls_context_add(fw_tls_context *c, const fw_tls_options *o, const char *
 
 int fw_tls_context_borrow(fw_tls_context *c, fw_ssl_ctx *ctx)
 {
+    if (c->api->SSL_CTX_up_ref == NULL)
+        return -ENOSYS;
     fw_certificate *one = certificate_new("", 0);
     if (one == NULL)
         return -ENOMEM;
+    c->api->SSL_CTX_up_ref(ctx);
     one->ctx = ctx;
     adapt(c, ctx);
     append(c, one);

@@ -3,16 +3,20 @@
  * A context has one SSL_CTX per certificate. Which of them answers is decided by the name that the client asks for (SNI);
  * the first one answers those that ask for none, or for another. Everything else is the same in all of them.
  *
- * It is made before connections use it, does not change then, and outlives their handshakes. Reading it takes no lock.
+ * It is made before connections use it and does not change then, so reading it takes no lock. Where certificates or keys
+ * change, another context takes its place (fw_leader_use_tls). It lasts as long as anybody has a reference: whoever made
+ * it, listeners, and each connection that was opened with it.
  */
 #ifndef FW_CONTEXT_H
 #define FW_CONTEXT_H
 
-#include "tls/openssl.h"
+#include "tls/tickets.h"
+#include "tls/tls.h"
+
+#include <stdatomic.h>
 
 typedef struct fw_certificate {
     fw_ssl_ctx *ctx;
-    bool owned;  /* made here, so freed here */
     char *names; /* in lower case, separated and ended by NUL, with an empty one at the end */
     struct fw_certificate *next;
 } fw_certificate;
@@ -20,6 +24,9 @@ typedef struct fw_certificate {
 typedef struct fw_tls_context {
     const fw_openssl *api;
     fw_certificate *first, *last;
+    fw_tickets tickets;
+    fw_ticket_cb on_ticket;
+    atomic_uint references;
 } fw_tls_context;
 
 /* Of one SSL_CTX. Texts are borrowed for the time of the call. */
@@ -30,10 +37,7 @@ typedef struct fw_tls_options {
     const char *authorities; /* PEM of those that sign the certificates of clients, or NULL */
     size_t authorities_len;
     const unsigned char *session_id; /* 32 bytes: sessions of other settings are not resumed */
-    const unsigned char *ticket_keys; /* FW_TICKET_KEYS bytes, or NULL: the library makes its own */
 } fw_tls_options;
-
-#define FW_TICKET_KEYS 80
 
 /* What went wrong: who is to change something, and OpenSSL's reason in static memory. */
 enum fw_tls_part { FW_TLS_PART_NONE, FW_TLS_PART_LIBRARY, FW_TLS_PART_CERTIFICATE, FW_TLS_PART_KEY, FW_TLS_PART_CIPHERS,
@@ -43,21 +47,28 @@ typedef struct fw_tls_fault {
     const char *why;
 } fw_tls_fault;
 
-void fw_tls_context_init(fw_tls_context *c, const fw_openssl *api);
-void fw_tls_context_clear(fw_tls_context *c);
+/* Without certificates, with one reference. Tickets are sealed by `tickets` (a copy is kept), which `on_ticket` passes on to
+ * fw_tickets_key; without keys the library makes its own. NULL when memory is short. */
+fw_tls_context *fw_tls_context_new(const fw_openssl *api, const fw_tickets *tickets, fw_ticket_cb on_ticket);
+
+/* One reference more; returns it. */
+fw_tls_context *fw_tls_context_ref(fw_tls_context *c);
+
+/* One reference less: the last one frees it. From any thread. Nothing happens with NULL. */
+void fw_tls_context_unref(fw_tls_context *c);
+
+/* The server's side of a connection on a non-blocking descriptor, which has a reference until it is closed. NULL when
+ * memory is short. */
+fw_tls *fw_tls_context_open(fw_tls_context *c, int fd);
 
 /* Adds a certificate (PEM: itself, then what leads to a known authority) with its key. `names` as in fw_certificate, `n`
  * bytes of them, copied. False: `*fault` says why, and nothing has been added. */
 bool fw_tls_context_add(fw_tls_context *c, const fw_tls_options *o, const char *pem, size_t pem_len, const char *key,
                         size_t key_len, const char *names, size_t n, fw_tls_fault *fault);
 
-/* Adds an SSL_CTX that others have made and keep. It is set up for the way we read and write. -ENOMEM: nothing is added. */
+/* Adds an SSL_CTX that others have made. It is set up for the way we read and write, and keeps its own keys of tickets.
+ * -ENOMEM, or -ENOSYS where the library cannot share one: nothing is added. */
 int fw_tls_context_borrow(fw_tls_context *c, fw_ssl_ctx *ctx);
-
-static inline fw_ssl_ctx *fw_tls_context_first(const fw_tls_context *c)
-{
-    return c->first->ctx;
-}
 
 /* Proves the library and the context by a handshake with each certificate, over a pair of sockets: versions, numbers of
  * errors, data in both directions, goodbye. NULL, or a sentence in static memory that names what differed; `*why` is

@@ -25,6 +25,7 @@ typedef long (*fw_bio_ctrl)(fw_bio *, int, long, void *);
 typedef int (*fw_alpn_cb)(fw_ssl *, const unsigned char **, unsigned char *, const unsigned char *, unsigned, void *);
 typedef int (*fw_cert_cb)(fw_ssl *, void *);
 typedef int (*fw_password_cb)(char *, int, int, void *);
+typedef int (*fw_ticket_cb)(fw_ssl *, unsigned char *name, unsigned char *iv, void *cipher, void *seal, int sealing);
 
 /* M(result, name, arguments): each function of the table. Nothing works without the first list. */
 #define FW_OPENSSL_REQUIRED(M)                                                                                         \
@@ -84,6 +85,17 @@ typedef int (*fw_password_cb)(char *, int, int, void *);
     M(fw_x509 *, SSL_get1_peer_certificate, (const fw_ssl *))                                                          \
     M(fw_x509 *, SSL_get_peer_certificate, (const fw_ssl *))                                                           \
     M(int, SSL_has_pending, (const fw_ssl *))                                                                          \
+    M(int, SSL_version, (const fw_ssl *))                                                                              \
+    M(fw_ssl_ctx *, SSL_get_SSL_CTX, (const fw_ssl *))                                                                 \
+    M(int, SSL_CTX_up_ref, (fw_ssl_ctx *))                                                                             \
+    M(int, SSL_CTX_set_ex_data, (fw_ssl_ctx *, int, void *))                                                           \
+    M(void *, SSL_CTX_get_ex_data, (const fw_ssl_ctx *, int))                                                          \
+    M(const void *, EVP_aes_256_cbc, (void))                                                                           \
+    M(const void *, EVP_sha256, (void))                                                                                \
+    M(int, EVP_EncryptInit_ex, (void *, const void *, void *, const unsigned char *, const unsigned char *))           \
+    M(int, EVP_DecryptInit_ex, (void *, const void *, void *, const unsigned char *, const unsigned char *))           \
+    M(int, HMAC_Init_ex, (void *, const void *, int, const void *, void *))                                            \
+    M(int, RAND_bytes, (unsigned char *, int))                                                                         \
     M(long, SSL_CTX_ctrl, (fw_ssl_ctx *, int, long, void *))                                                           \
     M(long, SSL_CTX_callback_ctrl, (fw_ssl_ctx *, int, void (*)(void)))                                                \
     M(long, SSL_CTX_set_mode, (fw_ssl_ctx *, long))                                                                    \
@@ -136,6 +148,7 @@ enum { /* commands of SSL_CTX_ctrl */
     FW_SSL_CTRL_SET_SESS_CACHE_MODE = 44,
     FW_SSL_CTRL_SET_TLSEXT_SERVERNAME_CB = 53,
     FW_SSL_CTRL_SET_TLSEXT_TICKET_KEYS = 59,
+    FW_SSL_CTRL_SET_TLSEXT_TICKET_KEY_CB = 72,
     FW_SSL_CTRL_CLEAR_MODE = 78,
     FW_SSL_CTRL_SET_MIN_PROTO_VERSION = 123,
     FW_SSL_CTRL_SET_MAX_PROTO_VERSION = 124,
@@ -154,6 +167,7 @@ enum {
 #define FW_SSL_OP_CIPHER_SERVER_PREFERENCE (UINT64_C(1) << 22)
 #define FW_SSL_OP_NO_RENEGOTIATION (UINT64_C(1) << 30)
 
+enum { FW_SSL_APP_DATA = 0 }; /* the place that is the application's in what an object carries along */
 enum { FW_SSL_VERIFY_NONE = 0, FW_SSL_VERIFY_PEER = 1, FW_SSL_VERIFY_REQUIRED = 3 };
 enum { FW_TLS1_2_VERSION = 0x0303, FW_TLS1_3_VERSION = 0x0304 };
 enum { FW_TLSEXT_OK = 0, FW_TLSEXT_ALERT_FATAL = 2 };

@@ -6,6 +6,7 @@
  * until that says that there is nothing.
  */
 #include "tls/tls.h"
+#include "tls/context.h"
 #include "system/sigpipe.h"
 
 #include <errno.h>
@@ -129,6 +130,7 @@ fw_tls *fw_tls_open(const fw_openssl *api, fw_ssl_ctx *ctx, int fd, bool server)
 void fw_tls_close(fw_tls *t)
 {
     t->api->SSL_free(t->ssl);
+    fw_tls_context_unref(t->context);
     free(t);
 }
 

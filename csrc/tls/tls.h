@@ -18,8 +18,11 @@
 #define FW_RECORD 16384        /* the most bytes that a record carries */
 #define FW_TLS_PLAIN (-0x10001) /* what has come is not TLS but text */
 
+struct fw_tls_context; /* context.h */
+
 typedef struct fw_tls {
     const fw_openssl *api;
+    struct fw_tls_context *context; /* a reference, or NULL */
     fw_ssl *ssl;
     int fd; /* borrowed */
     bool established; /* the handshake is complete */

@@ -169,6 +169,8 @@ cdef extern from "http/llhttp.h" nogil:
 
 
 cdef extern from "tls/openssl.h" nogil:
+    struct fw_ssl "ssl_st":
+        pass
     struct fw_ssl_ctx "ssl_ctx_st":
         pass
     struct fw_bio "bio_st":
@@ -177,6 +179,7 @@ cdef extern from "tls/openssl.h" nogil:
         int (*read)(fw_bio *, char *, int) noexcept nogil
         int (*write)(fw_bio *, const char *, int) noexcept nogil
         long (*ctrl)(fw_bio *, int, long, void *) noexcept nogil
+    ctypedef int (*fw_ticket_cb)(fw_ssl *, unsigned char *, unsigned char *, void *, void *, int) noexcept nogil
     struct fw_openssl:
         uint64_t (*SSL_CTX_get_options)(const fw_ssl_ctx *)
     const char *const *fw_openssl_names(bint required)
@@ -193,9 +196,17 @@ cdef extern from "tls/tls.h" nogil:
     long fw_tls_bio_ctrl(const fw_openssl *, fw_bio *, int, long, void *)
 
 
-cdef extern from "tls/context.h" nogil:
+cdef extern from "tls/tickets.h" nogil:
     enum:
-        FW_TICKET_KEYS
+        FW_TICKET_KEY
+        FW_TICKET_KEYS_MOST
+    struct fw_tickets:
+        unsigned n
+        unsigned char keys[2][80]
+    int fw_tickets_key(const fw_openssl *, fw_ssl *, unsigned char *, unsigned char *, void *, void *, int)
+
+
+cdef extern from "tls/context.h" nogil:
     struct fw_certificate:
         pass
     struct fw_tls_context:
@@ -208,12 +219,11 @@ cdef extern from "tls/context.h" nogil:
         const char *authorities
         size_t authorities_len
         const unsigned char *session_id
-        const unsigned char *ticket_keys
     struct fw_tls_fault:
         int part
         const char *why
-    void fw_tls_context_init(fw_tls_context *, const fw_openssl *)
-    void fw_tls_context_clear(fw_tls_context *)
+    fw_tls_context *fw_tls_context_new(const fw_openssl *, const fw_tickets *, fw_ticket_cb)
+    void fw_tls_context_unref(fw_tls_context *)
     bint fw_tls_context_add(fw_tls_context *, const fw_tls_options *, const char *pem, size_t, const char *key, size_t,
                             const char *names, size_t, fw_tls_fault *)
     int fw_tls_context_borrow(fw_tls_context *, fw_ssl_ctx *)
@@ -474,6 +484,7 @@ cdef extern from "io/loop.h" nogil:
         int storage_error
         fw_overload overload
     int fw_loop_listen(fw_loop *, int fd, bint tcp)
+    void fw_loop_use_tls(fw_loop *, unsigned listener, fw_tls_context *)
     int fw_loop_lifeline(fw_loop *, int fd)
     int fw_loop_share(fw_loop *, fw_siblings_page *, const int *bells, unsigned own, int bell)
     void fw_loop_connect(fw_loop *, int, int)
@@ -489,6 +500,7 @@ cdef extern from "threads/leader.h" nogil:
     int fw_standby_start(fw_leader *)
     void fw_standby_stop(fw_leader *)
     unsigned fw_leader_notices(fw_leader *)
+    void fw_leader_use_tls(fw_leader *, fw_tls_context *)
     fw_stats fw_leader_stats(fw_leader *)
 
 

@@ -5,7 +5,7 @@
 
 from cpython.object cimport PyObject
 from libc.stdint cimport uint64_t
-from libc.string cimport strlen
+from libc.string cimport memcpy, memset, strlen
 
 cdef enum:
     CLIENT_PEM_MOST = 163840  # bytes of a client's certificate: OpenSSL accepts 100 KiB, which PEM makes a third longer
@@ -26,6 +26,11 @@ cdef int on_bio_write(fw_bio *b, const char *data, int n) noexcept nogil:
 
 cdef long on_bio_ctrl(fw_bio *b, int command, long number, void *pointer) noexcept nogil:
     return fw_tls_bio_ctrl(&_openssl, b, command, number, pointer)
+
+
+cdef int on_ticket(fw_ssl *ssl, unsigned char *name, unsigned char *iv, void *cipher, void *seal,
+                   int sealing) noexcept nogil:
+    return fw_tickets_key(&_openssl, ssl, name, iv, cipher, seal, sealing)
 
 
 cdef tuple names_in(const char *const *names):
@@ -72,31 +77,42 @@ def ssl_context_options(pointer: int) -> int:
 
 
 cdef class TlsContext:
-    """The certificates of a listener (csrc/tls/context.h). use_openssl() comes first."""
+    """The certificates of listeners (csrc/tls/context.h). use_openssl() comes first.
 
-    cdef fw_tls_context context
-    cdef list borrowed
+    Session tickets are sealed with the first of *ticket_keys*, one or two keys of 80 bytes each, and opened by all of
+    them; with none each context has keys of its own.
+    """
+
+    cdef fw_tls_context *context
     cdef object subject_of  # of a certificate in PEM: its subject as text
 
-    def __cinit__(self, subject_of):
+    def __cinit__(self, subject_of, bytes ticket_keys=b""):
+        cdef fw_tickets tickets
+        cdef size_t n = len(ticket_keys)
         if not _openssl_is_there:
             raise RuntimeError("use_openssl() comes first")
-        fw_tls_context_init(&self.context, &_openssl)
-        self.borrowed = []
+        if n % FW_TICKET_KEY or n > FW_TICKET_KEYS_MOST * FW_TICKET_KEY:
+            raise ValueError("ticket_keys has one or two keys of 80 bytes")
+        memset(&tickets, 0, sizeof(tickets))
+        tickets.n = n // FW_TICKET_KEY
+        memcpy(tickets.keys, <const char *>ticket_keys, n)
+        self.context = fw_tls_context_new(&_openssl, &tickets, on_ticket)
+        if self.context == NULL:
+            raise MemoryError
         self.subject_of = subject_of
 
     def __dealloc__(self):
-        fw_tls_context_clear(&self.context)
+        fw_tls_context_unref(self.context)
 
     def add(self, bytes pem not None, bytes key not None, names, *, str ciphers not None, int least, int most,
-            int verify, bytes authorities, bytes session_id not None, bytes ticket_keys):
+            int verify, bytes authorities, bytes session_id not None):
         """Add a certificate; None, or what is at fault (library, certificate, key, ciphers, authorities) and why."""
         cdef fw_tls_options options
         cdef fw_tls_fault fault
         cdef bytes own = b"".join(name.encode("ascii") + b"\0" for name in names)
         cdef bytes suites = ciphers.encode("ascii")
-        if len(session_id) != 32 or (ticket_keys is not None and len(ticket_keys) != FW_TICKET_KEYS):
-            raise ValueError("session_id has 32 bytes, ticket_keys 80")
+        if len(session_id) != 32:
+            raise ValueError("session_id has 32 bytes")
         options.ciphers = suites
         options.least = least
         options.most = most
@@ -104,16 +120,14 @@ cdef class TlsContext:
         options.authorities = <const char *>authorities if authorities is not None else NULL
         options.authorities_len = len(authorities) if authorities is not None else 0
         options.session_id = <const unsigned char *>session_id
-        options.ticket_keys = <const unsigned char *>ticket_keys if ticket_keys is not None else NULL
-        if fw_tls_context_add(&self.context, &options, pem, len(pem), key, len(key), own, len(own), &fault):
+        if fw_tls_context_add(self.context, &options, pem, len(pem), key, len(key), own, len(own), &fault):
             return None
         return (("", "library", "certificate", "key", "ciphers", "authorities")[<int>fault.part],
                 fault.why.decode("utf-8", "replace"))
 
-    def borrow(self, pointer: int, owner: object) -> None:
-        """Add the SSL_CTX at this address, which *owner* keeps alive."""
-        self.borrowed.append(owner)
-        check(fw_tls_context_borrow(&self.context, <fw_ssl_ctx *><size_t>pointer))
+    def borrow(self, pointer: int) -> None:
+        """Add the SSL_CTX at this address, and share it with whoever has made it."""
+        check(fw_tls_context_borrow(self.context, <fw_ssl_ctx *><size_t>pointer))
 
     def check(self) -> str | None:
         """Prove library and certificates by handshakes; None, or what is wrong."""
@@ -121,7 +135,7 @@ cdef class TlsContext:
         cdef const char *fault
         if self.context.first == NULL:
             return "it has no certificate"
-        fault = fw_tls_check(&self.context, &why)
+        fault = fw_tls_check(self.context, &why)
         if fault == NULL:
             return None
         said = fault.decode("utf-8", "replace")

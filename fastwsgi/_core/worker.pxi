@@ -110,7 +110,6 @@ cdef class Worker:
     cdef Py_buffer page    # of the siblings
     cdef int *bells        # ... and where to ring them
     cdef TlsContext tls    # or None
-    cdef PyObject *held_tls  # the same, or NULL
     cdef bint running
 
     def __cinit__(self, application, listeners, settings, *, log, errors, bint multiprocess=False, str version="",
@@ -160,10 +159,8 @@ cdef class Worker:
             self.loop.listeners[<int>i].uwsgi = True
         if tls is not None:
             self.tls = tls
-            Py_INCREF(tls)  # as above
-            self.held_tls = <PyObject *>tls
-        for i in tls_on:
-            self.loop.listeners[<int>i].tls = &tls.context
+            for i in tls_on:
+                fw_loop_use_tls(self.loop, i, tls.context)
         self.no_body = input_over(NULL)
         self.serving = {}
         bases = [self.base_environ(name, port, errors, multiprocess, i in tls_on)
@@ -192,7 +189,6 @@ cdef class Worker:
         fw_process_close(self.process)
         Py_XDECREF(self.held)
         Py_XDECREF(self.forwarding)
-        Py_XDECREF(self.held_tls)
 
     cdef int open_board(self, object shared) except -1:
         """Opens the scoreboard in *shared* memory, or (None) in memory of our own."""
@@ -301,6 +297,14 @@ cdef class Worker:
     def stop(self, graceful=True):
         """End :meth:`run`: at once, or (*graceful*) when the requests that are here have been answered."""
         fw_loop_stop(self.loop, FW_STOP_GRACEFUL if graceful else FW_STOP_QUICK)
+
+    def use_tls(self, TlsContext tls not None):
+        """Let connections that come from now on have the certificates and keys of another context.
+
+        Those that are there keep what they have.
+        """
+        with nogil:
+            fw_leader_use_tls(self.leader, tls.context)
 
     def stats(self):
         """Counters since the start: connections, requests, refusals, errors, bytes."""

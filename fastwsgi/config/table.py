@@ -343,8 +343,8 @@ _TABLE = (
         "certfile", "tls", ("--certfile",), (), values.paths,
         "certificate in PEM, followed by those that lead to a known authority. With one, addresses "
         "speak TLS. Repeat the flag for several: a client gets the one that has the name that it "
-        "asks for, the first if none has. Read at a start and at a reload, before privileges are "
-        "dropped",
+        "asks for, the first if none has. Read at a start, at a reload and when it changes, by "
+        "a process that has not dropped privileges",
         metavar="FILE", many=True),
     Setting(
         "keyfile", "tls", ("--keyfile",), (), values.paths,

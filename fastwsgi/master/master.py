@@ -33,7 +33,7 @@ from fastwsgi.system.signals import SignalQueue
 from fastwsgi.system.sockets import Listener
 from fastwsgi.system.systemd import Notifier
 from fastwsgi.system.titles import set_title
-from fastwsgi.tls import load_tls
+from fastwsgi.tls import load_tls, rotation_of
 from fastwsgi.worker.environment import set_import_path, set_variables, user_and_group
 from fastwsgi.worker.loader import Application
 from fastwsgi.worker.process import (
@@ -74,7 +74,7 @@ class Master:
     ) -> None:
         self.exit_code = OK
         self._access = self._access_before = access
-        self._tls = self._tls_before = tls
+        self._rotation = self._rotation_before = rotation_of(tls, log)
         self._target = target
         self._config = config
         self._config_since = file_time()
@@ -87,6 +87,7 @@ class Master:
         self._notifier = notifier
         self._watchdog = Watchdog(notifier, log)
         self._hang_detector = HangDetector(log)
+        upgrade.tickets = lambda: self._rotation.tls.tickets.pack() if self._rotation else b""
         upgrade.on_finished = lambda: notifier.ready("the upgrade is finished")
         self._wanted: int = config.workers
         self._generation = 1
@@ -167,6 +168,8 @@ class Master:
                      + self._hang_detector.deadlines(self._config.timeout))
         if self._next_spawn and not self._stopping:
             deadlines.append(self._next_spawn)
+        if self._rotation is not None and not self._stopping:
+            deadlines += self._rotation.deadlines()
         if not deadlines:
             return None
         return max(0.0, min(deadlines) - time.monotonic()) * 1000 + 1
@@ -271,7 +274,7 @@ class Master:
                 config.accesslog, config.access_log_format, user_and_group(config))
             if config.tls != self._config.tls:
                 raise ConfigError("a restart is needed to begin or to end to speak TLS (certfile)")
-            tls = load_tls(config, self._tls)
+            tls = load_tls(config, self._rotation.tls if self._rotation is not None else None)
         except FastwsgiError as error:
             self._log.error("reload refused, nothing has changed: %s", error)
             self._notifier.ready("the last reload was refused")
@@ -283,7 +286,9 @@ class Master:
         self._log.info("reloading")
         self._before_reload, self._config, self._config_since = self._config, config, since
         self._access_before, self._access = self._access, access
-        self._tls_before, self._tls = self._tls, tls
+        self._rotation_before = self._rotation
+        if self._rotation is not None and tls is not None:
+            self._rotation = self._rotation.succeeded_by(tls)
         self._view.cfg = config
         self._hook("on_reload", self._view)
         if config.workers != self._before_reload.workers or not self._wanted:
@@ -313,6 +318,8 @@ class Master:
                           "%s %d did not stop in time; killed", child.role, child.pid)
         if self._stopping:
             return
+        if self._rotation is not None:
+            self._rotation.check()
         staying = [child for child in workers.by_pid.values() if not child.stopping]
         old = [child for child in staying if child.replace_wanted or self._is_old(child)]
         new = [child for child in staying if child not in old]
@@ -347,9 +354,12 @@ class Master:
     # -- starts and ends ----------------------------------------------------------------------
 
     def _spec(self) -> WorkerSpec:
+        rotation = self._rotation
         return WorkerSpec(self._target, self._listeners, self._config, self._log, self._lifeline_fd,
                     self._view, self._wanted > 1, self._watchdog.heartbeat, self._access,
-                    self._config_since, self._workers.siblings, self._tls)
+                    self._config_since, self._workers.siblings,
+                    rotation.tls if rotation is not None else None,
+                    rotation.page() if rotation is not None else None)
 
     def _spawn(self) -> bool:
         """Start one worker; False if that fails now, and ``_reconcile`` will try again."""
@@ -440,7 +450,7 @@ class Master:
                 self._want(self._before_reload.workers)
             self._config = self._view.cfg = self._before_reload
             self._access = self._access_before
-            self._tls = self._tls_before
+            self._rotation = self._rotation_before
             self._workers.take_back(self._generation)
         else:
             self._workers.set_generation(self._generation)

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import socket
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from fastwsgi.errors import FastwsgiError
@@ -52,12 +53,15 @@ class Start(NamedTuple):
 class Predecessor(NamedTuple):
     """The master that started this one: its process id, our end of the link, its sockets, and what
     its workers share.
+
+    ``tickets`` are its keys of session tickets, packed; empty if it has none.
     """
 
     pid: int
     link: socket.socket
     sockets: list[tuple[int, str, str]]
     siblings: Siblings | None = None
+    tickets: bytes = b""
 
     @classmethod
     def take(cls) -> Predecessor | None:
@@ -79,7 +83,8 @@ class Predecessor(NamedTuple):
                 from fastwsgi.worker.siblings import Siblings  # imported where somebody has any
 
                 siblings = Siblings.inherited(shared)
-            return cls(int(inherited["pid"]), link, sockets, siblings)
+            tickets = _read(int(inherited.get("tickets", -1)))
+            return cls(int(inherited["pid"]), link, sockets, siblings, tickets)
         except (ValueError, KeyError, TypeError, OSError) as error:
             raise FastwsgiError(f"{VARIABLE} is not from a running master: {error}") from None
 
@@ -98,6 +103,7 @@ class Successor:
 
     def __init__(
         self, start: Start, listeners: Sequence[Listener], siblings: Siblings | None,
+        tickets: bytes = b"",
     ) -> None:
         import json
         import subprocess
@@ -105,15 +111,16 @@ class Successor:
         self.link, theirs = socket.socketpair()
         self.received = ""
         shared = siblings.described() if siblings is not None else None
-        with theirs:
+        with theirs, _filled_pipe(tickets) as secret:
             inherited = json.dumps({
-                "pid": os.getpid(), "link": theirs.fileno(), "siblings": shared,
+                "pid": os.getpid(), "link": theirs.fileno(), "tickets": secret, "siblings": shared,
                 "sockets": [(item.fileno(), item.asked, item.path) for item in listeners]})
+            fds = [theirs.fileno(), secret, *(item.fileno() for item in listeners),
+                   *(shared["fds"] if shared is not None else ())]
             try:
                 self._popen = subprocess.Popen(
                     start.command, cwd=start.directory, env={**start.environ, VARIABLE: inherited},
-                    pass_fds=[theirs.fileno(), *(item.fileno() for item in listeners),
-                              *(shared["fds"] if shared is not None else ())])
+                    pass_fds=[fd for fd in fds if fd >= 0])
             except BaseException:
                 self.link.close()
                 raise
@@ -145,6 +152,7 @@ class Upgrade:
         self.pidfile: PidFile | None = None
         self.on_finished: Callable[[], None] = lambda: None
         self.on_other_ended: Callable[[], None] = lambda: None
+        self.tickets: Callable[[], bytes] = lambda: b""
         self._start = start
         self._listeners = listeners
         self._log = log
@@ -180,7 +188,8 @@ class Upgrade:
             return
         try:
             pre_exec()
-            self.successor = Successor(self._start, self._listeners, siblings)
+            self.successor = Successor(
+                self._start, self._listeners, siblings, self.tickets())
         except Exception as error:
             self._log.error("upgrade failed, nothing has changed: %s", error)
             return
@@ -236,6 +245,36 @@ class Upgrade:
         """Report to the old master that the workers of this one serve."""
         if self.predecessor is not None:
             self.predecessor.send("ready")
+
+
+@contextlib.contextmanager
+def _filled_pipe(content: bytes) -> Iterator[int]:
+    """Yield a descriptor to read a secret from, which is neither on disk nor in an environment.
+
+    It is -1 for none. A pipe has room for what is written here.
+    """
+    if not content:
+        yield -1
+        return
+    reading, writing = os.pipe()
+    try:
+        try:
+            os.write(writing, content)
+        finally:
+            os.close(writing)
+        yield reading
+    finally:
+        os.close(reading)
+
+
+def _read(fd: int) -> bytes:
+    """Read what is in a pipe that ``_filled_pipe`` has filled, and close it."""
+    if fd < 0:
+        return b""
+    try:
+        return os.read(fd, select.PIPE_BUF)
+    finally:
+        os.close(fd)
 
 
 def refuse(reason: object) -> None:

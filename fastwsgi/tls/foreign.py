@@ -64,7 +64,7 @@ def borrow(context: ssl.SSLContext, library: Library, to: TlsContext) -> None:
         raise ConfigError(
             f"the hook ssl_context needs Python's own OpenSSL, and TLS is served by {library.text} "
             f"({library.origin}) because that one cannot be called")
-    to.borrow(_inside(context), context)
+    to.borrow(_inside(context))
 
 
 def _no_password() -> str:

@@ -8,7 +8,6 @@ takes the place of another one never depends on what the files have become since
 from __future__ import annotations
 
 import hashlib
-import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fastwsgi.config.config import Config
@@ -17,12 +16,16 @@ from fastwsgi.system import openssl
 from fastwsgi.tls.files import Pair, read_authorities, read_pairs
 from fastwsgi.tls.foreign import borrow, from_hook
 from fastwsgi.tls.names import subject_of
+from fastwsgi.tls.tickets import TicketKeys
 
 if TYPE_CHECKING:
     from fastwsgi._core.core import TlsContext
 
 VERSIONS = {"1.2": 0x0303, "1.3": 0x0304}
 SETTINGS_OF = {"certificate": "certfile", "ciphers": "ciphers", "authorities": "ca_certs"}
+
+SETTINGS = ("certfile", "keyfile", "ca_certs", "cert_reqs", "ciphers", "tls_minimum", "ssl_version")
+"""The settings that a context is made from."""
 
 DEFAULT_CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 """Of TLS 1.2: those with forward secrecy and authenticated encryption."""
@@ -34,7 +37,7 @@ class Tls(NamedTuple):
     config: Config
     pairs: tuple[Pair, ...]
     authorities: bytes | None
-    ticket_keys: bytes
+    tickets: TicketKeys
     foreign: Any = None
 
     def __repr__(self) -> str:
@@ -45,12 +48,24 @@ class Tls(NamedTuple):
         """The host names of all certificates."""
         return tuple(dict.fromkeys(name for pair in self.pairs for name in pair.names))
 
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The files from which it is read."""
+        config = self.config
+        trusted = (config.ca_certs,) if self.authorities is not None else ()
+        return (*config.certfile, *config.keyfile, *trusted)
+
+    def same_settings(self, other: Tls) -> bool:
+        """Whether only the contents of files may differ."""
+        return self.foreign is None and other.foreign is None and all(
+            getattr(self.config, name) == getattr(other.config, name) for name in SETTINGS)
+
     def context(self) -> TlsContext:
         """Make what the core needs; raise ConfigError or TlsError."""
         library = use_library()
         from fastwsgi._core.core import TlsContext
 
-        context = TlsContext(_subject_of)
+        context = TlsContext(_subject_of, self.tickets.all)
         if self.foreign is not None:
             borrow(self.foreign, library, context)
         else:
@@ -66,8 +81,7 @@ class Tls(NamedTuple):
         fault = context.add(
             pair.pem, pair.key, pair.names, ciphers=config.ciphers or DEFAULT_CIPHERS,
             least=least, most=most, verify={"none": 0, "optional": 1, "required": 3}[
-                config.cert_reqs], authorities=self.authorities, session_id=self._session_id(),
-            ticket_keys=self.ticket_keys)
+                config.cert_reqs], authorities=self.authorities, session_id=self._session_id())
         if fault is None:
             return
         part, why = fault
@@ -88,14 +102,23 @@ class Tls(NamedTuple):
         return hashlib.sha256(trust).digest()
 
 
-def load(config: Config, before: Tls | None) -> Tls:
+def load(config: Config, before: Tls | None, tickets: bytes) -> Tls:
     """As ``load_tls``, where there is a certificate, or a hook that makes a context."""
-    keys = before.ticket_keys if before is not None else os.urandom(80)
+    keys = before.tickets if before is not None else TicketKeys.unpack(tickets) or TicketKeys.new()
     tls = Tls(config, tuple(read_pairs(config)), read_authorities(config), keys)
     if "ssl_context" in config.hooks:
         tls = tls._replace(foreign=from_hook(config, tls.pairs))
     tls.context()
     return tls
+
+
+def reread(tls: Tls) -> Tls:
+    """Read the files again; raise ConfigError or TlsError for what cannot be used."""
+    new = tls._replace(pairs=tuple(read_pairs(tls.config)),
+                       authorities=read_authorities(tls.config))
+    if new != tls:
+        new.context()
+    return new
 
 
 def versions(config: Config) -> tuple[int, int]:

@@ -31,7 +31,7 @@ from fastwsgi.logs.masking import mask_secrets
 from fastwsgi.system.pipes import no_sigpipe
 from fastwsgi.system.sockets import Listener
 from fastwsgi.system.titles import set_title
-from fastwsgi.tls import load_tls
+from fastwsgi.tls import load_tls, rotation_of
 from fastwsgi.worker.environment import drop_privileges
 from fastwsgi.worker.lifeline import Lifeline
 from fastwsgi.worker.loader import Application, load
@@ -41,6 +41,7 @@ from fastwsgi.worker.scoreboard import Board
 
 if TYPE_CHECKING:
     from fastwsgi._core.core import Worker
+    from fastwsgi.tls.rotation import Page, Rotation
     from fastwsgi.tls.settings import Tls
     from fastwsgi.worker.reloader import Reloader
     from fastwsgi.worker.siblings import Siblings, Slot
@@ -140,10 +141,12 @@ def serve_here(
         if on_ready is not None:
             on_ready(worker)
         timeouts = _watch_requests(worker, config, log, None)
+        ended = _watch_certificates(worker, rotation_of(tls, log))
         try:
             with contextlib.suppress(KeyboardInterrupt):  # Ctrl-C twice
                 worker.run()
         finally:
+            ended.set()
             timeouts.stop()
     at_end()
     return OK
@@ -224,7 +227,8 @@ class WorkerSpec(NamedTuple):
     between two signs of life on the scoreboard that systemd's watchdog needs, None for none.
     ``config_since`` is when the reading of the settings began (of ``system.paths.file_time``).
     ``siblings`` is how the workers share new connections, None while there is only one. ``tls`` is
-    what TLS is spoken with, None where it is not.
+    what TLS is spoken with, None where it is not, and ``page`` where the worker sees that it
+    changes.
     """
 
     target: Application | str
@@ -239,6 +243,7 @@ class WorkerSpec(NamedTuple):
     config_since: int = 0
     siblings: Siblings | None = None
     tls: Tls | None = None
+    page: Page | None = None
 
     @property
     def limited(self) -> bool:
@@ -298,13 +303,14 @@ def run_worker(
         if cpu is not None:
             os.sched_setaffinity(0, {cpu})
         drop_privileges(spec.config)
+        seen, tls = _current_tls(spec)
         application, at_end = load_application(spec.target, spec.config, spec.log)
         view.wsgi = application
         worker = build_worker(with_request_hooks(application, spec.config, view), spec.listeners,
                               spec.config, spec.log, spec.access,
                               multiprocess=spec.multiprocess, board=board,
                               lifeline=spec.lifeline_fd, beat=spec.beat,
-                              siblings=spec.sibling(slot), tls=spec.tls)
+                              siblings=spec.sibling(slot), tls=tls)
         request_warm_up(application, spec.listeners, spec.config, spec.log, spec.multiprocess)
         hooks.call("post_worker_init", view)
     except AppImportError as error:
@@ -334,6 +340,7 @@ def run_worker(
     worker.enter()
     _send(to_master, READY)
     _watch_limits(worker, spec, to_master)
+    _follow_certificates(worker, spec, seen, tls)
     _watch_requests(worker, spec.config, spec.log, give_up)
     if reloader is not None:
         threading.Thread(target=_report_changes, args=(reloader, spec, to_master),
@@ -398,6 +405,35 @@ def _watch_requests(
     if limited:
         timeouts.start()
     return timeouts
+
+
+def _watch_certificates(worker: Worker, rotation: Rotation | None) -> threading.Event:
+    """Let a worker without a master notice changed certificates; return what ends that."""
+    ended = threading.Event()
+    if rotation is not None and rotation.watched:
+        from fastwsgi.tls.rotation import PERIOD
+
+        def check() -> bool:
+            if rotation.check():
+                worker.use_tls(rotation.tls.context())
+            return not ended.is_set()
+
+        every(PERIOD, check, "certificates")
+    return ended
+
+
+def _current_tls(spec: WorkerSpec) -> tuple[int, Tls | None]:
+    """Return what TLS is spoken with now, which may be newer than a fork server, and its number."""
+    found = spec.page.read(spec.tls) if spec.page is not None and spec.tls is not None else None
+    return found or (0, spec.tls)
+
+
+def _follow_certificates(worker: Worker, spec: WorkerSpec, seen: int, tls: Tls | None) -> None:
+    """Take over the certificates that the master finds to have changed."""
+    if spec.page is not None and tls is not None:
+        from fastwsgi.tls.rotation import PERIOD, follow
+
+        every(PERIOD, follow(spec.page, seen, tls, worker.use_tls, spec.log), "certificates")
 
 
 def _report_changes(

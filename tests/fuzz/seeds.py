@@ -1,12 +1,12 @@
 """Writes the seed corpora of the fuzz targets, made of the data in tests/conformance.
 
-Usage: python tests/fuzz/seeds.py DIRECTORY: request, uwsgi, chunks, spill, proxies, conn, turns
-and response become folders in it. uwsgi has the lines of some packets. The last two are not made of
-the data: turns has courses of events under every setting; the inputs of response are mere dice,
-and what it wants is enough of them.
+Usage: python tests/fuzz/seeds.py DIRECTORY: request, uwsgi, chunks, spill, proxies, conn, turns,
+tls and response become folders in it. uwsgi has the lines of some packets. The last three are not
+made of the data: turns and tls have courses of events under every setting; the inputs of response
+are mere dice, and what it wants is enough of them.
 
-The bytes that stand in front of a request, and the scripts that fuzz_conn.c and fuzz_turns.c play,
-are told in the targets; what is written here has to agree with them.
+The bytes that stand in front of a request, and the scripts that fuzz_conn.c, fuzz_turns.c and
+fuzz_tls.c play, are told in the targets; what is written here has to agree with them.
 """
 
 from __future__ import annotations
@@ -135,14 +135,44 @@ PACKETS = (
     b"HTTP_CONTENT_TYPE=t\nHTTP_EXPECT=100-continue\nHTTP_COOKIE=a=b", b"a.b=c\nREMOTE_USER=me",
 )  # fmt: skip
 
+# Actions of fuzz_tls.c, and its ends.
+MOVE, RECEIVE, QUEUE, SEND_QUEUED, GOODBYE, SPOIL = 0, 3, 5, 6, 8, 9
+CLIENT, SERVER = 0, 1
+
+
+def act(action: int, end: int, size: int = 255) -> bytes:
+    """One action of one end; a large size takes two bytes."""
+    if size < 256:
+        return bytes([action << 1 | end, size])
+    return bytes([0x80 | (action - 4) % 10 << 1 | end]) + size.to_bytes(2, "big")
+
+
+def records(piece: int, size: int, rounds: int, *, spoilt: bytes = b"") -> bytes:
+    """A handshake and `size` bytes, two times, on a wire that moves so many bytes at a time."""
+    turn = b"".join(act(RECEIVE, end, 3000) + bytes([SEND_QUEUED << 1 | end, 0]) +
+                    act(MOVE, end, piece) for end in (CLIENT, SERVER))
+    ends = b"".join(act(GOODBYE, end, 0) for end in (CLIENT, SERVER))
+    both = act(QUEUE, CLIENT, size) + act(QUEUE, SERVER, size)
+    return (act(QUEUE, CLIENT, size) + turn * rounds + spoilt + both + turn * rounds + ends + turn)
+
+
+MORE = 0x40  # with GOODBYE other keys, with SPOIL that it is done
+CHANGES = bytes([MORE | 6 << 1 | CLIENT, 0, MORE | 6 << 1 | SERVER, 1])
+SPOILS = (b"", CHANGES, b"\x4e\0\0\0\x10", b"\x4e\0\1\0\7GET / HT", b"\x4f\0\2\0\5")
+
 
 def main(place: Path) -> None:
     """Write all corpora below `place`."""
     folders = [place / name for name in
-               ("request", "uwsgi", "chunks", "spill", "proxies", "conn", "turns", "response")]
+               ("request", "uwsgi", "chunks", "spill", "proxies", "conn", "turns", "tls",
+                "response")]
     for folder in folders:
         folder.mkdir(parents=True, exist_ok=True)
-    request, uwsgi, chunks, spill, proxies, conn, turns, response = folders
+    request, uwsgi, chunks, spill, proxies, conn, turns, tls, response = folders
+    for setting in range(16):
+        for course in ((39000, 100, 8), (200, 20000, 40), (1, 9, 60), (999, 39999, 30)):
+            for spoilt in SPOILS:
+                keep(tls, bytes([setting]) + records(*course, spoilt=spoilt))
     dice = random.Random(1)
     for number in range(400):
         keep(response, dice.randbytes(20 + number))
