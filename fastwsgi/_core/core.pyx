@@ -10,6 +10,7 @@ include "failure.pxi"        # an errno becomes an exception
 include "llhttp.pxi"         # the parser is what we take it for
 include "thread_state.pxi"   # what the responses of a thread have in common
 include "forwarding.pxi"     # the settings about proxies
+include "client.pxi"         # who has sent a request
 include "environ.pxi"        # a request becomes an environ
 include "input.pxi"          # wsgi.input
 include "filewrapper.pxi"    # wsgi.file_wrapper
