@@ -11,6 +11,7 @@ include "llhttp.pxi"         # the parser is what we take it for
 include "tls.pxi"            # OpenSSL, certificates, what an application may know of them
 include "thread_state.pxi"   # what the responses of a thread have in common
 include "forwarding.pxi"     # the settings about proxies
+include "client.pxi"         # who has sent a request
 include "environ.pxi"        # a request becomes an environ
 include "uwsgi.pxi"          # ... and so does a packet
 include "input.pxi"          # wsgi.input
