@@ -17,7 +17,7 @@ export PYTHONPATH := $(CURDIR)
 need = @python scripts/extra.py build run $(1)
 
 .DEFAULT_GOAL := help
-.PHONY: help build serve test ctest stress strict-apps py314 lint sanitize fuzz bench publish soak conformance profile coverage settings docs map dist dist-test clean
+.PHONY: help build serve test ctest stress strict-apps py314 lint sanitize fuzz bench publish soak conformance conformance-tls profile coverage settings docs map dist dist-test clean
 
 help: ## list the tasks
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,6 +58,10 @@ sanitize: $(VENV)/bin/python ## run the suite under ASan and UBSan, with ARGS
 conformance: build ## play the specifications against this server and its peers: docs/conformance.md
 	$(call need,test)
 	python tests/conformance $(ARGS)
+
+conformance-tls: build ## play the specifications through TLS, in every way
+	$(call need,test)
+	EVERY_WAY=1 python -m pytest tests/tls/test_tls_conformance.py $(ARGS)
 
 fuzz: $(VENV)/bin/python ## let fuzzers loose on parser, bodies, connections and responses, each for SECONDS_TO_FUZZ
 	$(call need)

@@ -755,30 +755,43 @@ static bool is_gone(const fw_conns *cs, fw_conn *c, uint32_t wait)
     return c->broken || (c->eof && cs->cfg.drop_gone && wait > cs->cfg.queue_target_ms);
 }
 
-/* The next of the waiting requests, or NULL. */
-static fw_conn *take_request(fw_conns *cs)
+static fw_conn *take_request(fw_conns *cs);
+
+/* It has waited: drops it if its client is gone, and goes on with the next one. */
+static FW_NOINLINE fw_conn *take_if_there(fw_conns *cs, fw_conn *c, uint32_t wait)
 {
-    fw_conn *c;
-    while ((c = dequeue(&cs->ready_head, &cs->ready_tail)) != NULL) {
-        const uint32_t waiting = atomic_load_explicit(&cs->nready, memory_order_relaxed) - 1;
-        const uint32_t wait = (uint32_t)cs->now - c->ready_at;
-        atomic_store(&cs->nready, waiting);
-        if (fw_unlikely(fw_admission_look(&cs->admission, wait, waiting, cs->now)))
-            reverse(&cs->ready_head, &cs->ready_tail); /* from now on the newest comes first, or the oldest again */
-        if (fw_likely(wait < GONE_MS && !c->broken) || !is_gone(cs, c, wait))
-            break;
-        cs->stats.gone++;
-        if (move(cs, c, EV_LEFT))
-            forget(cs, c);
-    }
-    return c;
+    if (!is_gone(cs, c, wait))
+        return c;
+    cs->stats.gone++;
+    if (move(cs, c, EV_LEFT))
+        forget(cs, c);
+    return take_request(cs);
+}
+
+/* The next of the waiting requests, or NULL. */
+static inline fw_conn *take_first(fw_conns *cs)
+{
+    fw_conn *c = dequeue(&cs->ready_head, &cs->ready_tail);
+    if (c == NULL)
+        return NULL;
+    const uint32_t waiting = atomic_load_explicit(&cs->nready, memory_order_relaxed) - 1;
+    const uint32_t wait = (uint32_t)cs->now - c->ready_at;
+    atomic_store(&cs->nready, waiting);
+    if (fw_unlikely(fw_admission_look(&cs->admission, wait, waiting, cs->now)))
+        reverse(&cs->ready_head, &cs->ready_tail); /* from now on the newest comes first, or the oldest again */
+    return fw_likely(wait < GONE_MS && !c->broken) ? c : take_if_there(cs, c, wait);
+}
+
+static FW_NOINLINE fw_conn *take_request(fw_conns *cs)
+{
+    return take_first(cs);
 }
 
 fw_conn *fw_conn_pull(fw_conns *cs, fw_owner *owner, bool any)
 {
     fw_conn *c = dequeue(&owner->head, &owner->tail);
     if (fw_likely(c == NULL)) {
-        if (!any || (c = take_request(cs)) == NULL)
+        if (!any || (c = take_first(cs)) == NULL)
             return NULL;
         cs->stats.requests++;
     }
@@ -1053,7 +1066,7 @@ static bool answer_health(fw_conns *cs, fw_conn *c)
 {
     const fw_request *r = c->req;
     const bool head = fw_request_is_head(r);
-    if (cs->stopping) {
+    if (cs->stopping && !cs->passes_on) { /* otherwise others go on, and the server is well */
         refuse(cs, c, 503, "stopping");
         return false;
     }
@@ -1101,10 +1114,12 @@ static bool arrives_too_slowly(const fw_conns *cs, const fw_conn *c)
 }
 
 /* How long an idle connection may stay. In a stop it is passed on or leaves. */
-static enum fw_class idle_class(fw_conns *cs)
+static enum fw_class idle_class(fw_conns *cs, const fw_conn *c)
 {
     if (fw_likely(!cs->stopping))
         return FW_CLASS_KEEPALIVE;
+    if (c->tls != NULL)
+        return FW_CLASS_RETIRE;
     cs->to_pass_on = cs->passes_on;
     return cs->passes_on ? FW_CLASS_KEEPALIVE : FW_CLASS_RETIRE;
 }
@@ -1120,7 +1135,7 @@ static void become_idle(fw_conns *cs, fw_conn *c)
         return;
     if (!move(cs, c, EV_EMPTY))
         return;
-    fw_deadline_set(&cs->deadlines, &c->deadline, idle_class(cs), cs->now);
+    fw_deadline_set(&cs->deadlines, &c->deadline, idle_class(cs, c), cs->now);
 }
 
 /* The client waits for leave to send its body (RFC 9110 10.1.1); no need if some of it is here already. */
@@ -1433,6 +1448,8 @@ bool fw_conn_pass_on(fw_conns *cs, fw_conn *c, const fw_travel *t)
     const int rc = pass_on(cs, c, t);
     if (rc == FW_OK && move(cs, c, EV_LEFT))
         forget(cs, c);
+    if (rc == FW_TRAVEL_STAYS && (c->deadline.next == NULL || c->deadline.class != FW_CLASS_RETIRE))
+        fw_conn_retire(cs, c); /* once: its time runs */
     return rc != FW_RETRY;
 }
 

@@ -1,4 +1,8 @@
-/* input.c - from received bytes to complete requests. */
+/* input.c - from received bytes to complete requests.
+ *
+ * It has more than 500 lines because a request comes in four ways that share its buffers: as a head, behind a PROXY header,
+ * as a packet, and from another worker.
+ */
 #include "io/input.h"
 #include "http/forwarded.h"
 #include "http/proxy_header.h"
@@ -309,7 +313,7 @@ static void take_proxy_header(const fw_conns *cs, fw_conn *c, const fw_proxy_hea
 }
 
 /* Before the first request: COMPLETE when it may be parsed. */
-static enum fw_input parse_proxy_header(fw_conns *cs, fw_conn *c)
+static FW_NOINLINE enum fw_input parse_proxy_header(fw_conns *cs, fw_conn *c)
 {
     fw_buffer *b = c->in;
     const char *data = b->data + b->pos;

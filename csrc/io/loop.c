@@ -662,15 +662,15 @@ static int patience(const fw_loop *l, bool again)
         t = sooner(t, l->counted_at + (has_news(l) ? COUNT_MS : l->conns.cfg.beat_ms), l->conns.now);
     if (fw_unlikely(l->conns.admission.overloaded))
         t = sooner(t, l->conns.admission.sweep_at, l->conns.now);
-    if (l->pass_at != 0)
-        t = sooner(t, l->pass_at, l->conns.now);
-    if (l->stopped != FW_STOP_NONE)
+    if (l->stopped != FW_STOP_NONE) {
         t = sooner(t, l->conns.now < l->stop_at ? l->stop_at : l->stop_at + FORCE_MS, l->conns.now);
+        t = l->pass_at != 0 ? sooner(t, l->pass_at, l->conns.now) : t;
+    }
     return t;
 }
 
 /* An overload has begun, or has ended. The log has both lines of one, or none, if there are many. */
-static FW_NOINLINE void tell_overload(fw_loop *l)
+static void tell_overload(fw_loop *l)
 {
     fw_admission *a = &l->conns.admission;
     a->told = a->overloaded;
@@ -681,6 +681,15 @@ static FW_NOINLINE void tell_overload(fw_loop *l)
         l->notices |= FW_NOTICE_RELIEF;
         l->woken = true;
     }
+}
+
+static FW_NOINLINE void mind_overload(fw_loop *l)
+{
+    const fw_admission *a = &l->conns.admission;
+    if (a->overloaded != a->told)
+        tell_overload(l);
+    if (a->overloaded && l->conns.now >= a->sweep_at)
+        fw_conns_refuse_late(&l->conns);
 }
 
 #define TRYING (FW_LOOP_POLL + 1) /* listeners are being tried: it is too early for a poll */
@@ -698,10 +707,8 @@ static int safe_point(fw_loop *l)
         if (fw_unlikely(may_take(l) && fw_loop_look(l))) /* it may have been full when it was told */
             return TRYING;
     }
-    if (fw_unlikely(l->conns.admission.overloaded != l->conns.admission.told))
-        tell_overload(l);
-    if (fw_unlikely(l->conns.admission.overloaded) && l->conns.now >= l->conns.admission.sweep_at)
-        fw_conns_refuse_late(&l->conns);
+    if (fw_unlikely(l->conns.admission.overloaded || l->conns.admission.told))
+        mind_overload(l);
     int how = atomic_load_explicit(&l->stop, memory_order_relaxed);
     if (fw_unlikely(how > l->stopped))
         begin_stop(l, how);

@@ -1,6 +1,6 @@
 # csrc.pxd - the only `extern` block for our C core. All of it works without the interpreter lock.
 #
-# Meaning, ownership and errors are told in the C headers.
+# Meaning, ownership and errors are told in the C headers. It has more than 500 lines because it declares all of them.
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 

@@ -611,7 +611,7 @@ cdef class Response:
             self.chunked = True
             to = text(to, b"Transfer-Encoding: chunked\r\n", 28)
         self.keep = (r.keep_alive and self.state.keepalive and not closes
-                     and (not self.state.conns.stopping or self.state.conns.passes_on)
+                     and (not self.state.conns.stopping or self.state.conns.passes_on and self.conn.tls is NULL)
                      and (self.declared >= 0 or self.chunked or self.bodiless))
         if not self.keep:
             to = text(to, b"Connection: close\r\n", 19)

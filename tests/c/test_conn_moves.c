@@ -82,9 +82,10 @@ static void an_illegal_move_of_a_waiting_request_or_a_lent_connection_ends_it_wh
         CHECK(!move(cs, c, lent ? EV_PULLED : EV_ENDED));
         CHECK_INT(c->state, state);
         CHECK(c->broken);
-        if (!lent)
-            CHECK(fw_conn_pull(cs, &s.thread->owner, true) == c);
-        fw_conn_finish(cs, c, true, false, false);
+        if (lent)
+            fw_conn_finish(cs, c, true, false, false);
+        else
+            CHECK(fw_conn_pull(cs, &s.thread->owner, true) == NULL && cs->stats.gone == 1);
         CHECK_INT(cs->stats.connections, 0);
         CHECK(ended(client));
         close(client);

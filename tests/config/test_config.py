@@ -1,4 +1,7 @@
-"""The table of settings, the kinds of values, and who wins among the origins."""
+"""The table of settings, the kinds of values, and who wins among the origins.
+
+It has more than 500 lines because most of them are values: one list for each kind of setting.
+"""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ BEARABLE = {
 # These take connections, or single requests.
 COSTLY = {
     "resets": "recv=ECONNRESET/5,send=EPIPE/7,sendmsg=ECONNRESET/7,sendfile=ECONNRESET/3",
-    "no-registration": "epoll_ctl=ENOMEM/3,epoll_ctl=ENOSPC/7",
+    "no-registration": "epoll_ctl=ENOMEM/5,epoll_ctl=ENOSPC/9",
     "no-room-for-bodies": "open=EMFILE/4,open=ENOSPC/3,write=ENOSPC/29,write=EIO/37",
     "unreadable-bodies": "pread=EIO/2",
     "broken-lines": "recv=ETIMEDOUT/11,send=ECONNRESET/23",

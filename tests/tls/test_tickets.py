@@ -134,7 +134,7 @@ def test_keys_are_passed_on_by_a_descriptor_and_not_by_the_environment() -> None
         before = os.dup(1)
         os.dup2(output.fileno(), 1)
         try:
-            successor = Successor(Start([sys.executable, "-c", code], "/", {}), [], keys)
+            successor = Successor(Start([sys.executable, "-c", code], "/", {}), [], None, keys)
             until(lambda: successor.poll() is not None, "its end")
         finally:
             os.dup2(before, 1)
