@@ -7,7 +7,6 @@
 from libc.stdint cimport uint32_t
 
 
-
 cdef bint is_ours(const fw_field *f) noexcept:
     """The server sets it itself, or it is worked out below. SERVER_NAME and SERVER_PORT may not be empty (PEP 3333)."""
     if f.id == FW_VARIABLE_SERVER_NAME or f.id == FW_VARIABLE_SERVER_PORT:

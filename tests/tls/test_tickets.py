@@ -143,7 +143,7 @@ def test_keys_are_passed_on_by_a_descriptor_and_not_by_the_environment() -> None
         output.seek(0)
         inherited = json.loads(output.read())
     assert isinstance(inherited["tickets"], int)
-    assert {type(value) for value in inherited.values()} == {int, list}
+    assert {type(value) for value in inherited.values()} == {int, list, type(None)}
 
 
 def test_a_master_without_keys_passes_none_on(monkeypatch: pytest.MonkeyPatch) -> None:
