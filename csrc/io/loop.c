@@ -662,6 +662,8 @@ static int patience(const fw_loop *l, bool again)
         t = sooner(t, l->counted_at + (has_news(l) ? COUNT_MS : l->conns.cfg.beat_ms), l->conns.now);
     if (fw_unlikely(l->conns.admission.overloaded))
         t = sooner(t, l->conns.admission.sweep_at, l->conns.now);
+    if (fw_unlikely(l->rung_at != 0))
+        t = sooner(t, l->rung_at + FW_LEAVE_MS, l->conns.now);
     if (l->stopped != FW_STOP_NONE) {
         t = sooner(t, l->conns.now < l->stop_at ? l->stop_at : l->stop_at + FORCE_MS, l->conns.now);
         t = l->pass_at != 0 ? sooner(t, l->pass_at, l->conns.now) : t;
@@ -681,6 +683,22 @@ static void tell_overload(fw_loop *l)
         l->notices |= FW_NOTICE_RELIEF;
         l->woken = true;
     }
+}
+
+/* Whoever has sent something sees to it that it does not stay in the socket. True: it looks itself. */
+static FW_NOINLINE bool mind_parcels(fw_loop *l)
+{
+    if (!fw_siblings_waits(&l->siblings)) {
+        l->rung_at = 0;
+        return false;
+    }
+    if (l->conns.now < l->rung_at + FW_LEAVE_MS)
+        return false;
+    l->rung_at = l->conns.now;
+    if (may_take(l))
+        return fw_loop_look(l);
+    fw_siblings_ring_free(&l->siblings, 1, l->conns.now);
+    return false;
 }
 
 static FW_NOINLINE void mind_overload(fw_loop *l)
@@ -709,6 +727,8 @@ static int safe_point(fw_loop *l)
     }
     if (fw_unlikely(l->conns.admission.overloaded || l->conns.admission.told))
         mind_overload(l);
+    if (fw_unlikely(l->rung_at != 0) && mind_parcels(l))
+        return TRYING;
     int how = atomic_load_explicit(&l->stop, memory_order_relaxed);
     if (fw_unlikely(how > l->stopped))
         begin_stop(l, how);

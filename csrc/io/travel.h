@@ -14,9 +14,9 @@
  *     behind its last message whether a sibling goes on, and takes what is there when nobody does.
  *  4. `waits` of the page is set after a message has been put, and again by whoever has taken one, because there may be
  *     more. It is taken back before somebody looks. So while something is in the socket, it is set or somebody is
- *     looking. It is looked at whenever a worker becomes free or begins to accept. One whose threads are all away rings
- *     the bell of a free sibling every FW_LEAVE_MS while it is set, and the master sets it and rings all bells when it has
- *     reaped a worker.
+ *     looking. It is looked at whenever a worker becomes free or begins to accept. One whose threads are all away, or that
+ *     has sent something, looks or rings the bell of a free sibling every FW_LEAVE_MS while it is set, and the master sets
+ *     it and rings all bells when it has reaped a worker.
  *  5. If the socket has no room, or the system has too many descriptors on their way, the connection stays, and is tried
  *     again later.
  *  6. Every message begins with its version. One with another version is left where it is, and `waits` stays set.

@@ -464,6 +464,8 @@ void fw_lead_depart(fw_leader *l, fw_thread *t)
         l->departed_at = fw_deadline_us();
         fw_lead_show(l, t, l->departed_at);
         atomic_fetch_add(&l->door, 1);
+        if (l->idle == NULL && l->coming == 0)
+            fw_siblings_set_away(&l->loop.siblings, true);
         if (l->lead != FW_LEAD_STANDBY && (l->leader == t || l->leader == NULL))
             fw_lead_to_standby(l);
         return;

@@ -31,8 +31,8 @@
  *     most, for about a millisecond) and sent together. A reader on this machine is woken once for all of them, and a
  *     leader that goes on computing is not interrupted by it. They are sent before the leader polls, when the standby
  *     takes the lead, and by the standby if neither has happened for a tick.
- * 11. While the standby leads and no thread is idle, the siblings are shown that all are away (siblings.h). That is taken
- *     back when a thread has the lead or is idle.
+ * 11. While the standby leads and no thread is idle or on its way to a request, the siblings are shown that all are away
+ *     (siblings.h). That is taken back when a thread has the lead or is idle.
  *
  * Who wakes whom:
  *

@@ -123,9 +123,13 @@ static bool must_tick_soon(fw_leader *l)
  * poll may last, in ms; -1: as long as it takes. */
 static int pass_on(fw_leader *l)
 {
-    fw_siblings_set_away(&l->loop.siblings, l->idle == NULL);
+    const bool coming = l->coming != 0 || atomic_load(&l->door) != 0; /* a thread is on its way to what waits */
+    if (l->idle != NULL || !coming)
+        fw_siblings_set_away(&l->loop.siblings, l->idle == NULL);
     if (l->idle != NULL || l->over)
         return -1;
+    if (coming)
+        return l->loop.conns.ready_head != NULL ? PASS_MS : -1; /* fw_lead_depart shows whether it was the last */
     if (fw_lead_in_queued_mode(l) && fw_deadline_us() - l->departed_at < TICK_NS / 1000)
         return l->loop.conns.ready_head != NULL ? 1 : -1;
     return fw_loop_pass_on(&l->loop) ? PASS_MS : -1;
