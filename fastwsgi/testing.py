@@ -342,7 +342,8 @@ def raw(
             for piece in [data] if isinstance(data, bytes) else data:
                 sock.sendall(piece)
             if half_close:
-                sock.shutdown(socket.SHUT_WR)
+                with contextlib.suppress(OSError):  # it has been reset: there may be an answer
+                    sock.shutdown(socket.SHUT_WR)
         with contextlib.suppress(TimeoutError, ConnectionError):
             while block := sock.recv(65536):
                 received.append(block)
