@@ -274,7 +274,7 @@ static bool send_some(world *w, end *e, size_t most)
     }
     /* What follows FW_RETRY is no shorter: always all there is. */
     const size_t n = most < e->queued ? most : e->queued;
-    const ssize_t sent = fw_tls_send(e->tls, letters + e->sent % LETTERS, n);
+    const ssize_t sent = fw_tls_send(e->tls, letters + e->sent % LETTERS, n, false);
     if (sent > 0) {
         MUST((size_t)sent <= n && sent <= FW_RECORD);
         e->sent += (size_t)sent;
