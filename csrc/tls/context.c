@@ -28,7 +28,7 @@ static const fw_certificate *named(const fw_tls_context *c, const char *name, si
     return NULL;
 }
 
-/* ... or one for any name in its place: an asterisk stands for one label (RFC 9525 6.3). */
+/* The first certificate that has this name with an asterisk in place of its first label (RFC 9525 6.3). */
 static const fw_certificate *for_any(const fw_tls_context *c, const char *name, size_t n)
 {
     const char *dot = memchr(name, '.', n);
