@@ -755,36 +755,37 @@ static bool is_gone(const fw_conns *cs, fw_conn *c, uint32_t wait)
     return c->broken || (c->eof && cs->cfg.drop_gone && wait > cs->cfg.queue_target_ms);
 }
 
-static fw_conn *take_request(fw_conns *cs);
-
-/* It has waited: drops it if its client is gone, and goes on with the next one. */
-static FW_NOINLINE fw_conn *take_if_there(fw_conns *cs, fw_conn *c, uint32_t wait)
-{
-    if (!is_gone(cs, c, wait))
-        return c;
-    cs->stats.gone++;
-    if (move(cs, c, EV_LEFT))
-        forget(cs, c);
-    return take_request(cs);
-}
-
-/* The next of the waiting requests, or NULL. */
-static inline fw_conn *take_first(fw_conns *cs)
+/* The first of the waiting requests, and how long it has waited, or NULL. */
+static inline fw_conn *next_waiting(fw_conns *cs, uint32_t *wait)
 {
     fw_conn *c = dequeue(&cs->ready_head, &cs->ready_tail);
     if (c == NULL)
         return NULL;
     const uint32_t waiting = atomic_load_explicit(&cs->nready, memory_order_relaxed) - 1;
-    const uint32_t wait = (uint32_t)cs->now - c->ready_at;
     atomic_store(&cs->nready, waiting);
-    if (fw_unlikely(fw_admission_look(&cs->admission, wait, waiting, cs->now)))
+    *wait = (uint32_t)cs->now - c->ready_at;
+    if (fw_unlikely(fw_admission_look(&cs->admission, *wait, waiting, cs->now)))
         reverse(&cs->ready_head, &cs->ready_tail); /* from now on the newest comes first, or the oldest again */
-    return fw_likely(wait < GONE_MS && !c->broken) ? c : take_if_there(cs, c, wait);
+    return c;
 }
 
-static FW_NOINLINE fw_conn *take_request(fw_conns *cs)
+/* This one has waited: it and all behind it whose clients are gone are dropped, up to one that is there. */
+static FW_NOINLINE fw_conn *skip_gone(fw_conns *cs, fw_conn *c, uint32_t wait)
 {
-    return take_first(cs);
+    while (c != NULL && is_gone(cs, c, wait)) {
+        cs->stats.gone++;
+        if (move(cs, c, EV_LEFT))
+            forget(cs, c);
+        c = next_waiting(cs, &wait);
+    }
+    return c;
+}
+
+static inline fw_conn *take_first(fw_conns *cs)
+{
+    uint32_t wait;
+    fw_conn *c = next_waiting(cs, &wait);
+    return fw_likely(c == NULL || (wait < GONE_MS && !c->broken)) ? c : skip_gone(cs, c, wait);
 }
 
 fw_conn *fw_conn_pull(fw_conns *cs, fw_owner *owner, bool any)
@@ -986,7 +987,8 @@ void fw_conn_refuse_now(fw_conns *cs, fw_conn *c, int status, const char *why)
 static void decline(fw_conns *cs, fw_conn *c, const char *why)
 {
     const fw_request *r = c->req;
-    const bool head = fw_request_is_head(r), keep = r->keep_alive && !cs->stopping && !c->broken;
+    const bool head = fw_request_is_head(r), leaves = cs->stopping && (!cs->passes_on || c->tls != NULL);
+    const bool keep = r->keep_alive && !leaves && !c->broken;
     char text[FW_REFUSAL_MOST];
     cs->stats.refused++;
     if (cs->cfg.access != NULL)

@@ -197,6 +197,23 @@ def test_a_request_whose_client_has_reset_the_connection_is_not_served(
         assert "/gone" not in seen_by(server)
 
 
+def test_many_clients_that_are_gone_are_passed_over_at_once(project: Project, calls: Calls) -> None:
+    with spawn("--queue-target", "0", "app:app", cwd=project(app=APP)) as server:
+        ready(server)
+        with contextlib.ExitStack() as stack:
+            first = waiting(server, calls, stack)
+            for _ in range(300):
+                gone = Client(server.address)
+                gone.send(request("/gone"))
+                gone.reset()
+            there = stack.enter_context(Client(server.address))
+            there.send(request("/there"))
+            time.sleep(0.05)  # they are to have waited
+            calls.let_go()
+            assert (first.response().status, there.response().status) == (200, 200)
+        assert "/gone" not in seen_by(server)
+
+
 @pytest.mark.parametrize(("how", "served"), [("drop", False), ("serve", True)])
 def test_one_that_has_shut_its_side_and_waited_long_is_gone_if_the_setting_says_so(
     how: str, served: bool, project: Project, calls: Calls,
