@@ -65,7 +65,7 @@ typedef struct fw_config {
     bool drop_gone;       /* a request that has waited too long is not served if its client has shut its side */
     bool overload_refuse; /* past either maximum: true answers 503, false leaves clients in the backlog */
     const char *temp_dir; /* borrowed; outlives the loop */
-    const char *health;   /* target that the loop answers itself, or NULL; borrowed */
+    const char *health, *live, *ready; /* paths that the loop answers itself (io/health.h), or NULL; borrowed */
     struct fw_access_log *access; /* the access log, or NULL; borrowed */
     const struct fw_networks *uwsgi_from; /* who may send packets of the uwsgi protocol; borrowed */
 } fw_config;

@@ -40,6 +40,7 @@
  * the one direction counts for the other (tls_events). What is behind the goodbye is raw: LINGER has no TLS any more.
  */
 #include "io/conns.h"
+#include "io/health.h"
 #include "io/input.h"
 #include "io/store.h"
 #include "io/takeover.h"
@@ -1054,36 +1055,36 @@ void fw_conns_refuse_ready(fw_conns *cs, int status, const char *why)
 
 /* ---- what the loop answers itself -------------------------------------------------------------------------------- */
 
-static bool asks_for_health(const fw_conns *cs, const fw_request *r)
-{
-    if (fw_likely(cs->cfg.health == NULL))
-        return false;
-    const size_t n = strlen(cs->cfg.health);
-    return (r->method_id == FW_METHOD_GET || fw_request_is_head(r)) && r->path.len == n &&
-           memcmp(fw_request_at(r, r->path), cs->cfg.health, n) == 0;
-}
-
-/* Whether threads are there or not: the process lives and takes requests. False: it has been refused. */
-static bool answer_health(fw_conns *cs, fw_conn *c)
+/* Queues the answer to a probe. False: there is no memory for it. */
+static bool queue_health(fw_conns *cs, fw_conn *c, const char *trouble, bool keep)
 {
     const fw_request *r = c->req;
     const bool head = fw_request_is_head(r);
-    if (cs->stopping && !cs->passes_on) { /* otherwise others go on, and the server is well */
-        refuse(cs, c, 503, "stopping");
-        return false;
+    const char *life = !keep ? "Connection: close\r\n" : r->minor == 0 ? "Connection: keep-alive\r\n" : "";
+    char text[FW_REFUSAL_MOST];
+    if (trouble != NULL) {
+        const size_t n = fw_wire_refusal(text, sizeof text, &cs->date, 503, trouble, head, keep);
+        return n != 0 && fw_outq_copy(&c->out, &cs->cache, text, n) == FW_OK;
     }
-    char text[512];
-    c->closing = c->lingers = !r->keep_alive;
-    const char *life = !r->keep_alive ? "Connection: close\r\n" : r->minor == 0 ? "Connection: keep-alive\r\n" : "";
-    int n = snprintf(text, sizeof text, HEALTHY, fw_date_line(&cs->date), life, head ? "" : "ok\n");
-    if (n < 0 || (size_t)n >= sizeof text || fw_outq_copy(&c->out, &cs->cache, text, (size_t)n) != FW_OK) {
+    const int n = snprintf(text, sizeof text, HEALTHY, fw_date_line(&cs->date), life, head ? "" : "ok\n");
+    return n > 0 && (size_t)n < sizeof text && fw_outq_copy(&c->out, &cs->cache, text, (size_t)n) == FW_OK;
+}
+
+/* Whether threads are there or not. False: the connection is not to be looked at any more. It is no request that counts or
+ * is logged, and no refusal. */
+static FW_NOINLINE bool answer_health(fw_conns *cs, fw_conn *c, enum fw_probe probe)
+{
+    const bool leaves = cs->stopping && (!cs->passes_on || c->tls != NULL);
+    const bool keep = c->req->keep_alive && !leaves;
+    c->closing = c->lingers = !keep;
+    if (!queue_health(cs, c, fw_health_trouble(cs, probe), keep)) {
         drop(cs, c);
         return false;
     }
     c->served++;
     cs->work += WORK_ANSWER;
     fw_input_next(cs, c);
-    if (!c->closing)
+    if (keep)
         return move(cs, c, EV_ANSWERED);
     flush_or_wait(cs, c);
     return false;
@@ -1092,8 +1093,9 @@ static bool answer_health(fw_conns *cs, fw_conn *c)
 /* A complete request: true if it has been answered here and the next one may be looked at. */
 static bool answered(fw_conns *cs, fw_conn *c)
 {
-    if (fw_unlikely(asks_for_health(cs, c->req)))
-        return answer_health(cs, c);
+    const enum fw_probe probe = fw_unlikely(cs->probes) ? fw_health_asked(&cs->cfg, c->req) : FW_PROBE_NONE;
+    if (fw_unlikely(probe != FW_PROBE_NONE))
+        return answer_health(cs, c, probe);
     if (fw_unlikely(cs->cfg.max_ready != 0) && cs->cfg.overload_refuse && cs->nready >= cs->cfg.max_ready)
         refuse(cs, c, 503, "too many requests are waiting");
     else

@@ -3,6 +3,7 @@
  * It has no unit test of its own: every test of a connection opens, reaps and closes what is here.
  */
 #include "io/conns.h"
+#include "io/health.h"
 #include "io/input.h"
 
 #include <stdlib.h>
@@ -39,6 +40,7 @@ int fw_conns_open(fw_conns *cs, const fw_llhttp_api *api, const fw_config *cfg, 
     cs->api = api;
     cs->cfg = *cfg;
     cs->cfg.timeouts[FW_CLASS_PACE] = pace(cfg);
+    cs->probes = fw_health_is_on(cfg);
     atomic_init(&cs->mark, cfg->high_water);
     cs->all.prev = cs->all.next = &cs->all;
     fw_deadlines_init(&cs->deadlines, cs->cfg.timeouts);

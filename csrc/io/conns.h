@@ -44,6 +44,8 @@ typedef struct fw_conns {
     int storage_error;      /* errno of a body that could not be stored, until the loop tells of it */
     uint64_t illegal_moves; /* asked of connections, which were closed for it (conn.c): bugs of ours */
     uint64_t work;          /* spent on input: bytes received, and what costs as much as so many (conn.c) */
+    bool probes;            /* a path is answered here (health.h) */
+    const _Atomic uint32_t *draining; /* not 0: the whole server is going to stop, and serves meanwhile; or NULL */
     atomic_bool stopping; /* idle connections leave, and responses say Connection: close, */
     atomic_bool passes_on; /* ... unless another worker takes the connections */
     bool to_pass_on;       /* ... and one has become idle: whoever polls is to see to it */

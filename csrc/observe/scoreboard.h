@@ -1,7 +1,7 @@
 /* scoreboard.h - what a worker is doing, in memory that others may read: its counters, and the calls in flight.
  *
  * A board is a head and one entry for each application thread, in memory that the worker shares with its master. The
- * worker alone writes, under the loop's lock and without the interpreter lock; anybody may read at any time, and nobody
+ * worker alone writes (but for `draining`), under the loop's lock and without the interpreter lock; anybody may read at any time, and nobody
  * waits for anybody: each part has a number that is odd while the part is written (a seqlock).
  *
  * It costs the hot path next to nothing. The counters are copied by whoever leads, between two polls, a few times a second. A
@@ -18,7 +18,7 @@
 #include <stdatomic.h>
 #include <sys/socket.h>
 
-#define FW_BOARD_LAYOUT 4   /* to be raised with every change */
+#define FW_BOARD_LAYOUT 5   /* to be raised with every change */
 #define FW_BOARD_COUNTERS 14
 #define FW_BOARD_BUCKETS 13 /* calls that took up to 2.5, 5, 10, 25, 50, 100, 250, 500 ms, 1, 2.5, 5, 10 s; longer ones */
 
@@ -54,6 +54,8 @@ typedef struct fw_board {
     uint64_t written; /* us: when the rest was copied here last */
     uint64_t counters[FW_BOARD_COUNTERS]; /* fw_stats, and requests that wait for a thread */
     uint64_t latency[FW_BOARD_BUCKETS];   /* calls that have ended, by their time; the first holds shown ones only */
+    _Atomic uint32_t draining; /* the one thing that the master writes: it is going to stop all of its workers */
+    uint32_t unused;
     fw_board_call calls[];
 } fw_board;
 

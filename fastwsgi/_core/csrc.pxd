@@ -154,6 +154,8 @@ cdef extern from "fw.h" nogil:
         bint overload_refuse
         const char *temp_dir
         const char *health
+        const char *live
+        const char *ready
         fw_access_log *access
         const fw_networks *uwsgi_from
     void fw_config_defaults(fw_config *)
@@ -401,7 +403,7 @@ cdef extern from "observe/scoreboard.h" nogil:
         char client[48]
         char target[416]
     struct fw_board:
-        pass
+        uint32_t draining  # atomic there
     size_t fw_board_size(unsigned)
     void fw_board_init(fw_board *, uint32_t pid, unsigned threads)
 
@@ -449,6 +451,7 @@ cdef extern from "io/conns.h" nogil:
         fw_memos memos
         bint stopping
         bint passes_on
+        const uint32_t *draining  # atomic there
 
 
 cdef extern from "io/siblings.h" nogil:

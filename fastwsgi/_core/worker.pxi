@@ -45,6 +45,8 @@ cdef int configure(fw_config *cfg, dict members) except -1:
     A member that is missing raises KeyError, a number that does not fit OverflowError. Bytes are borrowed.
     """
     cdef bytes health = members.pop("health")
+    cdef bytes live = members.pop("live")
+    cdef bytes ready = members.pop("ready")
     fw_config_defaults(cfg)
     cfg.limit_line = members.pop("limit_line")
     cfg.limit_fields = members.pop("limit_fields")
@@ -68,6 +70,8 @@ cdef int configure(fw_config *cfg, dict members) except -1:
     cfg.header_map = members.pop("header_map")
     cfg.overload_refuse = members.pop("overload_refuse")
     cfg.health = <const char *>health if health else NULL
+    cfg.live = <const char *>live if live else NULL
+    cfg.ready = <const char *>ready if ready else NULL
     return 0
 
 
@@ -91,7 +95,7 @@ cdef class Worker:
     cdef fw_leader *leader
     cdef fw_loop *loop       # the leader's
     cdef bytes temp_dir
-    cdef bytes health      # the core's settings borrow it, and the next
+    cdef tuple probes      # paths: the core's settings borrow them, and the next
     cdef str script_name
     cdef str version
     cdef unsigned nthreads
@@ -122,7 +126,7 @@ cdef class Worker:
         self.nthreads = members.pop("threads")
         self.sendfile = members.pop("sendfile")
         self.script_name = members.pop("script_name")
-        self.health = members["health"]
+        self.probes = (members["health"], members["live"], members["ready"])
         forwarding = Forwarding(members)
         configure(&cfg, members)
         forwarding.configure(&cfg)
@@ -204,6 +208,7 @@ cdef class Worker:
                 raise ValueError(f"the scoreboard needs {size} bytes, not {self.board.len}")
             self.loop.board = <fw_board *>self.board.buf
         fw_board_init(self.loop.board, <uint32_t>getpid(), self.nthreads)
+        self.loop.conns.draining = &self.loop.board.draining
         return 0
 
     cdef int share(self, object page, unsigned own, list bells) except -1:
@@ -297,6 +302,10 @@ cdef class Worker:
     def stop(self, graceful=True):
         """End :meth:`run`: at once, or (*graceful*) when the requests that are here have been answered."""
         fw_loop_stop(self.loop, FW_STOP_GRACEFUL if graceful else FW_STOP_QUICK)
+
+    def drain(self):
+        """Say that this server is not ready for requests, because a stop is to follow, and go on serving them."""
+        self.loop.board.draining = 1
 
     def use_tls(self, TlsContext tls not None):
         """Let connections that come from now on have the certificates and keys of another context.

@@ -37,6 +37,7 @@ def check_together(config: Config) -> None:
             f"warmup {config.warmup!r} (from {config.origin('warmup')}) is not below script_name "
             f"{config.script_name!r} (from {config.origin('script_name')}): a client would be "
             "answered 404")
+    _check_probes(config)
     for name, needed in IDLE_WITHOUT.items():
         if (getattr(config, name) != SETTINGS[name].default
                 and getattr(config, needed) == SETTINGS[needed].default):
@@ -49,6 +50,23 @@ def check_together(config: Config) -> None:
     _check_tls(config)
     if not config.workers:
         _check_without_master(config)
+
+
+PROBES = ("health_path", "live_path", "ready_path")
+"""Paths that the server answers itself."""
+
+
+def _check_probes(config: Config) -> None:
+    """Refuse a path with two meanings."""
+    seen: dict[str, str] = {}
+    for name in PROBES:
+        path = getattr(config, name)
+        if path in seen:
+            raise ConfigError(
+                f"{name} (from {config.origin(name)}) and {seen[path]} (from "
+                f"{config.origin(seen[path])}) must differ: both are {path!r}")
+        if path:
+            seen[path] = name
 
 
 OF_TLS = ("ca_certs", "cert_reqs", "ciphers", "tls_minimum", "ssl_version",

@@ -52,6 +52,7 @@ class Config:
     body_timeout: float
     write_timeout: float
     graceful_timeout: float
+    drain_delay: float
     limit_request_line: int
     limit_request_fields: int
     limit_request_field_size: int
@@ -84,6 +85,8 @@ class Config:
     errorlog: str
     loglevel: str
     health_path: str
+    live_path: str
+    ready_path: str
     chdir: str
     pythonpath: tuple[str, ...]
     raw_env: tuple[str, ...]

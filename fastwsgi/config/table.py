@@ -4,7 +4,7 @@ The command line, the FASTWSGI_* variables, configuration files, ``--help``, ``-
 the keywords of ``fastwsgi.run`` are all derived from ``SETTINGS``, and nothing about a setting is
 said anywhere else. Names and defaults are gunicorn's where gunicorn has the setting. A default that
 differs says why. values.py has the kinds of values, units.py the units in which the core counts
-them, and sources.py the origins.
+them, and sources.py the origins. It has more than 500 lines because it is one table.
 """
 
 from __future__ import annotations
@@ -221,6 +221,12 @@ _TABLE = (
         "graceful_timeout", "time", ("--graceful-timeout",), 30.0, values.seconds,
         "how long a stopping worker may finish its requests in flight; then they are cut off",
         metavar="SECONDS", member="graceful_ms", unit=units.milliseconds),
+    Setting(
+        "drain_delay", "time", ("--drain-delay",), 0.0, values.seconds,
+        "how long new connections are still served after TERM, while --ready-path and "
+        "--health-path answer 503: as long as load balancers need to notice. Then the graceful "
+        "stop begins. A second TERM cuts it short, and an upgrade does not wait",
+        metavar="SECONDS"),
 
     Setting(
         "limit_request_line", "limits", ("--limit-request-line",), 8190, values.whole,
@@ -404,8 +410,19 @@ _TABLE = (
     Setting(
         "health_path", "metrics", ("--health-path",), "", values.url_path,
         "path that the worker answers itself with 200 'ok', even while all application threads "
-        "are busy, and with 503 once it is stopping, so that a load balancer goes elsewhere",
+        "are busy, and with 503 once the server drains or stops, so that a load balancer goes "
+        "elsewhere. --live-path and --ready-path tell the two apart",
         metavar="PATH", member="health", unit=units.octets),
+    Setting(
+        "live_path", "metrics", ("--live-path",), "", values.url_path,
+        "path that the worker answers itself with 200 'ok' for as long as it runs; to restart a "
+        "server that does not answer",
+        metavar="PATH", member="live", unit=units.octets),
+    Setting(
+        "ready_path", "metrics", ("--ready-path",), "", values.url_path,
+        "path that the worker answers itself with 200 'ok' if requests should come here, and with "
+        "503 while it drains (--drain-delay), stops or is overloaded; to send requests elsewhere",
+        metavar="PATH", member="ready", unit=units.octets),
 
     Setting(
         "chdir", "system", ("--chdir",), "", values.directory,

@@ -96,6 +96,7 @@ class Master:
         self._view = ServerView(config, log, [listener.address for listener in listeners],
                                 self._wanted)
         self._stopping = False
+        self._drain_until: float | None = None  # when the stop begins that has been asked for
         self._may_share = True
         if upgrade.predecessor is not None:
             self._workers.siblings = upgrade.predecessor.siblings
@@ -168,6 +169,8 @@ class Master:
                      + self._hang_detector.deadlines(self._config.timeout))
         if self._next_spawn and not self._stopping:
             deadlines.append(self._next_spawn)
+        if self._drain_until is not None:
+            deadlines.append(self._drain_until)
         if self._rotation is not None and not self._stopping:
             deadlines += self._rotation.deadlines()
         if not deadlines:
@@ -193,7 +196,7 @@ class Master:
 
     def _on_signal(self, number: signal.Signals) -> None:
         if number == signal.SIGTERM:
-            self._stop(graceful=not self._stopping)
+            self._terminate()
         elif number in (signal.SIGINT, signal.SIGQUIT):
             self._stop(graceful=False)
         elif number == signal.SIGHUP:
@@ -203,7 +206,7 @@ class Master:
             for child in self._workers.children():
                 child.send_signal(signal.SIGUSR1)
         elif number == signal.SIGUSR2:
-            if not self._stopping:
+            if not self._ending:
                 self._upgrade.begin(
                     lambda: self._config.hooks.call("pre_exec", self._view),
                     self._workers.siblings)
@@ -231,6 +234,23 @@ class Master:
         self._want(0)
         self._announced = True
 
+    @property
+    def _ending(self) -> bool:
+        """Whether a stop has begun, or is to follow a delay."""
+        return self._stopping or self._drain_until is not None
+
+    def _terminate(self) -> None:
+        """Stop, after the delay for load balancers; each further TERM is a step towards the end."""
+        serves = any(child.ready_at is not None for child in self._workers.by_pid.values())
+        if self._ending or not (self._config.drain_delay and serves) or self._upgrade.shared:
+            self._stop(graceful=not self._stopping)
+            return
+        self._log.info("draining: requests are served for %g s more, then the server stops",
+                       self._config.drain_delay)
+        self._notifier.stopping()
+        self._drain_until = time.monotonic() + self._config.drain_delay
+        self._workers.drain()
+
     def _stop(self, *, graceful: bool) -> None:
         if not self._stopping:
             successor = self._upgrade.successor
@@ -243,6 +263,7 @@ class Master:
             if not self._failed:
                 self._log.info("stopping: %s", how)
         self._stopping = True
+        self._drain_until = None
         if not self._upgrade.shared:
             self._workers.end()
         for child in self._workers.by_pid.values():
@@ -264,7 +285,7 @@ class Master:
         With ``at_once`` the old workers stop without waiting for new ones, for a developer who
         wants to see only the new code or its error.
         """
-        if self._stopping:
+        if self._ending:
             return
         self._notifier.reloading()
         since = file_time()
@@ -307,6 +328,8 @@ class Master:
     def _reconcile(self) -> None:
         """Bring the workers that exist closer to those that are wanted."""
         workers = self._workers
+        if self._drain_until is not None and time.monotonic() >= self._drain_until:
+            self._stop(graceful=True)
         workers.stop_unused_fork_servers(
             self._generation if self._config.preload_app and not self._stopping else None)
         self._watchdog.feed(list(workers.by_pid.values()), timeout=self._config.timeout,

@@ -41,6 +41,7 @@ class Workers:
         self.by_pid: dict[int, Child] = {}
         self.fork_servers: list[ForkServer] = []
         self._private_fds = private_fds
+        self._draining = False
         self.totals = Totals()
         self.siblings: Siblings | None = None
         self._age = 0
@@ -90,6 +91,8 @@ class Workers:
             os.close(to_master)
             board.close_fd()
         view.pid, child.view, child.cpu, child.board = child.pid, view, cpu, board
+        if self._draining:
+            board.drain()
         child.slot = slot
         child.beats = spec.limited
         self.by_pid[child.pid] = child
@@ -104,6 +107,13 @@ class Workers:
             from fastwsgi.worker.siblings import Siblings  # imported where somebody wants it
 
             self.siblings = Siblings(workers)
+
+    def drain(self) -> None:
+        """Let all of them say that they are not ready for requests, which they serve."""
+        self._draining = True
+        for child in self.by_pid.values():
+            if child.board is not None:
+                child.board.drain()
 
     def end(self) -> None:
         """Note that all of them are going to stop."""

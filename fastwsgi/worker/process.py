@@ -137,7 +137,7 @@ def serve_here(
     worker = build_worker(with_request_hooks(application, config, view), listeners, config, log,
                           access, multiprocess=False, tls=tls)
     request_warm_up(application, listeners, config, log, multiprocess=False)
-    with _signals(worker, log, access):
+    with _signals(worker, log, access, config.drain_delay):
         if on_ready is not None:
             on_ready(worker)
         timeouts = _watch_requests(worker, config, log, None)
@@ -153,7 +153,9 @@ def serve_here(
 
 
 @contextlib.contextmanager
-def _signals(worker: Worker, log: ErrorLog, access: AccessFile | None) -> Iterator[None]:
+def _signals(
+    worker: Worker, log: ErrorLog, access: AccessFile | None, drain_delay: float,
+) -> Iterator[None]:
     """Deliver stop and log signals to ``worker`` in the block; then restore the handlers."""
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -161,7 +163,7 @@ def _signals(worker: Worker, log: ErrorLog, access: AccessFile | None) -> Iterat
     numbers = (*STOP_SIGNALS, signal.SIGUSR1, INTERRUPT)
     before = {number: signal.getsignal(number) for number in numbers}
     wakeup = signal.set_wakeup_fd(worker.wakeup_fd, warn_on_full_buffer=False)
-    handle_signals(worker, log, access)
+    handle_signals(worker, log, access, drain_delay=drain_delay)
     try:
         yield
     finally:
@@ -172,14 +174,17 @@ def _signals(worker: Worker, log: ErrorLog, access: AccessFile | None) -> Iterat
 
 def handle_signals(
     worker: Worker, log: ErrorLog, access: AccessFile | None,
-    reopened: Callable[[ErrorLog], None] = lambda _log: None,
+    reopened: Callable[[ErrorLog], None] = lambda _log: None, drain_delay: float = 0.0,
 ) -> None:
     """TERM: finish, then stop; a second one, INT and QUIT: stop now; USR1: reopen the logs.
 
-    ``reopened`` is called when that has been done. A second INT also raises KeyboardInterrupt in
-    whatever the application is doing, so that Ctrl-C twice gets out of a request that does not end.
+    With ``drain_delay`` there is a TERM more: the first only begins the delay, which ends with the
+    graceful stop. ``reopened`` is called when the logs have been reopened. A second INT also raises
+    KeyboardInterrupt in whatever the application is doing, so that Ctrl-C twice gets out of a
+    request that does not end.
     """
     asked: list[int] = []
+    graceful = 2 if drain_delay else 1  # the TERM that begins the graceful stop
     pid = os.getpid()
 
     def stop(number: int, frame: FrameType | None) -> None:
@@ -189,13 +194,25 @@ def handle_signals(
             return
         before = tuple(asked)
         asked.append(number)  # first: clients see the stop, and another signal may follow from that
-        worker.stop(graceful=number == signal.SIGTERM and not before)
+        if number == signal.SIGTERM and len(asked) < graceful:
+            worker.drain()
+            threading.Thread(target=_stop_later, args=(worker, log, drain_delay),
+                             name="fastwsgi-drain", daemon=True).start()
+        else:
+            worker.stop(graceful=number == signal.SIGTERM and len(asked) == graceful)
         if number == signal.SIGINT and number in before:
             signal.default_int_handler(number, frame)
 
     for number in STOP_SIGNALS:
         signal.signal(number, stop)
     _reopen_on_signal(log, access, reopened)
+
+
+def _stop_later(worker: Worker, log: ErrorLog, delay: float) -> None:
+    """Stop a worker that drains."""
+    log.info("draining: requests are served for %g s more, then the server stops", delay)
+    threading.Event().wait(delay)
+    worker.stop()
 
 
 def _reopen_on_signal(

@@ -16,8 +16,9 @@ from typing import Any, NamedTuple
 
 from fastwsgi.logs.masking import mask_secrets
 
-LAYOUT = 4
-_HEAD = struct.Struct("=4IQ14Q13Q")
+LAYOUT = 5
+_HEAD = struct.Struct("=4IQ14Q13Q8x")
+_DRAINING = 240  # where the master says that it is going to stop
 _CALL = struct.Struct("=2IQ2I24s48s416s")
 _SEQ = struct.Struct("=I")
 _TRIES = 1000
@@ -105,6 +106,10 @@ class Board:
         self.close_fd()
         with contextlib.suppress(BufferError):
             self.memory.close()
+
+    def drain(self) -> None:
+        """Tell the worker that the server is going to stop: it serves, and says it is not ready."""
+        _SEQ.pack_into(self.memory, _DRAINING, 1)
 
     def calls(self) -> list[Call]:
         """Return the requests that are in the application and have lasted for milliseconds."""

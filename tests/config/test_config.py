@@ -186,7 +186,8 @@ def test_defaults_are_those_promised() -> None:
     assert [str(address) for address in config.bind] == ["127.0.0.1:8000"]
     assert config.core() == {
         "threads": 1, "max_ready": 0, "max_connections": 10000, "min_rate": 0,
-        "min_rate_grace_ms": 5000, "health": b"", "timeouts[FW_CLASS_KEEPALIVE]": 75000,
+        "min_rate_grace_ms": 5000, "health": b"", "live": b"",
+        "ready": b"", "timeouts[FW_CLASS_KEEPALIVE]": 75000,
         "timeouts[FW_CLASS_HEADER]": 30000, "timeouts[FW_CLASS_BODY]": 30000,
         "timeouts[FW_CLASS_WRITE]": 60000, "timeouts[FW_CLASS_HANDSHAKE]": 10000,
         "graceful_ms": 30000,
@@ -227,6 +228,8 @@ def test_defaults_are_those_promised() -> None:
     ("secure_scheme_headers", "A=b, C-D = on", "forwarding.schemes", {"A": "b", "C-D": "on"}),
     ("forwarder_headers", "remote_user, *", "forwarding.names", ("REMOTE_USER", "*")),
     ("health_path", "/health", "health", b"/health"),
+    ("live_path", "/live", "live", b"/live"),
+    ("ready_path", "/ready", "ready", b"/ready"),
     ("uwsgi_allow_from", "*", "uwsgi_from", (True, (), ())),
     ("uwsgi_allow_from", "10.0.0.0/8", "uwsgi_from", (False, ((0x0A000000, 0x0AFFFFFF),), ())),
     ("queue_target", 0.1, "queue_target_ms", 100),
