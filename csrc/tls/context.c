@@ -182,6 +182,19 @@ static void set_callbacks(fw_tls_context *c, fw_ssl_ctx *ctx)
         api->SSL_CTX_set_tlsext_servername_callback(ctx, on_name);
 }
 
+void fw_tls_limit_groups(const fw_openssl *api, fw_ssl_ctx *ctx)
+{
+    static const char *const LISTS[] = {/* the first one that the library knows in full */
+        "X25519MLKEM768:X25519:P-256:X448:P-521:P-384", /* from 3.5 on */
+        "X25519:P-256:X448:P-521:P-384",
+        "P-256:P-521:P-384", /* where FIPS 140 allows no others */
+    };
+    for (size_t i = 0; i < sizeof LISTS / sizeof LISTS[0]; i++)
+        if (fw_openssl_ctrl(api, ctx, FW_SSL_CTRL_SET_GROUPS_LIST, 0, (void *)LISTS[i]) == 1)
+            break;
+    api->ERR_clear_error();
+}
+
 static bool set_versions(fw_tls_context *c, fw_ssl_ctx *ctx, const fw_tls_options *o)
 {
     return fw_openssl_ctrl(c->api, ctx, FW_SSL_CTRL_SET_MIN_PROTO_VERSION, o->least, NULL) == 1 &&
@@ -283,6 +296,7 @@ static enum fw_tls_part set_up(fw_tls_context *c, fw_ssl_ctx *ctx, const fw_tls_
     const fw_openssl *api = c->api;
     adapt(c, ctx);
     set_callbacks(c, ctx);
+    fw_tls_limit_groups(api, ctx);
     api->SSL_CTX_set_options(ctx, FW_SSL_OP_CIPHER_SERVER_PREFERENCE | FW_SSL_OP_PRIORITIZE_CHACHA);
     if (!set_versions(c, ctx, o) || !set_sessions(c, ctx, o))
         return FW_TLS_PART_LIBRARY;

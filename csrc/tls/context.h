@@ -70,6 +70,10 @@ bool fw_tls_context_add(fw_tls_context *c, const fw_tls_options *o, const char *
  * -ENOMEM, or -ENOSYS where the library cannot share one: nothing is added. */
 int fw_tls_context_borrow(fw_tls_context *c, fw_ssl_ctx *ctx);
 
+/* Leaves out the groups of finite fields, with which one handshake takes up to 200 ms of the server's processor: a client
+ * could ask for nothing else. Where the library does not let us choose, its own choice stays. */
+void fw_tls_limit_groups(const fw_openssl *api, fw_ssl_ctx *ctx);
+
 /* Proves the library and the context by a handshake with each certificate, over a pair of sockets: versions, numbers of
  * errors, data in both directions, goodbye. NULL, or a sentence in static memory that names what differed; `*why` is
  * OpenSSL's reason then, or NULL. */

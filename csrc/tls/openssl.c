@@ -65,6 +65,8 @@ long fw_openssl_ctrl(const fw_openssl *api, fw_ssl_ctx *ctx, int command, long n
     case FW_SSL_CTRL_SET_SESS_CACHE_MODE: return api->SSL_CTX_set_session_cache_mode(ctx, number);
     case FW_SSL_CTRL_SET_MIN_PROTO_VERSION: return api->SSL_CTX_set_min_proto_version(ctx, (int)number);
     case FW_SSL_CTRL_SET_MAX_PROTO_VERSION: return api->SSL_CTX_set_max_proto_version(ctx, (int)number);
+    case FW_SSL_CTRL_SET_GROUPS_LIST:
+        return api->SSL_CTX_set1_curves_list != NULL ? api->SSL_CTX_set1_curves_list(ctx, pointer) : 0;
     case FW_SSL_CTRL_EXTRA_CHAIN_CERT: return (long)api->SSL_CTX_add_extra_chain_cert(ctx, pointer);
     default: return 0;
     }

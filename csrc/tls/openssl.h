@@ -103,6 +103,7 @@ typedef int (*fw_ticket_cb)(fw_ssl *, unsigned char *name, unsigned char *iv, vo
     M(int, SSL_CTX_set_min_proto_version, (fw_ssl_ctx *, int))                                                         \
     M(int, SSL_CTX_set_max_proto_version, (fw_ssl_ctx *, int))                                                         \
     M(unsigned long, SSL_CTX_add_extra_chain_cert, (fw_ssl_ctx *, fw_x509 *))                                          \
+    M(int, SSL_CTX_set1_curves_list, (fw_ssl_ctx *, const char *))                                                     \
     M(void, SSL_CTX_set_tlsext_servername_callback, (fw_ssl_ctx *, int (*)(fw_ssl *, int *, void *)))                  \
     M(fw_bio_method *, BIO_meth_new, (int, const char *))                                                              \
     M(void, BIO_meth_free, (fw_bio_method *))                                                                          \
@@ -150,6 +151,7 @@ enum { /* commands of SSL_CTX_ctrl */
     FW_SSL_CTRL_SET_TLSEXT_TICKET_KEYS = 59,
     FW_SSL_CTRL_SET_TLSEXT_TICKET_KEY_CB = 72,
     FW_SSL_CTRL_CLEAR_MODE = 78,
+    FW_SSL_CTRL_SET_GROUPS_LIST = 92,
     FW_SSL_CTRL_SET_MIN_PROTO_VERSION = 123,
     FW_SSL_CTRL_SET_MAX_PROTO_VERSION = 124,
 };

@@ -229,6 +229,7 @@ cdef extern from "tls/context.h" nogil:
     bint fw_tls_context_add(fw_tls_context *, const fw_tls_options *, const char *pem, size_t, const char *key, size_t,
                             const char *names, size_t, fw_tls_fault *)
     int fw_tls_context_borrow(fw_tls_context *, fw_ssl_ctx *)
+    void fw_tls_limit_groups(const fw_openssl *, fw_ssl_ctx *)
     const char *fw_tls_check(const fw_tls_context *, const char **why)
 
 

@@ -76,6 +76,11 @@ def ssl_context_options(pointer: int) -> int:
     return _openssl.SSL_CTX_get_options(<const fw_ssl_ctx *><size_t>pointer)
 
 
+def limit_groups(pointer: int) -> None:
+    """Leave the key exchanges that are dear out of the SSL_CTX at this address."""
+    fw_tls_limit_groups(&_openssl, <fw_ssl_ctx *><size_t>pointer)
+
+
 cdef class TlsContext:
     """The certificates of listeners (csrc/tls/context.h). use_openssl() comes first.
 

@@ -24,12 +24,16 @@ if TYPE_CHECKING:
     from fastwsgi._core.core import TlsContext
 
 
-def from_hook(config: Config, pairs: Sequence[Pair]) -> ssl.SSLContext:
+def from_hook(config: Config, pairs: Sequence[Pair], library: Library) -> ssl.SSLContext:
     """Call the hook as gunicorn does; return its context."""
     import ssl
 
+    from fastwsgi._core.core import limit_groups
+
     def default() -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        if library.is_pythons:
+            limit_groups(_inside(context))
         only = config.ssl_version or config.tls_minimum
         context.minimum_version = getattr(ssl.TLSVersion, f"TLSv{only.replace('.', '_')}")
         if config.ssl_version:

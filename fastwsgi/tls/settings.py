@@ -107,7 +107,7 @@ def load(config: Config, before: Tls | None, tickets: bytes) -> Tls:
     keys = before.tickets if before is not None else TicketKeys.unpack(tickets) or TicketKeys.new()
     tls = Tls(config, tuple(read_pairs(config)), read_authorities(config), keys)
     if "ssl_context" in config.hooks:
-        tls = tls._replace(foreign=from_hook(config, tls.pairs))
+        tls = tls._replace(foreign=from_hook(config, tls.pairs, use_library()))
     tls.context()
     return tls
 

@@ -1,16 +1,19 @@
-"""TLS as curl and the openssl command see it."""
+"""TLS as curl, the openssl command and sslscan see it."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
+from xml.etree import ElementTree
 
 import pytest
-from apps.certificates import Authority
-from apps.tls_client import LAST
+from apps.certificates import Authority, Certified
+from apps.tls_client import LAST, hello
 
-from fastwsgi.testing import Server
+from fastwsgi.system import openssl
+from fastwsgi.testing import Server, serve
 
 
 def test_curl(server: Server, authority: Authority) -> None:
@@ -73,3 +76,47 @@ def test_keys_may_be_renewed(server: Server, authority: Authority) -> None:
         client.stdin.write(LAST)
         client.stdin.flush()
         assert b"hello /" in client.stdout.read()
+
+
+# ---- what scanners say ----
+
+
+@pytest.mark.skipif(shutil.which("sslscan") is None, reason="no sslscan")
+def test_sslscan_finds_nothing_to_complain_about(server: Server) -> None:
+    done = subprocess.run(
+        ["sslscan", "--xml=-", "--sni-name=localhost", f"127.0.0.1:{server.port}"],
+        capture_output=True, timeout=60, env=plain_environ(), check=True)
+    scan = ElementTree.fromstring(done.stdout).find("ssltest")
+    assert scan is not None
+    spoken = {f"{one.get('type')}{one.get('version')}" for one in scan.iterfind("protocol")
+              if one.get("enabled") == "1"}
+    assert spoken == {"tls1.2", "tls1.3"}
+    assert [one.attrib for one in scan.iterfind("renegotiation")] == [
+        {"supported": "0", "secure": "0"}]
+    assert {one.get("vulnerable") for one in scan.iterfind("heartbleed")} == {"0"}
+    assert {one.get("supported") for one in scan.iterfind("compression")} <= {"0"}
+    ciphers = list(scan.iterfind("cipher"))
+    assert len(ciphers) == 6
+    assert {one.get("strength") for one in ciphers} <= {"strong", "acceptable"}
+    assert {one.get("curve") for one in ciphers} == {"25519"}  # forward secrecy, and a quick one
+    groups = {one.get("name") for one in scan.iterfind("group")}
+    assert "x25519" in groups
+    assert not [name for name in groups if name and name.startswith("ffdhe")]
+
+
+@needs_openssl
+@pytest.mark.parametrize("hook", [False, True])
+def test_key_exchanges_that_are_dear_for_the_server_are_refused(
+    server: Server, authority: Authority, certified: Certified, hook: bool,
+) -> None:
+    if hook and not openssl.find(["SSL_new"]).is_pythons:
+        pytest.skip("Python's own OpenSSL cannot be called")
+    own = serve(hello, ssl_context=lambda _config, default: default(), certfile=certified.cert,
+                keyfile=certified.key) if hook else contextlib.nullcontext(server)
+    with own as asked:
+        for group in ("ffdhe2048", "ffdhe8192"):  # 200 ms for one handshake
+            found = s_client(asked, authority, "-tls1_3", "-groups", group, said=LAST)
+            assert "handshake failure" in found
+            assert "hello /" not in found
+        for group in ("X25519", "P-256", "P-384", "P-521"):
+            assert "hello /" in s_client(asked, authority, "-groups", group, said=LAST)
