@@ -17,7 +17,7 @@ export PYTHONPATH := $(CURDIR)
 need = @python scripts/extra.py build run $(1)
 
 .DEFAULT_GOAL := help
-.PHONY: help build serve test ctest stress strict-apps py314 lint sanitize fuzz bench publish soak conformance conformance-tls profile coverage settings docs map dist dist-test clean
+.PHONY: help build serve test ctest stress strict-apps py314 lint sanitize fuzz bench publish soak conformance conformance-tls tls-audit profile coverage settings docs map dist dist-test clean
 
 help: ## list the tasks
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -62,6 +62,10 @@ conformance: build ## play the specifications against this server and its peers:
 conformance-tls: build ## play the specifications through TLS, in every way
 	$(call need,test)
 	EVERY_WAY=1 python -m pytest tests/tls/test_tls_conformance.py $(ARGS)
+
+tls-audit: build ## let testssl.sh look at the server, with ARGS for testssl.sh
+	$(call need,test)
+	python scripts/tls_audit.py $(ARGS)
 
 fuzz: $(VENV)/bin/python ## let fuzzers loose on parser, bodies, connections and responses, each for SECONDS_TO_FUZZ
 	$(call need)
