@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 from fastwsgi._version import __version__
 from fastwsgi.config.config import Config
 from fastwsgi.config.hooks import ServerView
+from fastwsgi.config.logs import open_access_log
 from fastwsgi.errors import ConfigError, FastwsgiError, ListenError
-from fastwsgi.logs.access import AccessFile
 from fastwsgi.logs.error import ErrorLog
 from fastwsgi.master.master import Master
 from fastwsgi.master.upgrade import BESIDE, Predecessor, Start, Upgrade
@@ -100,8 +100,7 @@ class _Server:
         with contextlib.ExitStack() as stack:
             stack.callback(log.close)
             stack.push(partial(_log_failure, log, daemon))
-            access = AccessFile.opened(
-                config.accesslog, config.access_log_format, owner)
+            access = open_access_log(config, owner)
             core_worker()
             self._call_on_starting(log)
             tls = load_tls(config, None, self._predecessor.tickets if self._predecessor else b"")

@@ -23,9 +23,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from fastwsgi.config.config import Config
+from fastwsgi.config.logs import open_access_log
 from fastwsgi.config.sources import from_keywords
 from fastwsgi.errors import ConfigError
-from fastwsgi.logs.access import AccessFile
 from fastwsgi.logs.error import ErrorLog
 from fastwsgi.server import serve as serve_until_stopped
 from fastwsgi.system.sockets import Listener, open_listeners
@@ -94,7 +94,7 @@ def serve(
 def _in_thread(
     app: Callable[..., Any], config: Config, log: ErrorLog, file: TextIO,
 ) -> Iterator[Server]:
-    access = AccessFile.opened(config.accesslog, config.access_log_format)
+    access = open_access_log(config)
     listeners = _listen(config)
     workers: list[Worker] = []
     failures: list[BaseException] = []

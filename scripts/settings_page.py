@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from fastwsgi.config.table import GROUPS, SETTINGS, Setting  # noqa: E402
-from fastwsgi.logs.format import ATOMS, FIELDS  # noqa: E402
+from fastwsgi.logs.format import ATOMS, NAMED_ATOMS  # noqa: E402
 from fastwsgi.strict.rules import RULES  # noqa: E402
 
 SETTINGS_PAGE = ROOT / "docs" / "settings.md"
@@ -128,7 +128,7 @@ def logs() -> str:
     """docs/logs.md with its table made again."""
     rows = ["| atom | |", "|---|---|"]
     rows += [f"| `%({name})s` | {words} |" for name, words in ATOMS.items()]
-    rows += [f"| `%({{NAME}}{kind})s` | {words} |" for kind, words in FIELDS.items()]
+    rows += [f"| `%({{NAME}}{kind})s` | {words} |" for kind, words in NAMED_ATOMS.items()]
     start, end = "<!-- atoms: made by `make docs` -->\n", "<!-- end of atoms -->"
     before, _, rest = LOGS_PAGE.read_text(encoding="utf-8").partition(start)
     return before + start + "\n".join(rows) + "\n" + end + rest.partition(end)[2]

@@ -933,6 +933,7 @@ static void log_refusal(const fw_conns *cs, const fw_conn *c, int status, const 
         .req = c->req != NULL && c->req->uwsgi && c->req->method.len == 0 ? NULL : c->req, /* a packet not understood */
         .line = received_line(c),
         .client = fw_conn_client(c),
+        .thread = -1,
         .status = status,
         .reason = {reason, strlen(reason)},
         .bytes = head ? 0 : strlen(why) + 1,

@@ -1,4 +1,7 @@
-/* access_log.c - the lines of the access log. */
+/* access_log.c - the lines of the access log.
+ *
+ * It has more than 500 lines because a line is made of many small pieces, and each is a function of its own.
+ */
 #include "observe/access_log.h"
 #include "observe/escape.h"
 #include "http/memo.h"
@@ -182,14 +185,54 @@ static void put_line(line *n, const fw_entry *e)
         *n->to++ = '"';
 }
 
+/* The path, decoded in `room` if that is needed. */
+static fw_text decoded(fw_text t, char *room)
+{
+    if (t.at == NULL || memchr(t.at, '%', t.len) == NULL)
+        return t;
+    return (fw_text){room, fw_wire_unquote(room, t.at, t.len < LONGEST ? t.len : LONGEST)};
+}
+
+/* What proxies have taken away from the front of the path: a list, each without a slash at its end. */
+static size_t prefix_of(const fw_request *r, char *to)
+{
+    const fw_text all = at(r, r->followed.prefix);
+    const char *s = all.at, *end = all.at + (all.len < LONGEST ? all.len : LONGEST);
+    char *begin = to;
+    while (s < end) {
+        const char *comma = memchr(s, ',', (size_t)(end - s)), *stop = comma != NULL ? comma : end;
+        const char *next = stop < end ? stop + 1 : end;
+        while (s < stop && (*s == ' ' || *s == '\t'))
+            s++;
+        while (stop > s && (stop[-1] == ' ' || stop[-1] == '\t'))
+            stop--;
+        while (stop > s && stop[-1] == '/')
+            stop--;
+        to += fw_wire_unquote(to, s, (size_t)(stop - s));
+        s = next;
+    }
+    return (size_t)(to - begin);
+}
+
+static void put_full_path(line *n, const fw_entry *e)
+{
+    char room[2 * LONGEST];
+    if (fw_likely(e->line.at != NULL || e->req == NULL || !(e->req->follows & FW_FOLLOW_PREFIX))) {
+        put_text(n, decoded(path_of(e), room), true);
+        return;
+    }
+    const size_t len = prefix_of(e->req, room);
+    const fw_text path = decoded(path_of(e), room + len);
+    const size_t rest = path.len < LONGEST ? path.len : LONGEST;
+    if (path.at != room + len)
+        memcpy(room + len, path.at, rest);
+    put_text(n, (fw_text){room, len + rest}, true);
+}
+
 static void put_path(line *n, const fw_access_log *a, const fw_entry *e)
 {
-    char decoded[LONGEST];
-    fw_text t = path_of(e);
-    if (t.at != NULL && memchr(t.at, '%', t.len) != NULL) {
-        t.len = fw_wire_unquote(decoded, t.at, t.len < LONGEST ? t.len : LONGEST);
-        t.at = decoded;
-    }
+    char room[LONGEST];
+    fw_text t = decoded(path_of(e), room);
     const fw_text s = a->script_name;
     if (t.at != NULL && s.len != 0 && t.len >= s.len && memcmp(t.at, s.at, s.len) == 0 &&
         (t.len == s.len || t.at[s.len] == '/')) {
@@ -231,6 +274,18 @@ static fw_text field_of(const fw_request *r, unsigned id, const char *name, size
             return (fw_text){base + f->value.off, f->value.len};
     }
     return NOTHING;
+}
+
+/* What the client has asked: a trusted proxy's word, the target's, or the field's. */
+static fw_text host_of(const fw_request *r)
+{
+    if (r == NULL || r->base == NULL)
+        return NOTHING;
+    if (fw_unlikely((r->follows & FW_FOLLOW_HOST) != 0 && r->status == 0))
+        return at(r, r->followed.host);
+    if (fw_unlikely(r->authority.len != 0 && r->status == 0))
+        return at(r, r->authority);
+    return field_of(r, FW_NAME_HOST, "host", 4);
 }
 
 static int base64_value(char c)
@@ -433,6 +488,15 @@ static void put_piece(line *n, fw_access_log *a, const fw_log_piece *p, const fw
         if (has_room(n, NUMBER))
             put(n, a->process + 1, a->process_len - 2u);
         return;
+    case FW_ATOM_THREAD:
+        if (e->thread >= 0)
+            put_number(n, (uint64_t)e->thread);
+        else
+            put_nothing(n);
+        return;
+    case FW_ATOM_FULL_PATH: put_full_path(n, e); return;
+    case FW_ATOM_HOST: put_text(n, host_of(e->req), true); return;
+    case FW_ATOM_ID: put_text(n, e->id, true); return;
     case FW_ATOM_FIELD: put_text(n, field_of(e->req, p->id, p->text, p->len), false); return;
     case FW_ATOM_GIVEN: put_text(n, e->given != NULL ? *(*given)++ : NOTHING, false); return;
     }

@@ -2,7 +2,7 @@
  *
  * A line is written straight from the bytes of the request and a few numbers. What a client has sent stands there with
  * control characters, quotes, backslashes and bytes beyond ASCII escaped, so that a line is one line and no field of it
- * can be forged. The words a format may use are listed in fastwsgi/access_format.py.
+ * can be forged. The words a format may use are listed in fastwsgi/logs/format.py.
  */
 #ifndef FW_ACCESS_LOG_H
 #define FW_ACCESS_LOG_H
@@ -22,6 +22,7 @@ enum fw_atom {
     FW_ATOM_LINE,     /* request line */
     FW_ATOM_METHOD,
     FW_ATOM_PATH, /* as PATH_INFO: decoded, without SCRIPT_NAME */
+    FW_ATOM_FULL_PATH, /* SCRIPT_NAME and PATH_INFO */
     FW_ATOM_QUERY,
     FW_ATOM_PROTOCOL,
     FW_ATOM_STATUS,
@@ -34,6 +35,9 @@ enum fw_atom {
     FW_ATOM_DECIMAL_SECONDS,
     FW_ATOM_PROCESS,        /* in angle brackets, as gunicorn has it */
     FW_ATOM_PROCESS_NUMBER,
+    FW_ATOM_THREAD, /* which of the application threads; nothing for a refusal of the core */
+    FW_ATOM_HOST,   /* that the client has asked */
+    FW_ATOM_ID,     /* of the request (request_id.h) */
     FW_ATOM_FIELD, /* of the request, named by the piece */
     FW_ATOM_GIVEN, /* what the caller gives with the entry; the first such piece gets the first text, and so on */
 };
@@ -73,6 +77,8 @@ typedef struct fw_entry {
     fw_text reason;
     uint64_t bytes;        /* of the body of the response */
     uint64_t us;           /* how long it took */
+    fw_text id;            /* of the request, if it has one */
+    int thread;            /* index of the application thread, -1 for none */
     const fw_text *given;
 } fw_entry;
 

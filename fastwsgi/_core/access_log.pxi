@@ -22,6 +22,7 @@ cdef dict ATOMS = {
     "s": FW_ATOM_STATUS, "st": FW_ATOM_REASON, "B": FW_ATOM_BYTES, "b": FW_ATOM_BYTES_OR_DASH, "T": FW_ATOM_SECONDS,
     "M": FW_ATOM_MILLISECONDS, "D": FW_ATOM_MICROSECONDS, "L": FW_ATOM_DECIMAL_SECONDS, "p": FW_ATOM_PROCESS,
     "pid": FW_ATOM_PROCESS_NUMBER, "i": FW_ATOM_FIELD, "o": FW_ATOM_GIVEN, "e": FW_ATOM_GIVEN,
+    "full_path": FW_ATOM_FULL_PATH, "host": FW_ATOM_HOST, "request_id": FW_ATOM_ID, "thread": FW_ATOM_THREAD,
 }
 cdef frozenset TIMES = frozenset("TMDL")
 
@@ -31,7 +32,8 @@ cdef class AccessLog:
     """One per worker, for all its threads.
 
     *file* has ``fd``, a descriptor that stays open as long as it lives; ``pieces``, what fastwsgi/logs/format.py
-    makes of a format: (kind, text) pairs; and ``json``, whether their texts are to be written so.
+    makes of a format: (kind, text) pairs; and ``json``, whether their texts are to be written so. *number* is
+    the worker's.
     """
 
     cdef fw_access_log *log
@@ -43,7 +45,7 @@ cdef class AccessLog:
     cdef bint timed           # some piece tells how long a request took
     cdef bint wants_environ
 
-    def __cinit__(self, object file, str script_name):
+    def __cinit__(self, object file, str script_name, unsigned number):
         cdef list pieces = file.pieces
         cdef Py_ssize_t i
         cdef bytes text
@@ -58,6 +60,8 @@ cdef class AccessLog:
             raise MemoryError
         for i in range(len(pieces)):
             kind, name = pieces[i]
+            if kind == "worker":
+                kind, name = "text", str(number)
             text = name.encode("utf-8", "surrogateescape")
             p = &self.pieces[i]
             p.atom = ATOMS[kind]
@@ -166,6 +170,12 @@ cdef int put_line(fw_access_log *log, Response r, const fw_conn *c, uint64_t us,
         e.reason.len = <size_t>PyUnicode_GET_LENGTH(r.status) - PHRASE
     e.bytes = <uint64_t>r.sent - min(<uint64_t>r.sent, unsent)
     e.us = us
+    e.id.at = NULL
+    e.id.len = 0
+    if r.request_id is not None:
+        e.id.at = <const char *>PyUnicode_DATA(r.request_id)
+        e.id.len = <size_t>PyUnicode_GET_LENGTH(r.request_id)
+    e.thread = <int>r.state.thread.index
     e.given = given
     fw_access_log_put(log, &e)
     return 0

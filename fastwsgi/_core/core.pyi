@@ -72,6 +72,8 @@ class Worker:
         tls_on: Sequence[int] = ...,
         memo: bool = ...,
         timeout_error: type[BaseException] | None = ...,
+        number: int = ...,
+        request_ids: int = ...,
     ) -> None: ...
     @property
     def wakeup_fd(self) -> int: ...

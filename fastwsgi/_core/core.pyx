@@ -18,6 +18,7 @@ include "input.pxi"          # wsgi.input
 include "filewrapper.pxi"    # wsgi.file_wrapper
 include "on_close.pxi"       # a response and what is called at its end
 include "head.pxi"           # status and header fields
+include "request_id.pxi"     # what a request is called
 include "response.pxi"       # what the application answers becomes bytes
 include "hints.pxi"          # wsgi.early_hints
 include "takeover.pxi"       # the client's socket, for an upgrade

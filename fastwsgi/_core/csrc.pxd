@@ -32,6 +32,10 @@ cdef extern from "observe/access_log.h" nogil:
         FW_ATOM_DECIMAL_SECONDS
         FW_ATOM_PROCESS
         FW_ATOM_PROCESS_NUMBER
+        FW_ATOM_FULL_PATH
+        FW_ATOM_THREAD
+        FW_ATOM_HOST
+        FW_ATOM_ID
         FW_ATOM_FIELD
         FW_ATOM_GIVEN
     struct fw_text:
@@ -53,6 +57,8 @@ cdef extern from "observe/access_log.h" nogil:
         fw_text reason
         uint64_t bytes
         uint64_t us
+        fw_text id
+        int thread
         const fw_text *given
     int fw_access_log_open(fw_access_log **, int fd, const fw_log_piece *, unsigned, bint json, fw_text script_name)
     void fw_access_log_close(fw_access_log *)
@@ -418,10 +424,13 @@ cdef extern from "io/conn.h" nogil:
         bint uwsgi
         unsigned index
         fw_tls_context *tls
+    enum:
+        FW_ORIGIN_TRUSTED
     struct fw_conn:
         uint8_t turn
         bint broken
         bint leased
+        unsigned origin
         const fw_listener *listener
         fw_tls *tls
         fw_request *req
@@ -514,6 +523,7 @@ cdef extern from "threads/thread.h" nogil:
         FW_NEXT_WAKE
         FW_NEXT_DONE
     struct fw_thread:
+        unsigned index
         fw_leader *leader
         fw_chunk_cache cache
         fw_date date

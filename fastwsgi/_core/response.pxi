@@ -85,6 +85,8 @@ cdef class Response:
     cdef object input         # wsgi.input while parked: detached when the response ends
     cdef object environ       # for the access log, if that tells of it
     cdef uint64_t began       # us, likewise
+    cdef str request_id       # or None
+    cdef bint answers_id      # ... the response has it, too
     cdef str status
     cdef str known_status     # the last one judged, and its number: applications repeat themselves
     cdef int known_code
@@ -209,6 +211,8 @@ cdef class Response:
         self.iterator = None
         self.closer = None
         self.context = None
+        if self.request_id is not None:
+            self.request_id = None
 
     cdef bint reusable(self) noexcept:
         """Nobody but the worker's variable and our two bound methods refers to us."""
@@ -587,7 +591,19 @@ cdef class Response:
         put_status(self.state, self.conn, self.status)
         put_fields(self.state, self.conn, self.code, self.headers, &facts)
         put_missing(self.state, self.conn, &facts)
+        if self.request_id is not None and self.answers_id:
+            self.put_id()
         return self.frame(facts.length, length, facts.closes)
+
+    cdef int put_id(self) except -1:
+        """Queues X-Request-ID, unless the application has set one."""
+        cdef bytes line
+        for name, _ in self.headers:
+            if name.lower() == "x-request-id":
+                return 0
+        line = f"X-Request-ID: {self.request_id}\r\n".encode("latin-1")
+        return check_memory(fw_thread_copy(self.state.thread, self.conn, PyBytes_AS_STRING(line),
+                                           <size_t>PyBytes_GET_SIZE(line)))
 
     cdef int frame(self, int64_t own_length, int64_t length, bint closes) except -1:
         """Decides how the body is delimited and whether the connection lives on (RFC 9112 6.3, 9.3)."""

@@ -83,7 +83,8 @@ cdef class Worker:
     fastwsgi/config/table.py that have a member, by the member's name and in its unit: all of them, and nothing else.
     *log* is called as ``log(level, message, exception_or_None)``; *errors* is the text stream for ``wsgi.errors``.
     *version* is the server's. *access* is the file of the access log: see AccessLog. *shown* is called with a request
-    line that the log is to name, and returns what it may say of it. *board* is memory for the scoreboard
+    line that the log is to name, and returns what it may say of it. *number* is that of the worker among those of its
+    master. *request_ids*: 1 gives each request an id, 2 answers it, too. *board* is memory for the scoreboard
     (csrc/observe/scoreboard.h), writable and large enough; without it the worker has its own. It is written every
     *beat_ms* milliseconds at least; 0: when there is something new. *lifeline* is what the loop is to watch for its
     end. With *siblings*, what fastwsgi/worker/siblings.py calls a slot, connections are shared with the other
@@ -118,7 +119,8 @@ cdef class Worker:
 
     def __cinit__(self, application, listeners, settings, *, log, errors, bint multiprocess=False, str version="",
                   access=None, shown=None, board=None, unsigned beat_ms=0, lifeline=None, siblings=None,
-                  uwsgi=(), TlsContext tls=None, tls_on=(), bint memo=True, timeout_error=None):
+                  uwsgi=(), TlsContext tls=None, tls_on=(), bint memo=True, timeout_error=None,
+                  unsigned number=1, int request_ids=0):
         cdef fw_config cfg
         cdef list bases
         cdef Forwarding forwarding
@@ -141,7 +143,7 @@ cdef class Worker:
         cfg.beat_ms = beat_ms
         cfg.memo = memo
         if access is not None:
-            self.access = AccessLog(access, self.script_name)
+            self.access = AccessLog(access, self.script_name, number)
             Py_INCREF(self.access)  # ours until the loop is gone, whatever the garbage collector takes before
             self.held = <PyObject *>self.access
             cfg.access = self.access.log
@@ -171,7 +173,7 @@ cdef class Worker:
                  for i, (_, name, port) in enumerate(listeners)]
         warned = set()
         self.threads = [
-            self.thread(application, bases, log, errors, warned, memo, timeout_error)
+            self.thread(application, bases, log, errors, warned, memo, timeout_error, request_ids)
             for _ in range(self.nthreads)
         ]
 
@@ -226,7 +228,8 @@ cdef class Worker:
         return 0
 
     cdef WorkerThread thread(
-        self, object application, list bases, object log, object errors, set warned, bint memo, object timeout_error
+        self, object application, list bases, object log, object errors, set warned, bint memo, object timeout_error,
+        int request_ids
     ):
         cdef ThreadState state = ThreadState.__new__(ThreadState)
         state.thread = fw_thread_open(self.leader)
@@ -244,7 +247,8 @@ cdef class Worker:
         state.timeout_error = timeout_error
         subject_of = self.tls.subject_of if self.tls is not None else None
         environs = EnvironBuilder(bases, self.no_body, self.script_name, memo, subject_of)
-        return WorkerThread(application, state, environs, self.no_body, self.access)
+        ids = RequestIds(request_ids > 1) if request_ids else None
+        return WorkerThread(application, state, environs, self.no_body, self.access, ids)
 
     cdef dict base_environ(self, str server_name, str server_port, object errors, bint multiprocess, bint secure):
         """What every environ of one listener has in common (PEP 3333 "environ Variables").

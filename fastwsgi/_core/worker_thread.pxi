@@ -55,6 +55,7 @@ cdef class WorkerThread:
     cdef EnvironBuilder environs
     cdef Input no_body
     cdef AccessLog access     # or None
+    cdef RequestIds ids       # or None
     cdef Response spare       # the last response, to be used again
     cdef object base_context  # what every request's contextvars.Context begins as
     cdef object context       # the one this thread is in
@@ -63,13 +64,15 @@ cdef class WorkerThread:
     cdef unsigned streak      # turns taken in a row without giving the interpreter lock away
 
     def __init__(
-        self, object application, ThreadState state, EnvironBuilder environs, Input no_body, AccessLog access
+        self, object application, ThreadState state, EnvironBuilder environs, Input no_body, AccessLog access,
+        RequestIds ids
     ):
         self.application = application
         self.state = state
         self.environs = environs
         self.no_body = no_body
         self.access = access
+        self.ids = ids
 
     cdef int run(self, object base_context) except -1:
         """Serves until the loop is over; raises OSError if that fails, and whatever a signal handler raises.
@@ -179,6 +182,9 @@ cdef class WorkerThread:
             environ = self.environs.build(c, body)
             if fw_conn_offers(c):
                 offer(r, c, environ)
+            if self.ids is not None:
+                r.request_id = self.ids.name(c, environ)
+                r.answers_id = self.ids.answers
         except MemoryError as error:
             r.fail(error)
             body.body = NULL

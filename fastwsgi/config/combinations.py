@@ -14,7 +14,8 @@ NEED_A_MASTER = ("preload_app", "cpu_affinity", "max_requests", "max_lifetime", 
                  "reload", "user", "group")
 """Settings that mean nothing to a process that serves by itself."""
 
-IDLE_WITHOUT = {"access_log_format": "accesslog", "max_requests_jitter": "max_requests",
+IDLE_WITHOUT = {"access_log_format": "accesslog", "access_log_fields": "accesslog",
+                "max_requests_jitter": "max_requests",
                 "min_rate_grace": "min_rate", "initgroups": "user",
                 "proxy_allow_ips": "proxy_protocol",
                 "preload_memory": "preload_app", "keyfile": "certfile"}

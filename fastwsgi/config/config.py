@@ -82,6 +82,8 @@ class Config:
     tls_handshake_timeout: float
     accesslog: str
     access_log_format: str
+    access_log_fields: tuple[str, ...]
+    request_id: str
     errorlog: str
     loglevel: str
     health_path: str

@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from fastwsgi.config import units, values
-from fastwsgi.logs.format import DEFAULT
+from fastwsgi.logs.format import DEFAULT, FIELDS
 
 
 class Setting(NamedTuple):
@@ -394,9 +394,23 @@ _TABLE = (
         metavar="FILE"),
     Setting(
         "access_log_format", "log", ("--access-logformat",), DEFAULT, values.access_format,
-        "format of a line of the access log, in gunicorn's atoms, or 'json' for an object per "
-        "line; docs/logs.md lists both. Text from clients is escaped",
+        "format of a line of the access log, in gunicorn's atoms, or the name of one: 'combined', "
+        "'common', or 'json' for an object per line; docs/logs.md lists them. Text from clients is "
+        "escaped",
         metavar="FORMAT"),
+    Setting(
+        "access_log_fields", "log", ("--access-log-fields",), FIELDS, values.access_fields,
+        "members of a line in JSON, separated by commas: NAME, or KEY=NAME to call it otherwise. "
+        "NAME is one of those that docs/logs.md lists, or what stands in the parentheses of an "
+        "atom, as in trace={traceparent}i; a dictionary in a configuration file",
+        metavar="FIELDS"),
+    Setting(
+        "request_id", "log", ("--request-id",), "auto", values.request_id,
+        "whether each request has an id, in environ['fastwsgi.request_id'] and for the logs: what "
+        "a proxy of --forwarded-allow-ips sends as X-Request-ID, or as trace id in traceparent, "
+        "else a new one. 'on' (the flag alone), 'off', or 'response' to answer it as X-Request-ID, "
+        "too; 'auto' is on if a log asks for it",
+        bounds=("auto", "off", "on", "response"), metavar="auto|off|on|response", const="on"),
     Setting(
         "errorlog", "log", ("--error-logfile", "--log-file"), "-", values.text,
         "file of the error log, which also gets the application's wsgi.errors; '-' is stderr. "

@@ -15,7 +15,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable
 
-from fastwsgi.logs.format import parse
+from fastwsgi.logs.format import parse, parse_fields
 from fastwsgi.system.address import Address, parse_address
 from fastwsgi.system.networks import EVERYBODY, parse_network
 
@@ -157,6 +157,11 @@ def proxy_protocol(value: object, *words: str) -> str:
     return choice({True: "auto", False: "off"}[value] if isinstance(value, bool) else value, *words)
 
 
+def request_id(value: object, *words: str) -> str:
+    """Convert one of a few words; true means ``on``."""
+    return choice({True: "on", False: "off"}[value] if isinstance(value, bool) else value, *words)
+
+
 def preload_memory(value: object, *words: str) -> str:
     """Convert one of a few words; ``immortal`` needs an interpreter that has such objects."""
     word = choice(value, *words)
@@ -204,10 +209,19 @@ def text(value: object) -> str:
 
 
 def access_format(value: object) -> str:
-    """Convert the format of the access log: gunicorn's atoms, or ``json``."""
+    """Convert the format of the access log: gunicorn's atoms, or the name of a format."""
     pattern = text(value)
     parse(pattern)
     return pattern
+
+
+def access_fields(value: object) -> tuple[str, ...]:
+    """Convert the members of a line in JSON: a list of ``KEY`` or ``KEY=ATOM``, or a dictionary."""
+    if isinstance(value, dict):
+        value = [f"{key}={atom}" for key, atom in value.items()]
+    fields = tuple(_items(value, "KEY or KEY=ATOM, or a list of them"))
+    parse_fields(fields)
+    return fields
 
 
 def directory(value: object) -> str:

@@ -9,36 +9,36 @@ from __future__ import annotations
 import os
 
 from fastwsgi.errors import ConfigError
-from fastwsgi.logs.format import parse
+from fastwsgi.logs.format import FIELDS, parse, parse_fields
 from fastwsgi.system.paths import absolute, open_log
 
 
 class AccessFile:
     """The file of the access log of one server, as its settings say.
 
-    ``path`` is a file's, or ``-`` for stdout. ``owner`` (user and group id, -1 leaves it) is given
-    a file that is created, so that workers under another account can reopen it. It is closed when
-    nobody refers to it any more, the core included. ``fd``, ``pieces`` and ``json`` are for
-    the core's AccessLog. Raises ConfigError.
+    ``path`` is a file's, or ``-`` for stdout. ``fields`` are for the format ``json``. ``owner``
+    (user and group id, -1 leaves it) is given a file that is created, so that workers under another
+    account can reopen it. It is closed when nobody refers to it any more, the core included.
+    ``fd``, ``pieces`` and ``json`` are for the core's AccessLog. Raises ConfigError.
     """
 
-    def __init__(self, path: str, pattern: str, owner: tuple[int, int] = (-1, -1)) -> None:
+    def __init__(
+        self, path: str, pattern: str, fields: tuple[str, ...] = FIELDS,
+        owner: tuple[int, int] = (-1, -1),
+    ) -> None:
         self._path = None if path == "-" else absolute(path)
         self._owner = owner
         self.fd = -1
-        self.pieces, self.json = parse(pattern)
+        self.pieces, self.json = parse_fields(fields) if pattern == "json" else parse(pattern)
         try:
             self.fd = 1 if self._path is None else self._open()
         except OSError as error:
             raise ConfigError(f"cannot write the access log {self._path}: {error.strerror}"
                               ) from None
 
-    @classmethod
-    def opened(
-        cls, path: str, pattern: str, owner: tuple[int, int] = (-1, -1),
-    ) -> AccessFile | None:
-        """Open what the settings ask for; None for an empty ``path``: no access log."""
-        return cls(path, pattern, owner) if path else None
+    def says(self, kind: str) -> bool:
+        """Whether a line has a piece of this kind."""
+        return any(kind == piece for piece, _ in self.pieces)
 
     def _open(self) -> int:
         assert self._path is not None

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from fastwsgi.config.config import Config
 from fastwsgi.config.hooks import ServerView
+from fastwsgi.config.logs import open_access_log
 from fastwsgi.errors import ConfigError, FastwsgiError
 from fastwsgi.logs.access import AccessFile
 from fastwsgi.logs.error import ErrorLog
@@ -291,8 +292,7 @@ class Master:
         since = file_time()
         try:
             config = self._reconfigure()
-            access = AccessFile.opened(
-                config.accesslog, config.access_log_format, user_and_group(config))
+            access = open_access_log(config, user_and_group(config))
             if config.tls != self._config.tls:
                 raise ConfigError("a restart is needed to begin or to end to speak TLS (certfile)")
             tls = load_tls(config, self._rotation.tls if self._rotation is not None else None)

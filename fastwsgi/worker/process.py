@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TextIO, cast
 from fastwsgi._version import __version__
 from fastwsgi.config.config import Config
 from fastwsgi.config.hooks import Hooks, ServerView, WorkerView
+from fastwsgi.config.logs import request_ids
 from fastwsgi.config.units import milliseconds
 from fastwsgi.errors import AppImportError, CoreError, RequestTimeout, WarmUpError
 from fastwsgi.logs.access import AccessFile
@@ -78,20 +79,21 @@ def build_worker(
     application: Application, listeners: Sequence[Listener], config: Config, log: ErrorLog,
     access: AccessFile | None = None, *, multiprocess: bool, board: Board | None = None,
     beat: float = 0.0, lifeline: int | None = None, siblings: Slot | None = None,
-    tls: Tls | None = None,
+    tls: Tls | None = None, number: int = 1,
 ) -> Worker:
     """Hand application, listeners, settings, logs and what the master shares to the core.
 
     ``board`` is written every ``beat`` seconds at least, 0 for when there is something new;
     ``siblings`` is its slot among the workers that share new connections. ``tls`` is what those of
-    the listeners speak TLS with that do.
+    the listeners speak TLS with that do. ``number`` is the worker's.
     """
     return core_worker()(
         application, [listener.core() for listener in listeners], config.core(),
         log=log, errors=cast("TextIO", log.errors), multiprocess=multiprocess,
         version=__version__, access=access, shown=mask_secrets,
         board=board.memory if board else None, beat_ms=milliseconds(beat), lifeline=lifeline,
-        siblings=siblings, timeout_error=RequestTimeout,
+        siblings=siblings, timeout_error=RequestTimeout, number=number,
+        request_ids=request_ids(config, access),
         uwsgi=[i for i, listener in enumerate(listeners) if listener.protocol == "uwsgi"],
         tls=tls.context() if tls is not None else None,
         tls_on=[i for i, listener in enumerate(listeners) if listener.tls and tls is not None])
@@ -327,7 +329,7 @@ def run_worker(
                               spec.config, spec.log, spec.access,
                               multiprocess=spec.multiprocess, board=board,
                               lifeline=spec.lifeline_fd, beat=spec.beat,
-                              siblings=spec.sibling(slot), tls=tls)
+                              siblings=spec.sibling(slot), tls=tls, number=view.age)
         request_warm_up(application, spec.listeners, spec.config, spec.log, spec.multiprocess)
         hooks.call("post_worker_init", view)
     except AppImportError as error:

@@ -21,13 +21,14 @@ from apps.gated import app as gated
 from apps.logged import app, lines_of, log_of
 
 from fastwsgi.errors import ConfigError
-from fastwsgi.logs.format import DEFAULT, parse
+from fastwsgi.logs.format import DEFAULT, JSON, parse
 from fastwsgi.testing import raw, serve
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 CLOSE = "Connection: close"
+COMMON = '%(h)s %(l)s %(u)s %(t)s "%(r)s" %(s)s %(b)s'
 RICH = request(
     "/some/page?color=red&n=1", "User-Agent: Browser/1.0 (test)", "Referer: http://h/from",
     "Authorization: Basic " + b64encode(b"anna:secret").decode(), "X-Mine: one", "x-mine: two",
@@ -275,6 +276,38 @@ def test_health_checks_of_the_core_have_none(tmp_path: Path) -> None:
                   health_path="/health") == ["/"]
 
 
+# ---- what is said beside gunicorn's atoms ----
+
+
+@pytest.mark.parametrize(("name", "pattern"), [("combined", DEFAULT), ("common", COMMON)])
+def test_formats_that_have_a_name(tmp_path: Path, name: str, pattern: str) -> None:
+    assert parse(name) == parse(pattern)
+
+
+def test_worker_and_thread_are_numbers(tmp_path: Path) -> None:
+    assert rich(tmp_path, "%(worker)s %(thread)s") == "1 0"
+    assert log_of(tmp_path, "%(worker)s %(thread)s", b"nonsense\r\n\r\n")[-1] == "1 -"
+
+
+@pytest.mark.parametrize(("sent", "settings", "found"), [
+    (request("/app/a%20b?x", CLOSE), {"script_name": "/app"}, r"/app/a\x20b test"),
+    (request("/a", "X-Forwarded-Prefix: /one/", "X-Forwarded-Host: public", CLOSE),
+     {"forwarded_follow": "prefix,host"}, "/one/a public"),
+    (request("/a%2Fb", "X-Forwarded-Prefix: /x%20y, /two/", CLOSE),
+     {"forwarded_follow": "prefix", "forwarded_allow_ips": "*"}, "/two/a/b test"),
+    (request("/a", "X-Forwarded-Prefix: /one", "X-Forwarded-Host: public", CLOSE),
+     {"forwarded_follow": "prefix,host", "forwarded_allow_ips": ""}, "/a test"),
+    (request("/app/a", "SCRIPT_NAME: /app", CLOSE), {}, "/app/a test"),
+    (request("http://other/a?b", CLOSE), {}, "/a other"),
+    (b"GET /a?b HTTP/1.1\r\nHost: first\r\nX Y: z\r\n\r\n", {}, "/a first"),
+    (b"nonsense\r\n\r\n", {}, "- -"),
+])
+def test_the_full_path_and_the_host(
+    tmp_path: Path, sent: bytes, settings: dict[str, str], found: str,
+) -> None:
+    assert log_of(tmp_path, "%(full_path)s %(host)s", sent, **settings) == [found]
+
+
 # ---- forging ----
 
 
@@ -361,6 +394,48 @@ def test_json_takes_any_bytes(tmp_path: Path) -> None:
     found = json.loads(line)
     assert found["user_agent"] == f"<{value.decode('latin-1')}>"
     assert found["path"] == '/\0\n"\\'
+
+
+@pytest.mark.parametrize("fields", [
+    "request_id,host,full_path,trace={traceparent}i,@ms=D,script_name,tag=%({x-other}o)s,worker",
+    {"request_id": "request_id", "host": "host", "full_path": "full_path",
+     "trace": "{traceparent}i", "@ms": "D", "script_name": "script_name", "tag": "{x-other}o",
+     "worker": "worker"},
+])
+def test_the_members_of_json_are_a_setting(tmp_path: Path, fields: str | dict[str, str]) -> None:
+    (line,) = log_of(tmp_path, "json", request("/app/x", 'Traceparent: "t', CLOSE),
+                     access_log_fields=fields, script_name="/app")
+    found = json.loads(line)
+    assert list(found) == ["request_id", "host", "full_path", "trace", "@ms", "script_name", "tag",
+                           "worker"]
+    assert re.fullmatch("[0-9a-f]{32}", found.pop("request_id"))
+    assert isinstance(found.pop("@ms"), int)
+    assert found == {"host": "test", "full_path": "/app/x", "trace": '"t', "script_name": "/app",
+                     "tag": "\xe9", "worker": 1}
+
+
+def test_every_member_that_is_known(tmp_path: Path) -> None:
+    sent = [RICH, b"nonsense\r\n\r\n"]
+    for line in log_of(tmp_path, "json", *sent, access_log_fields=",".join(JSON)):
+        assert list(json.loads(line)) == list(JSON)
+
+
+@pytest.mark.parametrize(("fields", "words"), [
+    ("", "at least one"),
+    ("path,path", "'path' twice"),
+    ("nope", "'nope': they are time,"),
+    ("a=", "not ''"),
+    ('a"b=D', "letters, digits"),
+    ("=D", "letters, digits"),
+    ("a=l", "not 'l'"),
+    ("a={x}y", "'{x}y'"),
+    (5, "KEY or KEY=ATOM, or a list of them, not 5"),
+    (",".join(f"k{n}={{a}}e" for n in range(33)), "at most 32"),
+])
+def test_wrong_members_of_json_are_named(fields: object, words: str) -> None:
+    with (pytest.raises(ConfigError, match=f"^access_log_fields must be .*{re.escape(words)}"),
+          serve(app, access_log_fields=fields)):
+        pass
 
 
 # ---- formats ----
