@@ -17,7 +17,7 @@ export PYTHONPATH := $(CURDIR)
 need = @python scripts/extra.py build run $(1)
 
 .DEFAULT_GOAL := help
-.PHONY: help build serve test ctest stress strict-apps py314 lint sanitize fuzz bench publish soak conformance conformance-tls tls-audit profile coverage settings docs map dist dist-test clean
+.PHONY: help build serve test thorough ctest stress strict-apps py314 lint sanitize fuzz bench publish soak conformance conformance-tls tls-audit profile coverage settings docs map dist dist-test clean
 
 help: ## list the tasks
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +35,10 @@ serve: build ## serve APP (the demo by default), with ARGS
 test: build ## run the suite, with ARGS
 	$(call need,test)
 	python -m pytest $(ARGS)
+
+thorough: build ## run what the suite takes samples of, whole: states of the models, allocations that fail
+	$(call need,test)
+	FASTWSGI_THOROUGH=1 python -m pytest tests/threads/test_model.py tests/process/test_injection.py $(ARGS)
 
 ctest: build ## run the C core's unit tests under sanitizers, and check the models of its protocols
 	$(call need,test)

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
+
+T = TypeVar("T")
 
 
 def chosen(request: pytest.FixtureRequest, parameter: str) -> list[Any]:
@@ -34,6 +36,11 @@ def ahead(work: Callable[[Any], Any], keys: Iterable[Any]) -> Iterator[Callable[
         yield lambda key: begun[key].result()
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def sampled(whole: Sequence[T], sample: Sequence[T]) -> Sequence[T]:
+    """What a test goes through: a sample in the suite, the whole of it in `make thorough`."""
+    return whole if os.environ.get("FASTWSGI_THOROUGH", "0") not in ("", "0") else sample
 
 
 def cores() -> int:

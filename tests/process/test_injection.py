@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 from apps import TESTS
-from apps.ahead import cores
+from apps.ahead import cores, sampled
 from apps.client import Client, chunked, request
 from apps.faults import Injected, needs_injection
 from apps.injected import SECRET, SWAPPED, pattern, proof
@@ -95,7 +95,7 @@ def test_nobody_notices(tmp_path: Path, shims: dict[bool, Path], schedule: str) 
     with testing.spawn(*COMMAND, env=injected.environ, cwd=TESTS) as server:
         address = (server.host, server.port)
         with Client(address) as resident:
-            for visit in range(4):
+            for visit in sampled(range(4), range(2)):
                 with Client(address) as visitor:
                     check_all(visitor, 1)
                 resident.send(request("/list/77") * 10)  # pipelined
@@ -209,8 +209,10 @@ REQUESTS: dict[str, tuple[bytes, bytes | None]] = {
 MOST_ALLOCATIONS = 600
 STARVED = 400  #: allocations of the interpreter, more than the server needs for any of these
 SANITIZED = "asan" in os.environ.get("LD_PRELOAD", "")
-#: What is asked while the interpreter starves; a few where everything takes ten times as long.
-STARVING = ("plain", "posted", "streamed", "refused") if SANITIZED else tuple(REQUESTS)
+#: What is asked while the interpreter starves: a few where everything takes ten times as long, a
+#: sample in the suite, all of it in `make thorough`.
+SAMPLE = ("plain", "posted", "chunked-to-a-file", "streamed", "file", "refused", "without-host")
+STARVING = (*SAMPLE[:2], "streamed", "refused") if SANITIZED else sampled(tuple(REQUESTS), SAMPLE)
 UNHARMED = 30  #: right answers in a row behind which no allocation is to be expected
 LOGGED = ("--access-logfile", os.devnull, "--access-logformat", "%(r)s %({x-y}e)s %({x-z}o)s")
 
@@ -276,7 +278,7 @@ def check_survived(server: testing.Process) -> None:
 
 
 @needs_shortage
-@pytest.mark.parametrize("options", [(), LOGGED], ids=["", "logged"])
+@pytest.mark.parametrize("options", sampled([(), LOGGED], [LOGGED]))
 def test_any_allocation_of_the_interpreter_before_the_application_may_fail(
     options: tuple[str, ...]
 ) -> None:
@@ -298,7 +300,7 @@ def test_any_allocation_of_the_interpreter_before_the_application_may_fail(
 
 
 @needs_shortage
-@pytest.mark.parametrize("options", [(), LOGGED], ids=["", "logged"])
+@pytest.mark.parametrize("options", sampled([(), LOGGED], [LOGGED]))
 def test_any_allocation_of_the_interpreter_behind_the_application_may_fail(
     options: tuple[str, ...]
 ) -> None:
