@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 
 from fastwsgi._version import __version__
 from fastwsgi.config.config import Config
+from fastwsgi.config.gunicorn import OTHERS
 from fastwsgi.config.sources import gather
 from fastwsgi.config.table import GROUPS, SETTINGS, Setting
 from fastwsgi.errors import ConfigError, FastwsgiError
@@ -35,8 +36,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(argv: Sequence[str]) -> int:
     arguments = parse(argv)
-    actions = {name: arguments.pop(name, False) for name in ACTIONS}
-    read = _reader(arguments)
+    more = _parse_variable(os.environ.get("GUNICORN_CMD_ARGS", ""))
+    actions = {name: arguments.pop(name, False) or more.pop(name, False) for name in ACTIONS}
+    read = _reader(arguments, more)
     try:
         config = read()
         if actions["print_config"]:
@@ -58,7 +60,21 @@ def _run(argv: Sequence[str]) -> int:
     return serve(_target(config), config, reconfigure=read)
 
 
-def _reader(arguments: dict[str, object]) -> Callable[[], Config]:
+def _parse_variable(text: str) -> dict[str, Any]:
+    """Return what $GUNICORN_CMD_ARGS gives: a command line of its own, for gunicorn."""
+    if not text:
+        return {}
+    import shlex  # seldom needed
+
+    try:
+        return parse(shlex.split(text))
+    except (ConfigError, ValueError) as error:
+        raise ConfigError(f"{error} (from environment GUNICORN_CMD_ARGS)") from None
+
+
+def _reader(
+    arguments: dict[str, object], gunicorns: dict[str, object],
+) -> Callable[[], Config]:
     """Return a function that reads all settings from their files.
 
     A reload calls it again, when --chdir and --env have changed directory and environment. The
@@ -71,7 +87,7 @@ def _reader(arguments: dict[str, object]) -> Callable[[], Config]:
         here = os.getcwd()
         os.chdir(start)
         try:
-            return gather(arguments, environ)
+            return gather(arguments, environ, gunicorns)
         finally:
             os.chdir(here)
 
@@ -79,6 +95,10 @@ def _reader(arguments: dict[str, object]) -> Callable[[], Config]:
 
 
 def _target(config: Config) -> str:
+    if config.paste:
+        from fastwsgi.compat import paste  # seldom needed
+
+        return paste.target(config.paste, config.raw_paste_global_conf)
     if not config.wsgi_app:
         raise ConfigError("no application: name one as MODULE:APP, for example "
                           "fastwsgi myproject.wsgi:application")
@@ -100,7 +120,8 @@ def _check(config: Config) -> int:
     load(target)
     for notice in config.notices:
         print(f"fastwsgi: notice: {notice}", file=sys.stderr)
-    print(f"fastwsgi: the configuration is valid and {target} loads", file=sys.stderr)
+    print(f"fastwsgi: the configuration is valid and {config.paste or target} loads",
+          file=sys.stderr)
     return 0
 
 
@@ -159,13 +180,17 @@ def build_parser() -> argparse.ArgumentParser:
         for setting in SETTINGS.values():
             if setting.group == group:
                 _add(section, setting)
+    section = parser.add_argument_group()  # gunicorn's, which --help does not list
+    for setting in OTHERS.values():
+        if setting.flags:
+            _add(section, setting._replace(default="", doc=argparse.SUPPRESS))
     section = parser.add_argument_group("other")
     section.add_argument("--check-config", action="store_true",
                          help="check the settings, load the application and exit with 0, or with 1 "
                               "if either fails")
     section.add_argument("--print-config", action="store_true",
                          help="print every effective setting with its origin and exit")
-    section.add_argument("--version", action="version", version=f"fastwsgi {__version__}",
+    section.add_argument("-v", "--version", action="version", version=f"fastwsgi {__version__}",
                          help="print the version and exit")
     section.add_argument("-h", "--help", action="help", help="print this help and exit")
     return parser

@@ -3,7 +3,8 @@
 Usage: python scripts/settings_page.py --write | --check
 
 It makes docs/settings.md, the tables of rules in docs/strict.md, the table of atoms in
-docs/logs.md, and the types of settings in fastwsgi/config. With --check it writes nothing, and the
+docs/logs.md, the table of gunicorn's settings in docs/migration.md, and the types of settings in
+fastwsgi/config. With --check it writes nothing, and the
 exit code is 1 if a page is out of step, which a test checks.
 """
 
@@ -19,6 +20,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from fastwsgi.config.gunicorn import GUNICORN, Known  # noqa: E402
+from fastwsgi.config.hooks import ARGUMENTS  # noqa: E402
 from fastwsgi.config.table import GROUPS, SETTINGS, Setting  # noqa: E402
 from fastwsgi.logs.format import ATOMS, NAMED_ATOMS  # noqa: E402
 from fastwsgi.strict.rules import RULES  # noqa: E402
@@ -26,6 +29,7 @@ from fastwsgi.strict.rules import RULES  # noqa: E402
 SETTINGS_PAGE = ROOT / "docs" / "settings.md"
 STRICT_PAGE = ROOT / "docs" / "strict.md"
 CONFIG = ROOT / "fastwsgi" / "config" / "config.py"
+MIGRATION_PAGE = ROOT / "docs" / "migration.md"
 LOGS_PAGE = ROOT / "docs" / "logs.md"
 
 # The settings that a newcomer needs first.
@@ -124,14 +128,37 @@ def rules(level: int) -> str:
     return "\n".join(rows)
 
 
+def becomes(item: Known) -> str:
+    """What a setting of gunicorn does here, in a few words."""
+    text = item.text.replace("<", "\\<")
+    if not item.honoured:
+        kind = "refused" if item.refused else "no effect, with a notice"
+        return f"{kind}: {text}"
+    kind = "honoured, with the hook's arguments" if item.name in ARGUMENTS else "honoured"
+    return f"{kind}; {text}" if text else kind
+
+
+def between(page: Path, start: str, end: str, rows: list[str]) -> str:
+    """The page with the rows between two marks."""
+    before, _, rest = page.read_text(encoding="utf-8").partition(start)
+    return before + start + "\n".join(rows) + "\n" + end + rest.partition(end)[2]
+
+
+def migration() -> str:
+    """docs/migration.md with its table made again."""
+    rows = ["| gunicorn's setting | here | since |", "|---|---|---|"]
+    rows += [f"| `{item.name}` | {becomes(item)} | {item.since} |" for item in GUNICORN.values()]
+    return between(MIGRATION_PAGE, "<!-- gunicorn: made by `make docs` -->\n",
+                   "<!-- end of gunicorn -->", rows)  # fmt: skip
+
+
 def logs() -> str:
     """docs/logs.md with its table made again."""
     rows = ["| atom | |", "|---|---|"]
     rows += [f"| `%({name})s` | {words} |" for name, words in ATOMS.items()]
     rows += [f"| `%({{NAME}}{kind})s` | {words} |" for kind, words in NAMED_ATOMS.items()]
-    start, end = "<!-- atoms: made by `make docs` -->\n", "<!-- end of atoms -->"
-    before, _, rest = LOGS_PAGE.read_text(encoding="utf-8").partition(start)
-    return before + start + "\n".join(rows) + "\n" + end + rest.partition(end)[2]
+    return between(LOGS_PAGE, "<!-- atoms: made by `make docs` -->\n",
+                   "<!-- end of atoms -->", rows)  # fmt: skip
 
 
 def strict() -> str:
@@ -160,6 +187,7 @@ def main(word: str) -> int:
         SETTINGS_PAGE: page(),
         STRICT_PAGE: strict(),
         LOGS_PAGE: logs(),
+        MIGRATION_PAGE: migration(),
         CONFIG: config(),
     }
     stale = [

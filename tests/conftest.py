@@ -53,7 +53,8 @@ def pytest_collection_finish() -> None:
 @pytest.fixture(autouse=True, scope="session")
 def _no_settings_from_outside() -> Iterator[None]:
     """Keep the settings of whoever runs the suite out of the servers it starts."""
-    names = {"PORT", "WEB_CONCURRENCY", *(setting.variable for setting in SETTINGS.values())}
+    names = {"PORT", "WEB_CONCURRENCY", "GUNICORN_CMD_ARGS",
+             *(setting.variable for setting in SETTINGS.values())}
     before = {name: os.environ.pop(name) for name in names if name in os.environ}
     yield
     os.environ.update(before)

@@ -369,7 +369,7 @@ static FW_NOINLINE enum fw_parse parse_packet(fw_conns *cs, fw_conn *c, char *da
     fw_request *r = c->req;
     if (!r->uwsgi && !may_send_packets(cs, c)) {
         r->uwsgi = true;
-        return fw_request_refuse(r, 403, "this client may not speak the uwsgi protocol (uwsgi_allow_from)");
+        return fw_request_refuse(r, 403, "this client may not speak the uwsgi protocol (uwsgi_allow_ips)");
     }
     const enum fw_parse p = fw_uwsgi_parse(r, data, n);
     if (p == FW_PARSE_DONE)

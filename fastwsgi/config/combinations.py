@@ -14,7 +14,8 @@ NEED_A_MASTER = ("preload_app", "cpu_affinity", "max_requests", "max_lifetime", 
                  "reload", "user", "group")
 """Settings that mean nothing to a process that serves by itself."""
 
-IDLE_WITHOUT = {"access_log_format": "accesslog", "access_log_fields": "accesslog",
+IDLE_WITHOUT = {"raw_paste_global_conf": "paste",
+                "access_log_format": "accesslog", "access_log_fields": "accesslog",
                 "max_requests_jitter": "max_requests",
                 "min_rate_grace": "min_rate", "initgroups": "user",
                 "proxy_allow_ips": "proxy_protocol",
@@ -24,6 +25,10 @@ IDLE_WITHOUT = {"access_log_format": "accesslog", "access_log_fields": "accesslo
 
 def check_together(config: Config) -> None:
     """Raise ConfigError for settings that contradict each other; note what is not used."""
+    if config.paste and config.wsgi_app:
+        raise ConfigError(
+            f"paste (from {config.origin('paste')}) and wsgi_app (from "
+            f"{config.origin('wsgi_app')}) contradict each other: both name the application")
     if config.reload and config.preload_app:
         raise ConfigError(
             f"reload (from {config.origin('reload')}) and preload_app (from "
@@ -44,9 +49,9 @@ def check_together(config: Config) -> None:
                 and getattr(config, needed) == SETTINGS[needed].default):
             config.notices.append(
                 f"{name} (from {config.origin(name)}) has no effect without {needed}")
-    if (config.uwsgi_allow_from != SETTINGS["uwsgi_allow_from"].default
+    if (config.uwsgi_allow_ips != SETTINGS["uwsgi_allow_ips"].default
             and "uwsgi" not in {address.protocol or config.protocol for address in config.bind}):
-        config.notices.append(f"uwsgi_allow_from (from {config.origin('uwsgi_allow_from')}) has no "
+        config.notices.append(f"uwsgi_allow_ips (from {config.origin('uwsgi_allow_ips')}) has no "
                               "effect: no address speaks the uwsgi protocol")
     _check_tls(config)
     if not config.workers:

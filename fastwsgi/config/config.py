@@ -27,6 +27,8 @@ class Config:
     # types: made by `make settings`
     wsgi_app: str
     config: str
+    paste: str
+    raw_paste_global_conf: tuple[str, ...]
     bind: tuple[Address, ...]
     protocol: str
     backlog: int
@@ -71,7 +73,7 @@ class Config:
     proxy_protocol: str
     proxy_allow_ips: tuple[str, ...]
     script_name: str
-    uwsgi_allow_from: tuple[str, ...]
+    uwsgi_allow_ips: tuple[str, ...]
     certfile: tuple[str, ...]
     keyfile: tuple[str, ...]
     ca_certs: str

@@ -74,6 +74,16 @@ _TABLE = (
         "configuration file in Python, one NAME = VALUE per setting; the default is "
         "./fastwsgi.conf.py, if it exists",
         metavar="FILE"),
+    Setting(
+        "paste", "application", ("--paste", "--paster"), "", values.text,
+        "the application is that of a PasteDeploy file, as in FILE or FILE#NAME; this needs the "
+        "PasteDeploy library (pip install fastwsgi[paste])",
+        metavar="FILE"),
+    Setting(
+        "raw_paste_global_conf", "application", ("--paste-global",), (), values.environment,
+        "value that the PasteDeploy file of --paste can use, as %(KEY)s; repeat the flag for "
+        "several",
+        metavar="KEY=VALUE", many=True),
 
     Setting(
         "bind", "socket", ("-b", "--bind"), "127.0.0.1:8000", values.addresses,
@@ -339,7 +349,7 @@ _TABLE = (
         metavar="PATH", member="script_name"),
 
     Setting(
-        "uwsgi_allow_from", "proxy", ("--uwsgi-allow-from",), ("127.0.0.1", "::1"),
+        "uwsgi_allow_ips", "proxy", ("--uwsgi-allow-from",), ("127.0.0.1", "::1"),
         values.networks,
         "addresses and networks of the proxies that may speak the uwsgi protocol, because such a "
         "proxy says who the client is; separated by commas, '*' for all. Others are answered 403. "

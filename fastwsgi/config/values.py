@@ -363,13 +363,27 @@ def ssl_version(value: object, *words: str) -> str:
     raise ValueError(f"TLS, TLSv1_2 or TLSv1_3, not {value!r}")
 
 
+_GUNICORNS_WORKERS = {
+    "gunicorn.workers.sync.syncworker": "sync", "gunicorn.workers.gthread.threadworker": "gthread"}
+
+
 def worker_class(value: object) -> str:
-    """Convert gunicorn's worker class: the two kinds that fastwsgi's own worker replaces."""
-    name = text(value).lower()
+    """Convert gunicorn's worker class: the two kinds that fastwsgi's own worker replaces.
+
+    As in gunicorn, it is a name, the path of a class or the class.
+    """
+    given = f"{value.__module__}.{value.__qualname__}" if isinstance(value, type) else text(value)
+    name = given.strip().lower().removeprefix("egg:gunicorn#")
+    name = _GUNICORNS_WORKERS.get(name, name)
     if name in ("", "sync", "gthread"):
         return name
-    if name in ("gevent", "eventlet", "tornado"):
+    if any(word in name for word in ("gevent", "eventlet", "tornado")):
         raise ValueError(
-            f"sync or gthread, not {name!r}: green threads are not needed to hold many "
-            "connections here, so drop the option")
-    raise ValueError(f"sync or gthread, not {value!r}: fastwsgi has one kind of worker")
+            f"sync or gthread, not {given!r}: green threads are not needed to hold many "
+            "connections here, so drop the option, and set --threads to the number of requests "
+            "that may wait at the same time")
+    if any(word in name for word in ("asgi", "uvicorn", "aiohttp", "uvloop")):
+        raise ValueError(
+            f"sync or gthread, not {given!r}: fastwsgi serves WSGI; serve an ASGI application with "
+            "uvicorn, hypercorn or granian")
+    raise ValueError(f"sync or gthread, not {given!r}: fastwsgi has one kind of worker")

@@ -71,6 +71,8 @@ def _load(target: Application | str) -> Application:
         if error.__traceback__ is not None and error.__traceback__.tb_next is None:
             raise AppImportError(f"cannot call {target!r}: {error}") from None
         raise _failed(f"the application factory {target!r} failed", error) from error
+    except AppImportError:  # a factory of this package's own, which says it all
+        raise
     except (Exception, SystemExit) as error:
         raise _failed(f"the application factory {target!r} failed", error) from error
     return _checked(made, f"what {target!r} returned")

@@ -278,7 +278,7 @@ class WorkerSpec(NamedTuple):
     @property
     def name(self) -> str:
         """The name of this server in a list of processes."""
-        return self.config.proc_name or self.config.wsgi_app
+        return self.config.proc_name or self.config.wsgi_app or self.config.paste
 
     def sibling(self, slot: int | None) -> Slot | None:
         """Return what the worker in this slot gets; None if it does not share."""

@@ -122,7 +122,8 @@ def test_what_print_config_shows_of_proxies_can_be_read_back(
      "--health-path)"),
     (["app:app", "-k", "eventlet"],
      "worker_class must be sync or gthread, not 'eventlet': green threads are not needed to hold "
-     "many connections here, so drop the option (from command line --worker-class)"),
+     "many connections here, so drop the option, and set --threads to the number of requests that "
+     "may wait at the same time (from command line --worker-class)"),
     (["-c", "missing.py", "app:app"],
      "cannot read the configuration file missing.py: No such file or directory"),
     (["--log-file", "no/such/dir/log", "app:app"], None),
@@ -145,8 +146,8 @@ def test_a_wrong_variable_is_named(command: Command) -> None:
 def test_settings_are_refused_before_anything_is_bound(
     command: Command, project: Project, tmp_path: Path,
 ) -> None:
-    project({"fastwsgi.conf.py": f"bind = 'unix:{tmp_path}/s'\nkeep = 5"})
-    assert "unknown setting 'keep'" in last_words(command("app:app"), 2)
+    project({"fastwsgi.conf.py": f"bind = 'unix:{tmp_path}/s'\nbakclog = 5"})
+    assert "unknown setting 'bakclog'" in last_words(command("app:app"), 2)
     assert not (tmp_path / "s").exists()
 
 

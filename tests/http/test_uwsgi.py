@@ -329,20 +329,20 @@ def test_a_client_that_leaves_amid_a_packet_costs_nothing() -> None:
     ("127.0.0.1", 200), ("127.0.0.0/8,10.0.0.1", 200), ("*", 200), ("10.0.0.0/8", 403), ("", 403),
 ])
 def test_only_the_allowed_may_speak_it(allowed: str, status: int) -> None:
-    with watched(uwsgi_allow_from=allowed) as (server, seen):
+    with watched(uwsgi_allow_ips=allowed) as (server, seen):
         assert fetch(server.address).status == status
     assert len(seen) == (status == 200)
 
 
 def test_who_is_not_allowed_is_refused_at_the_first_byte() -> None:
-    with watched(uwsgi_allow_from="10.0.0.0/8") as (server, _):
+    with watched(uwsgi_allow_ips="10.0.0.0/8") as (server, _):
         response = ask(server.address, b"\0")
         assert response.status == 403
-        assert b"uwsgi_allow_from" in response.body
+        assert b"uwsgi_allow_ips" in response.body
 
 
 def test_a_unix_socket_is_not_restricted(tmp_path: Path) -> None:
-    with watched(bind=f"unix:{tmp_path}/s", uwsgi_allow_from="") as (server, seen):
+    with watched(bind=f"unix:{tmp_path}/s", uwsgi_allow_ips="") as (server, seen):
         assert server.url == f"uwsgi://unix:{tmp_path}/s"
         assert fetch(server.address).status == 200
     assert seen[0]["REMOTE_ADDR"] == "192.0.2.7"
@@ -451,14 +451,14 @@ def test_an_upgrade_keeps_the_socket_whatever_is_spoken_there() -> None:
 @pytest.mark.parametrize("bad", [
     "10.0.0.1/8", "10.0.0.0/33", "::/129", "localhost", "10.0.0.0/", "1.2.3", "fe80::1%lo", "*/0"])
 def test_refuses_what_is_no_network(bad: str) -> None:
-    with pytest.raises(ConfigError, match="uwsgi_allow_from must be"):
-        from_keywords({"protocol": "uwsgi", "uwsgi_allow_from": bad})
+    with pytest.raises(ConfigError, match="uwsgi_allow_ips must be"):
+        from_keywords({"protocol": "uwsgi", "uwsgi_allow_ips": bad})
 
 
 def test_notes_that_networks_without_the_protocol_do_nothing() -> None:
     def told(**more: Any) -> bool:
-        notices = from_keywords({"uwsgi_allow_from": "*", **more}).notices
-        return any("uwsgi_allow_from" in text for text in notices)
+        notices = from_keywords({"uwsgi_allow_ips": "*", **more}).notices
+        return any("uwsgi_allow_ips" in text for text in notices)
 
     assert told()
     assert not told(protocol="uwsgi")
