@@ -107,7 +107,7 @@ def error_log(path: Path) -> ErrorLog:
 
 
 def access_log(path: Path) -> AccessFile:
-    return AccessFile(str(path), "%(r)s", OWNER)
+    return AccessFile(str(path), "%(r)s", owner=OWNER)
 
 
 Open = Callable[[Path], "ErrorLog | AccessFile"]
