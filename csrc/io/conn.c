@@ -1276,7 +1276,10 @@ static FW_NOINLINE bool explain_tls(fw_conns *cs, fw_conn *c, ssize_t n)
 {
     if (n == FW_TLS_PLAIN) {
         forget_tls(c);
-        refuse(cs, c, 400, "this port speaks TLS: ask by https");
+        if (c->req != NULL)
+            refuse_request(cs, c);
+        else /* no memory */
+            drop(cs, c);
         return true;
     }
     if (n != -EPROTO)

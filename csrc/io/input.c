@@ -4,6 +4,7 @@
  * as a packet, and from another worker.
  */
 #include "io/input.h"
+#include "http/check.h"
 #include "http/forwarded.h"
 #include "http/proxy_header.h"
 #include "http/uwsgi.h"
@@ -312,13 +313,25 @@ static void take_proxy_header(const fw_conns *cs, fw_conn *c, const fw_proxy_hea
         c->origin |= FW_ORIGIN_TLS;
 }
 
+/* What has come in place of a request. False: there is no memory. */
+static bool refuse_bytes(fw_conns *cs, fw_conn *c, const char *data, int status, const char *why)
+{
+    if (c->req == NULL && (c->req = request_take(cs)) == NULL)
+        return false;
+    c->req->base = data;
+    fw_request_refuse(c->req, status, why);
+    return true;
+}
+
+static const char NOT_FROM_THERE[] = "a PROXY header from an address that proxy_allow_from does not have";
+
 /* Before the first request: COMPLETE when it may be parsed. */
 static FW_NOINLINE enum fw_input parse_proxy_header(fw_conns *cs, fw_conn *c)
 {
     fw_buffer *b = c->in;
     const char *data = b->data + b->pos;
     const size_t n = b->len - b->pos;
-    fw_proxy_header h = {.status = 403, .why = "a PROXY header from an address that proxy_allow_from does not have"};
+    fw_proxy_header h = {.status = 403, .why = NOT_FROM_THERE};
     enum fw_parse p;
     if (c->proxy == FW_PROXY_DUE) {
         p = fw_proxy_header_read(data, n, (enum fw_proxy_protocol)cs->cfg.proxy_protocol, &h);
@@ -328,13 +341,8 @@ static FW_NOINLINE enum fw_input parse_proxy_header(fw_conns *cs, fw_conn *c)
     }
     if (p == FW_PARSE_MORE)
         return FW_INPUT_HEAD;
-    if (p == FW_PARSE_REFUSED) {
-        if ((c->req = request_take(cs)) == NULL)
-            return FW_INPUT_EMPTY; /* no memory, as below */
-        c->req->base = data;
-        fw_request_refuse(c->req, h.status, h.why);
-        return FW_INPUT_REFUSED;
-    }
+    if (p == FW_PARSE_REFUSED) /* without memory as below */
+        return refuse_bytes(cs, c, data, h.status, h.why) ? FW_INPUT_REFUSED : FW_INPUT_EMPTY;
     if (c->proxy == FW_PROXY_DUE)
         take_proxy_header(cs, c, &h);
     c->proxy = FW_PROXY_NOT_DUE;
@@ -466,11 +474,75 @@ int fw_input_restore(fw_conns *cs, fw_conn *c, fw_parcel *p)
 
 /* ---- receiving ------------------------------------------------------------------------------------------------- */
 
+/* What has come up to now is a part of a PROXY header, or all of it: it is looked at first, so that no byte behind it is
+ * taken, for those are TLS's. 1: the header is complete. FW_RETRY: it is not; FW_TLS_PLAIN: it is refused; -errno. */
+static ssize_t take_header_bytes(fw_conns *cs, fw_conn *c, fw_buffer *b, size_t n)
+{
+    fw_proxy_header h;
+    const size_t before = b->len;
+    const enum fw_parse p = fw_proxy_header_read(b->data, before + n, (enum fw_proxy_protocol)cs->cfg.proxy_protocol, &h);
+    if (p == FW_PARSE_REFUSED) {
+        b->len += (uint32_t)n; /* for the log */
+        return refuse_bytes(cs, c, b->data, h.status, h.why) ? FW_TLS_PLAIN : -ENOMEM;
+    }
+    const size_t taken = p == FW_PARSE_MORE ? n : h.len - before;
+    if (recv(c->fd, b->data + before, taken, 0) != (ssize_t)taken)
+        return -ECONNRESET;
+    b->len += (uint32_t)taken;
+    cs->work += taken;
+    cs->stats.bytes_in += taken;
+    if (p == FW_PARSE_MORE)
+        return FW_RETRY;
+    take_proxy_header(cs, c, &h);
+    c->proxy = FW_PROXY_NOT_DUE;
+    b->pos = b->len = 0;
+    return 1;
+}
+
+/* On a TLS listener a PROXY header comes before the handshake, and in plain bytes. > 0: it has been read; else the result of
+ * fw_input_receive. */
+static FW_NOINLINE ssize_t receive_proxy_header(fw_conns *cs, fw_conn *c)
+{
+    for (;;) {
+        const int rc = make_room(cs, c);
+        if (rc != FW_OK)
+            return rc;
+        fw_buffer *b = c->in;
+        const ssize_t n = recv(c->fd, b->data + b->len, b->cap - b->len, MSG_PEEK);
+        if (n == 0)
+            return 0;
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0) {
+            c->input = false;
+            return errno == EAGAIN || errno == EWOULDBLOCK ? FW_RETRY : -errno;
+        }
+        const ssize_t what = take_header_bytes(cs, c, b, (size_t)n);
+        if (what != FW_RETRY)
+            return what;
+    }
+}
+
+/* A client that does not speak TLS has begun: says of what it sends. */
+static void refuse_plain(fw_conns *cs, fw_conn *c)
+{
+    char first[16];
+    const ssize_t n = recv(c->fd, first, sizeof first, MSG_PEEK);
+    if (n <= 0 || fw_proxy_header_begins(first, (size_t)n) != FW_PARSE_DONE)
+        refuse_bytes(cs, c, NULL, 400, "this port speaks TLS: ask by https");
+    else if (c->proxy == FW_PROXY_FORBIDDEN)
+        refuse_bytes(cs, c, NULL, 403, NOT_FROM_THERE);
+    else
+        refuse_bytes(cs, c, NULL, 400, fw_check_proxy_header(&cs->cfg));
+}
+
 /* Events tell of bytes in the socket. Those that have been received and not been read yet are noted in c->input. */
 static FW_NOINLINE ssize_t receive_tls(fw_conns *cs, fw_conn *c, char *to, size_t room)
 {
     const uint64_t before = c->tls->received;
     const ssize_t n = fw_tls_receive(c->tls, to, room);
+    if (fw_unlikely(n == FW_TLS_PLAIN))
+        refuse_plain(cs, c);
     cs->work += c->tls->received - before;
     if (n == 0)
         c->eof = true;
@@ -558,6 +630,11 @@ ssize_t fw_input_receive(fw_conns *cs, fw_conn *c)
     const fw_request *r = c->req;
     if (r != NULL && r->head_len != 0)
         return r->framing == FW_FRAMING_LENGTH ? receive_body(cs, c) : receive_chunks(cs, c);
+    if (fw_unlikely(c->proxy == FW_PROXY_DUE) && c->tls != NULL) {
+        const ssize_t what = receive_proxy_header(cs, c);
+        if (what <= 0)
+            return what;
+    }
     int rc = make_room(cs, c);
     if (rc != FW_OK)
         return rc;

@@ -23,7 +23,8 @@ void fw_input_begin(const fw_conns *cs, fw_conn *c);
 enum fw_input fw_input_parse(fw_conns *cs, fw_conn *c);
 
 /* Receives once.  Returns the bytes received (> 0; parse then), 0 at the end of the input, FW_RETRY when there is
- * nothing now, -errno when the connection is broken or memory is short. On a TLS listener also FW_TLS_PLAIN (tls.h). */
+ * nothing now, -errno when the connection is broken or memory is short. On a TLS listener also FW_TLS_PLAIN: what has come
+ * is not TLS, and c->req->status and ->why say it (without memory there is none). */
 ssize_t fw_input_receive(fw_conns *cs, fw_conn *c);
 
 /* Receives once and throws away; same results. */

@@ -90,11 +90,6 @@ def _check_tls(config: Config) -> None:
                 config.notices.append(
                     f"{name} (from {config.origin(name)}) has no effect without certfile")
         return
-    if config.proxy_protocol != "off" and any(
-            address.speaks_tls(True, config.protocol) for address in config.bind):
-        raise ConfigError(
-            f"proxy_protocol (from {config.origin('proxy_protocol')}) cannot be used on an address "
-            "that speaks TLS: let the proxy end TLS, or give it an address with http://")
     if not any(address.speaks_tls(True, config.protocol) for address in config.bind):
         config.notices.append("certfile has no effect: no address of bind (from "
                               f"{config.origin('bind')}) speaks TLS")

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 from apps import TESTS
+from apps.certificates import Authority
 from apps.client import TIMEOUT, Address, Client, fetch, request
 from apps.fronts import SETTINGS, Said, haproxy_said, home, missing
 
@@ -83,6 +84,25 @@ def test_the_client_is_whom_the_proxy_protocol_names(speaks: str, option: str) -
             assert (environ["REMOTE_ADDR"], environ["REMOTE_PORT"]) == tuple(
                 map(str, client.socket.getsockname()))
         assert "failed" not in said.text()
+
+
+@pytest.mark.parametrize("option", ["send-proxy", "send-proxy-v2"])
+def test_the_proxy_protocol_comes_before_tls(option: str) -> None:
+    with home() as place:
+        files = Authority(place).sign("localhost", "localhost")
+        with (
+            spawn(*SETTINGS, "--proxy-protocol", "--certfile", files.cert, "--keyfile", files.key,
+                  "apps.proxied:app", cwd=TESTS) as server,
+            haproxy_said(place, server, f"ssl verify none {option} check-send-proxy"
+                         ) as (front, said),
+            Client(front) as client,
+        ):
+            for _ in range(3):
+                environ = json.loads(client.fetch("/where").body)["environ"]
+                assert (environ["REMOTE_ADDR"], environ["REMOTE_PORT"]) == tuple(
+                    map(str, client.socket.getsockname()))
+                assert environ["HTTPS"] == "on"
+            assert "failed" not in said.text()
 
 
 def test_a_client_that_has_gone_is_not_waited_for() -> None:
