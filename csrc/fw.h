@@ -55,6 +55,7 @@ typedef struct fw_config {
     uint32_t timeouts[FW_CLASSES];
     uint32_t graceful_ms; /* how long a graceful stop may take */
     uint32_t beat_ms;     /* the scoreboard is written at least this often; 0 = when there is something new */
+    const struct fw_globs *time_limits; /* paths (http/globs.h) with limits of their own for a call (us), or NULL; borrowed */
     enum fw_header_map header_map;
     const struct fw_forwarding *forwarding; /* what trusted proxies may say (http/forwarded.h), or NULL; borrowed */
     uint64_t forwarded;        /* known names by which a head is seen to say it; 0 without `forwarding` */

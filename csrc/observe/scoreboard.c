@@ -6,7 +6,7 @@
 #include <string.h>
 
 _Static_assert(sizeof(fw_stats) == (FW_BOARD_COUNTERS - 1) * sizeof(uint64_t), "a counter is missing on the board");
-_Static_assert(sizeof(fw_board_call) == 512 && offsetof(fw_board_call, method) == 24, "scoreboard.py reads this");
+_Static_assert(sizeof(fw_board_call) == 512 && offsetof(fw_board_call, method) == 32, "scoreboard.py reads this");
 _Static_assert(offsetof(fw_board, counters) == 24 && offsetof(fw_board, latency) == 136 && offsetof(fw_board, draining) == 240 &&
                    sizeof(fw_board) == 248,
                "scoreboard.py reads this");
@@ -59,13 +59,15 @@ static void put_client(fw_board_call *e, const struct sockaddr *client)
         inet_ntop(client->sa_family, from, e->client, sizeof e->client);
 }
 
-void fw_board_show(fw_board_call *e, uint32_t tid, const struct sockaddr *client, const fw_request *r, uint64_t since)
+void fw_board_show(fw_board_call *e, uint32_t tid, const struct sockaddr *client, const fw_request *r, uint64_t since,
+                   uint64_t limit)
 {
     begin(&e->seq);
     e->phase = FW_PHASE_APPLICATION;
     e->since = since;
     e->number++;
     e->tid = tid;
+    e->limit = limit;
     e->method[0] = e->target[0] = '\0';
     if (r != NULL) {
         put(e->method, sizeof e->method, fw_request_at(r, r->method), r->method.len);
@@ -80,6 +82,13 @@ void fw_board_phase(fw_board_call *e, enum fw_phase phase, uint64_t since)
     begin(&e->seq);
     e->phase = phase;
     e->since = since;
+    end(&e->seq);
+}
+
+void fw_board_limit(fw_board_call *e, uint64_t limit)
+{
+    begin(&e->seq);
+    e->limit = limit;
     end(&e->seq);
 }
 

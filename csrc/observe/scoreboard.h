@@ -18,7 +18,7 @@
 #include <stdatomic.h>
 #include <sys/socket.h>
 
-#define FW_BOARD_LAYOUT 5   /* to be raised with every change */
+#define FW_BOARD_LAYOUT 6   /* to be raised with every change */
 #define FW_BOARD_COUNTERS 14
 #define FW_BOARD_BUCKETS 13 /* calls that took up to 2.5, 5, 10, 25, 50, 100, 250, 500 ms, 1, 2.5, 5, 10 s; longer ones */
 
@@ -38,6 +38,8 @@ enum fw_phase {
     FW_PHASE_UPGRADED,    /* the application has taken the socket over: no limit of time */
 };
 
+#define FW_NO_LIMIT UINT64_MAX
+
 /* Who is in which call. */
 typedef struct fw_board_call {
     _Atomic uint32_t seq;
@@ -45,7 +47,8 @@ typedef struct fw_board_call {
     uint64_t since;  /* us: when the call began, moved on by the time it has waited for its client */
     uint32_t number; /* of the call: another one has another number */
     uint32_t tid;    /* the system's number of the thread */
-    char method[24], client[48], target[416]; /* as far as they fit, ended by a zero */
+    uint64_t limit;  /* us that the call may take in all; 0: what the setting says; FW_NO_LIMIT */
+    char method[24], client[48], target[408]; /* as far as they fit, ended by a zero */
 } fw_board_call;
 
 typedef struct fw_board {
@@ -66,8 +69,12 @@ size_t fw_board_size(unsigned threads);
 void fw_board_init(fw_board *b, uint32_t pid, unsigned threads);
 
 /* Shows that thread `tid` is in a call since then, for this request (NULL: the client of a suspended response is gone) of
- * the client at this address. */
-void fw_board_show(fw_board_call *e, uint32_t tid, const struct sockaddr *client, const fw_request *r, uint64_t since);
+ * the client at this address, and how long it may take. */
+void fw_board_show(fw_board_call *e, uint32_t tid, const struct sockaddr *client, const fw_request *r, uint64_t since,
+                   uint64_t limit);
+
+/* From now on the call may take another time. */
+void fw_board_limit(fw_board_call *e, uint64_t limit);
 
 /* The call has begun or ended to wait for its client; `since` as above. */
 void fw_board_phase(fw_board_call *e, enum fw_phase phase, uint64_t since);

@@ -1,8 +1,11 @@
 /* leader.c - the monitor: its lock, waking, the lead, the idle, the two modes. The rules are in leader.h.
  *
+ * It has more than 500 lines because the monitor is one machine.
+ *
  * Its unit tests are those of what it decides about: test_standby.c, test_thread.c, test_thread_stop.c and test_held.c.
  */
 #include "threads/leader.h"
+#include "http/globs.h"
 #include "observe/access_log.h"
 #include "threads/thread.h"
 
@@ -320,13 +323,24 @@ static void learn(fw_leader *l, uint64_t us)
 
 /* ---- what the board shows -------------------------------------------------------------------------------------- */
 
+/* What a call of this request may take, by its path; 0: what the setting says. */
+static uint64_t limit_for(const fw_leader *l, const fw_request *r)
+{
+    const fw_globs *g = l->loop.conns.cfg.time_limits;
+    if (fw_likely(g == NULL) || r == NULL)
+        return 0;
+    const fw_glob *found = fw_globs_find(g, fw_request_at(r, r->path), r->path.len);
+    return found != NULL ? found->value : 0;
+}
+
 void fw_lead_show(fw_leader *l, fw_thread *t, uint64_t since)
 {
     if (l->loop.board == NULL || t->conn == NULL)
         return;
     t->shown = true;
     t->entered = since;
-    fw_board_show(&l->loop.board->calls[t->index], (uint32_t)t->tid, fw_conn_client(t->conn), t->conn->req, since);
+    fw_board_show(&l->loop.board->calls[t->index], (uint32_t)t->tid, fw_conn_client(t->conn), t->conn->req, since,
+                  limit_for(l, t->conn->req));
 }
 
 void fw_lead_judge(fw_leader *l, fw_thread *t, bool done)
@@ -339,6 +353,18 @@ void fw_lead_judge(fw_leader *l, fw_thread *t, bool done)
         l->loop.latency[fw_board_bucket(us)] += done;
     }
     t->timed = t->shown = false;
+}
+
+void fw_lead_limit(fw_leader *l, fw_thread *t, uint64_t us)
+{
+    const uint64_t now = fw_deadline_us();
+    if (!t->shown)
+        fw_lead_show(l, t, now);
+    if (!t->shown)
+        return;
+    fw_board_call *e = &l->loop.board->calls[t->index];
+    const uint64_t age = now > e->since ? now - e->since : 0;
+    fw_board_limit(e, us == FW_NO_LIMIT ? FW_NO_LIMIT : age + us);
 }
 
 uint64_t fw_lead_pause(fw_leader *l, fw_thread *t)

@@ -256,6 +256,9 @@ void fw_lead_judge(fw_leader *l, struct fw_thread *t, bool done);
 /* The application of `t` has taken its socket over. */
 void fw_lead_upgrade(fw_leader *l, struct fw_thread *t);
 
+/* The call that `t` is in may take `us` from now on, or FW_NO_LIMIT. */
+void fw_lead_limit(fw_leader *l, struct fw_thread *t, uint64_t us);
+
 /* `t` waits for its client. Returns when the wait began, for fw_lead_proceed when it ends. */
 uint64_t fw_lead_pause(fw_leader *l, struct fw_thread *t);
 void fw_lead_proceed(fw_leader *l, struct fw_thread *t, uint64_t began);

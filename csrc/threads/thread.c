@@ -397,6 +397,13 @@ int fw_thread_wait(fw_thread *t, fw_conn *c)
     return rc;
 }
 
+void fw_thread_limit(fw_thread *t, uint64_t us)
+{
+    fw_leader_lock(t->leader);
+    fw_lead_limit(t->leader, t, us);
+    fw_leader_unlock(t->leader);
+}
+
 /* ---- a socket that is taken over -------------------------------------------------------------------------------- */
 
 int fw_thread_take_over(fw_thread *t, fw_conn *c, fw_takeover **out)

@@ -183,6 +183,9 @@ void fw_thread_suspend(fw_thread *t, fw_conn *c, void *user);
  * gone; FW_RETRY: look around (signals) and call again. */
 int fw_thread_wait(fw_thread *t, fw_conn *c);
 
+/* The call that the thread is in may take `us` from now on, or FW_NO_LIMIT, whatever the settings say. */
+void fw_thread_limit(fw_thread *t, uint64_t us);
+
 /* The application takes the socket of a BUSY connection, whose queue is empty, over: fw_takeover_open. */
 int fw_thread_take_over(fw_thread *t, fw_conn *c, fw_takeover **out);
 

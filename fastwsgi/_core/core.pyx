@@ -11,6 +11,7 @@ include "llhttp.pxi"         # the parser is what we take it for
 include "tls.pxi"            # OpenSSL, certificates, what an application may know of them
 include "thread_state.pxi"   # what the responses of a thread have in common
 include "forwarding.pxi"     # the settings about proxies
+include "globs.pxi"          # patterns of paths
 include "client.pxi"         # who has sent a request
 include "environ.pxi"        # a request becomes an environ
 include "uwsgi.pxi"          # ... and so does a packet
@@ -21,6 +22,7 @@ include "head.pxi"           # status and header fields
 include "request_id.pxi"     # what a request is called
 include "response.pxi"       # what the application answers becomes bytes
 include "hints.pxi"          # wsgi.early_hints
+include "limit.pxi"          # fastwsgi.timeout
 include "takeover.pxi"       # the client's socket, for an upgrade
 include "access_log.pxi"     # the line of a finished request
 include "worker_thread.pxi"  # one application thread: pulls requests and runs them

@@ -119,6 +119,16 @@ cdef extern from "http/forwarded.h" nogil:
     uint64_t fw_forwarding_always(const fw_forwarding *)
 
 
+cdef extern from "http/globs.h" nogil:
+    struct fw_glob:
+        const char *at
+        uint32_t len
+        uint64_t value
+    struct fw_globs:
+        const fw_glob *list
+        unsigned n
+
+
 cdef extern from "fw.h" nogil:
     int FW_OK
     int FW_RETRY
@@ -150,6 +160,7 @@ cdef extern from "fw.h" nogil:
         uint32_t timeouts[8]
         uint32_t graceful_ms
         uint32_t beat_ms
+        const fw_globs *time_limits
         fw_header_map header_map
         const fw_forwarding *forwarding
         uint64_t forwarded
@@ -400,15 +411,17 @@ cdef extern from "observe/scoreboard.h" nogil:
         uint64_t taken_over
         uint64_t gone
         uint64_t connections
+    uint64_t FW_NO_LIMIT
     enum:
         FW_PHASE_APPLICATION
     struct fw_board_call:
         uint32_t phase
         uint64_t since
         uint32_t number
+        uint64_t limit
         char method[24]
         char client[48]
-        char target[416]
+        char target[408]
     struct fw_board:
         uint32_t draining  # atomic there
     size_t fw_board_size(unsigned)
@@ -554,6 +567,7 @@ cdef extern from "threads/thread.h" nogil:
     void fw_thread_clear_up(fw_thread *)
     void fw_thread_suspend(fw_thread *, fw_conn *, void *)
     int fw_thread_wait(fw_thread *, fw_conn *)
+    void fw_thread_limit(fw_thread *, uint64_t us)
     int fw_thread_take_over(fw_thread *, fw_conn *, fw_takeover **)
     void fw_thread_leave_socket(fw_thread *, fw_takeover *, bint give_away)
     bint fw_thread_call(fw_thread *, fw_board_call *)

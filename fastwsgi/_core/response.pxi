@@ -95,6 +95,7 @@ cdef class Response:
     cdef object closer        # close() of the iterable, until it has been called
     cdef int64_t declared     # body bytes that the head promises; -1 = none promised
     cdef int64_t sent         # body bytes queued
+    cdef double limit         # seconds that the application has asked for (fastwsgi.timeout); -1: it has not
     cdef size_t queued        # bytes in the queue with the last block; fewer, if some have been sent since
     cdef int code
     cdef bint head_sent
@@ -197,6 +198,7 @@ cdef class Response:
         self.state.response = <PyObject *>self
         self.runner = self.state.ident
         self.declared = -1
+        self.limit = -1
         self.sent = 0
         self.code = 0
         self.head_sent = self.chunked = self.bodiless = False
@@ -231,6 +233,8 @@ cdef class Response:
         self.runner = self.state.ident
         self.state.response = <PyObject *>self
         try:
+            if self.limit >= 0:
+                self.state.limit(self.limit)
             if self.exhausted:
                 return self.wind_up()
             return self.pump()

@@ -21,6 +21,9 @@ cdef extern from "<pthread.h>" nogil:
 cdef extern from "Python.h":
     int PyThreadState_SetAsyncExc(unsigned long ident, PyObject *error)
 
+cdef enum:
+    MOST_SECONDS = 31_536_000  # a year
+
 cdef int ERROR = logging.ERROR
 cdef int WARNING = logging.WARNING
 
@@ -124,6 +127,17 @@ cdef class ThreadState:
         except BaseException:
             pass
         _exit(code)
+        return 0
+
+    cdef int limit(self, double seconds) except -1:
+        """The request may be in the application for so long from now on; 0: as long as it likes.
+
+        An exception that is on its way for the limit before is called off.
+        """
+        fw_thread_limit(self.thread, <uint64_t>(seconds * 1e6) + 1 if seconds else FW_NO_LIMIT)
+        if self.overdue:
+            self.overdue = False
+            PyThreadState_SetAsyncExc(self.ident, NULL)
         return 0
 
     cdef bint is_timeout(self, object error):

@@ -75,6 +75,12 @@ cdef int configure(fw_config *cfg, dict members) except -1:
     return 0
 
 
+cdef object own_limit_of(const fw_board_call *call):
+    if call.limit == 0:
+        return None
+    return float("inf") if call.limit == FW_NO_LIMIT else call.limit / 1e6
+
+
 cdef class Worker:
     """Serves *application* on already listening sockets, from as many threads as the setting *threads* says.
 
@@ -104,6 +110,8 @@ cdef class Worker:
     cdef object shown
     cdef Input no_body
     cdef PyObject *forwarding  # Forwarding, or NULL: the core borrows it, so it is out of the garbage collector's reach
+    cdef PyObject *time_limits  # Globs, likewise
+    cdef OwnLimit own_limit
     cdef AccessLog access  # or None
     cdef PyObject *held    # the same, or NULL
     cdef list threads      # one per application thread
@@ -124,18 +132,23 @@ cdef class Worker:
         cdef fw_config cfg
         cdef list bases
         cdef Forwarding forwarding
+        cdef Globs time_limits
         cdef dict members = dict(settings)
         self.nthreads = members.pop("threads")
         self.sendfile = members.pop("sendfile")
         self.script_name = members.pop("script_name")
         self.probes = (members["health"], members["live"], members["ready"])
         forwarding = Forwarding(members)
+        time_limits = Globs(members.pop("time_limits"))
         configure(&cfg, members)
         forwarding.configure(&cfg)
         if members:
             raise ValueError(f"settings that the core does not know: {', '.join(members)}")
         Py_INCREF(forwarding)
         self.forwarding = <PyObject *>forwarding
+        Py_INCREF(time_limits)
+        self.time_limits = <PyObject *>time_limits
+        cfg.time_limits = time_limits.borrowed()
         self.version = version
         self.shown = shown
         self.temp_dir = os.fsencode(temporary_folder())
@@ -169,6 +182,7 @@ cdef class Worker:
                 fw_loop_use_tls(self.loop, i, tls.context)
         self.no_body = input_over(NULL)
         self.serving = {}
+        self.own_limit = OwnLimit(self.serving)
         bases = [self.base_environ(name, port, errors, multiprocess, i in tls_on)
                  for i, (_, name, port) in enumerate(listeners)]
         warned = set()
@@ -195,6 +209,7 @@ cdef class Worker:
         fw_process_close(self.process)
         Py_XDECREF(self.held)
         Py_XDECREF(self.forwarding)
+        Py_XDECREF(self.time_limits)
 
     cdef int open_board(self, object shared) except -1:
         """Opens the scoreboard in *shared* memory, or (None) in memory of our own."""
@@ -284,6 +299,7 @@ cdef class Worker:
             ("wsgi.file_wrapper", FileWrapper),
             ("wsgi.input_terminated", True),
             ("wsgi.early_hints", EarlyHints(self.serving)),
+            ("fastwsgi.timeout", self.own_limit),
             ("fastwsgi.version", self.version),
         ):
             environ[key] = value
@@ -336,7 +352,8 @@ cdef class Worker:
     def calls(self):
         """The calls that are in flight and have lasted for some milliseconds, as tuples: index of the thread, number of
         the call, whether it is in the application (else it waits for its client), when it began (seconds of
-        CLOCK_MONOTONIC, moved on by the time it waited for its client), method, target, client, threading.get_ident().
+        CLOCK_MONOTONIC, moved on by the time it waited for its client), method, target, client, threading.get_ident(),
+        its own limit in seconds, infinity for none, or None: what the setting says.
         """
         cdef fw_board_call call
         cdef WorkerThread thread
@@ -345,11 +362,16 @@ cdef class Worker:
             if fw_thread_call(thread.state.thread, &call):
                 found.append((index, call.number, call.phase == FW_PHASE_APPLICATION, call.since / 1e6,
                               (<bytes>call.method).decode("latin-1"), (<bytes>call.target).decode("latin-1"),
-                              (<bytes>call.client).decode("latin-1"), thread.state.ident))
+                              (<bytes>call.client).decode("latin-1"), thread.state.ident, own_limit_of(&call)))
         return found
 
-    def interrupt(self, unsigned index, unsigned number, bint by_signal):
-        """Raise the timeout's exception in the application's call *number* of thread *index*; False if that has ended.
+    def when_limited(self, told):
+        """Let *told* be called with the seconds whenever a request has set its own limit, in the thread of that."""
+        self.own_limit.told = told
+
+    def interrupt(self, unsigned index, unsigned number, object limit, bint by_signal):
+        """Raise the timeout's exception in the application's call *number* of thread *index*; False if that has ended,
+        or its own limit is not this one any more.
 
         It is raised as soon as the thread runs Python code again. With *by_signal* it is left to a signal handler,
         which asks :meth:`take_overdue`: that ends most waits for the system as well, but only in the main thread.
@@ -358,6 +380,8 @@ cdef class Worker:
         cdef ThreadState state = thread.state
         cdef fw_board_call call
         if not state.inside or not fw_thread_call(state.thread, &call) or call.number != number:
+            return False
+        if own_limit_of(&call) != limit:
             return False
         state.overdue = True
         if not by_signal:

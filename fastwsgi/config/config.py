@@ -49,6 +49,7 @@ class Config:
     cpu_affinity: bool
     warmup: str
     timeout: float
+    timeout_path: dict[str, float]
     keepalive: float
     header_timeout: float
     body_timeout: float

@@ -207,6 +207,14 @@ _TABLE = (
         "long, although requests wait and threads are free, is replaced too. 0 for no limit",
         metavar="SECONDS"),
     Setting(
+        "timeout_path", "time", ("--timeout-path",), (), values.path_seconds,
+        "requests for these paths have another --timeout: GLOB=SECONDS, 0 for no limit; repeat the "
+        "flag for several, of which the first that matches counts, or write a dictionary in a "
+        "configuration file. In a glob * stands for any characters, / too, ? for one, [ab] for one "
+        "of several; it is compared with the decoded path, without the query. The application can "
+        "also say so itself, by environ['fastwsgi.timeout']",
+        metavar="GLOB=SECONDS", many=True, member="time_limits", unit=units.time_limits),
+    Setting(
         "keepalive", "time", ("--keep-alive",), 75.0, values.seconds,
         "how long an idle connection is kept for its next request, 0 to close after each "
         "response. The default is longer than the usual 60 s of load balancers, so that they close "

@@ -8,6 +8,7 @@ from __future__ import annotations
 from fastwsgi.system import networks
 
 _MOST = 0xFFFFFFFF  # a member of 32 bits
+_NO_LIMIT = 0xFFFFFFFFFFFFFFFF  # FW_NO_LIMIT
 
 
 def plain(value: object, *_bounds: object) -> object:
@@ -18,6 +19,12 @@ def plain(value: object, *_bounds: object) -> object:
 def milliseconds(seconds: float, *_bounds: object) -> int:
     """Return a time in whole milliseconds."""
     return min(max(round(seconds * 1000), 0), _MOST)
+
+
+def time_limits(limits: dict[str, float], *_bounds: object) -> tuple[tuple[bytes, int], ...]:
+    """Return globs with microseconds, of which all bits are no limit."""
+    return tuple((glob.encode(), max(round(seconds * 1_000_000), 1) if seconds else _NO_LIMIT)
+                 for glob, seconds in limits.items())
 
 
 def or_most(value: int, _least: int, most: int) -> int:

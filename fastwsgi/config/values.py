@@ -152,6 +152,30 @@ def field_values(value: object) -> dict[str, str]:
     return found
 
 
+def _glob(value: object) -> str:
+    """Check a pattern of paths."""
+    if not isinstance(value, str) or not re.fullmatch(r"[/*\[?][^\0-\x20\x7f]*", value):
+        raise ValueError(f"a path that begins with '/', or a pattern of paths, not {value!r}")
+    return value
+
+
+def path_seconds(value: object) -> dict[str, float]:
+    """Convert a dictionary of patterns of paths with seconds, or GLOB=SECONDS texts."""
+    if isinstance(value, dict):
+        pairs = list(value.items())
+    else:
+        items = (item.rpartition("=") for item in _items(value, "a dictionary or GLOB=SECONDS"))
+        pairs = [(glob.strip(), text.strip()) for glob, _, text in items]
+    found: dict[str, float] = {}
+    for glob, number in pairs:
+        try:
+            found.setdefault(_glob(glob), seconds(number))
+        except ValueError as error:
+            given = f"{glob}={number}" if glob else number
+            raise ValueError(f"GLOB=SECONDS: {error} in {given!r}") from None
+    return found
+
+
 def proxy_protocol(value: object, *words: str) -> str:
     """Convert a version of the PROXY protocol; as in gunicorn, true means ``auto``."""
     return choice({True: "auto", False: "off"}[value] if isinstance(value, bool) else value, *words)

@@ -21,9 +21,10 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 
+from fastwsgi.config.config import Config
 from fastwsgi.logs.error import ErrorLog
 from fastwsgi.master.child import Child
-from fastwsgi.worker.request_timeout import DUMP, grace
+from fastwsgi.worker.request_timeout import DUMP, grace, shown
 from fastwsgi.worker.scoreboard import APPLICATION, State, now
 
 MARGIN = 2.0
@@ -77,13 +78,17 @@ class HangDetector:
         self._next = 0.0
         self._seen: dict[int, Progress] = {}
 
-    def deadlines(self, timeout: float) -> list[float]:
+    def deadlines(self, config: Config) -> list[float]:
         """Return the times at which ``check`` is to be called at the latest."""
-        return [self._next] if timeout else []
+        return [self._next] if config.timeout or config.timeout_path else []
 
-    def check(self, workers: Iterable[Child], timeout: float) -> None:
-        """Have those replaced that hang: nothing may take ``timeout`` seconds, 0 for no limit."""
-        if not timeout:
+    def check(self, workers: Iterable[Child], config: Config) -> None:
+        """Have those replaced that hang: nothing may take ``timeout`` seconds, 0 for no limit.
+
+        Requests may have limits of their own instead.
+        """
+        timeout = config.timeout
+        if not timeout and not config.timeout_path:
             self._seen.clear()
             return
         moment = time.monotonic()
@@ -104,7 +109,7 @@ class HangDetector:
                 progress.check(state, moment)
             self._seen[child.pid] = progress
             why = _late_request(state, timeout)
-            if not why and child.beats:
+            if not why and child.beats and timeout:
                 why = _no_progress(state, progress, timeout)
             if why:
                 child.replace_wanted = True
@@ -115,12 +120,13 @@ class HangDetector:
 
 def _late_request(state: State, timeout: float) -> str:
     """Say which request is so long over its time that its worker cannot deal with it."""
-    calls = [call for call in state.calls if call.phase == APPLICATION]
-    call = min(calls, key=lambda call: call.since, default=None)
-    if call is None or (age := now() - call.since) <= timeout + grace(timeout) + MARGIN:
-        return ""
-    return (f"{call.request} has been in its application for {age:.1f} s (timeout {timeout:g}) and "
-            "no other request is served, as when C code holds the interpreter lock")
+    for call in state.calls:
+        limit, age = call.limit(timeout), now() - call.since
+        if call.phase == APPLICATION and age > limit + grace(limit) + MARGIN:
+            return (f"{call.request} has been in its application for {age:.1f} s (timeout "
+                    f"{shown(limit)}) and no other request is served, as when C code holds the "
+                    "interpreter lock")
+    return ""
 
 
 def _no_progress(state: State, progress: Progress, timeout: float) -> str:

@@ -167,7 +167,7 @@ class Master:
     def _timeout(self) -> float | None:
         """Milliseconds to the next deadline, None for no deadline."""
         deadlines = (self._workers.deadlines() + self._watchdog.deadlines()
-                     + self._hang_detector.deadlines(self._config.timeout))
+                     + self._hang_detector.deadlines(self._config))
         if self._next_spawn and not self._stopping:
             deadlines.append(self._next_spawn)
         if self._drain_until is not None:
@@ -334,7 +334,7 @@ class Master:
             self._generation if self._config.preload_app and not self._stopping else None)
         self._watchdog.feed(list(workers.by_pid.values()), timeout=self._config.timeout,
                             paused=self._stopping or not self._wanted)
-        self._hang_detector.check(workers.by_pid.values(), self._config.timeout)
+        self._hang_detector.check(workers.by_pid.values(), self._config)
         for child in workers.kill_late():
             # a start that has failed is logged once, with its reason
             self._log.log(logging.DEBUG if self._failed else logging.WARNING,

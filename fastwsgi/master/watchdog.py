@@ -41,7 +41,8 @@ class Watchdog:
     def feed(self, workers: Sequence[Child], *, timeout: float, paused: bool) -> None:
         """Feed the watchdog when it is time and a worker lives; ``paused`` has none on purpose.
 
-        A request may be in the application for ``timeout`` seconds, 0 for as long as it likes.
+        A request may be in the application for ``timeout`` seconds, 0 for as long as it likes, if
+        it has no limit of its own.
         """
         moment = time.monotonic()
         if not self._limit or moment < self._next:
@@ -69,5 +70,5 @@ def is_alive(board: Board, silence: float, timeout: float) -> bool:
     """Return whether a worker wrote within ``silence`` seconds and has a thread within its time."""
     state = board.state()
     late = [call for call in state.calls
-            if timeout and call.phase == APPLICATION and now() - call.since > timeout]
+            if call.phase == APPLICATION and now() - call.since > call.limit(timeout)]
     return now() - state.written < silence and len(late) < board.threads

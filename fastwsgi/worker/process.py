@@ -416,9 +416,9 @@ def _watch_limits(worker: Worker, spec: WorkerSpec, to_master: int) -> None:
 def _watch_requests(
     worker: Worker, config: Config, log: ErrorLog, give_up: Callable[[], None] | None,
 ) -> RequestTimeouts:
-    """Watch for requests that exceed the timeout, if there is one."""
-    limited = bool(config.timeout)
-    in_main_thread = limited and threading.current_thread() is threading.main_thread()
+    """Watch for requests that exceed their time, from the first on that has a limit."""
+    limited = bool(config.timeout or config.timeout_path)
+    in_main_thread = threading.current_thread() is threading.main_thread()
     timeouts = RequestTimeouts(worker, config.threads, config.timeout, log, give_up,
                                in_main_thread=in_main_thread)
     if limited:

@@ -1,5 +1,8 @@
 """Requests that stay in the application for too long (--timeout), seen from their own worker.
 
+A request may have a limit of its own, by its path (--timeout-path) or because its application has
+said so (``environ["fastwsgi.timeout"]``).
+
 First the log gets one record: what was asked, by whom, for how long, and the Python stacks of the
 worker. Then RequestTimeout is raised in the request, which ends Python code. In the main thread it
 ends most system calls too. A request that continues is blocked outside of Python: the worker asks
@@ -11,6 +14,7 @@ from __future__ import annotations
 
 import faulthandler
 import itertools
+import math
 import os
 import signal
 import sys
@@ -22,7 +26,6 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from fastwsgi.errors import RequestTimeout
-from fastwsgi.worker.recycle import every
 from fastwsgi.worker.scoreboard import Call, now
 
 if TYPE_CHECKING:
@@ -32,6 +35,8 @@ INTERRUPT = signal.SIGURG
 """What interrupts waits in the main thread: ignored by default, and nothing else is told by it."""
 DUMP = signal.SIGUSR2
 """What makes a worker write its stacks to the log, even when it hangs as a whole."""
+LONGEST_WAIT, SHORTEST_WAIT = 1.0, 0.02
+"""Seconds between two looks, at most and at least."""
 EXIT_GRACE = 2.0
 """Seconds that a worker in which nothing but given up requests is left may take to end."""
 _PACKAGE = os.path.dirname(os.path.dirname(__file__)) + os.sep
@@ -43,9 +48,15 @@ def grace(timeout: float) -> float:
     return min(max(timeout, 1.0), 5.0)
 
 
+def shown(limit: float) -> str:
+    """Write a limit for the log; what is less than milliseconds comes from a clock."""
+    return f"{round(limit, 3):g}"
+
+
 class RequestTimeouts:
     """Watches the requests of ``worker`` with its ``threads``, each ``timeout`` seconds at most.
 
+    0 is no limit; then only those are watched that have one of their own.
     ``give_up`` is called, once, when one does not end; None if nobody could replace this process.
     ``in_main_thread`` tells that the worker runs there and that ``INTERRUPT`` may be handled.
     """
@@ -56,7 +67,9 @@ class RequestTimeouts:
     ) -> None:
         self._worker = worker
         self._timeout = timeout
-        self._grace = grace(timeout)
+        self._started = False
+        self._changed = threading.Event()
+        self._interrupting = timeout
         self._threads = threads
         self._log = log
         self._give_up = give_up
@@ -69,42 +82,72 @@ class RequestTimeouts:
             self._handler = self._interrupted
             signal.signal(INTERRUPT, self._handler)
 
+        worker.when_limited(self._limited)
+
     def start(self) -> None:
         """Watch, from a thread of its own, until ``stop``."""
-        every(min(1.0, max(self._timeout / 10, 0.02)), self._check, "timeouts")
+        self._started = True  # first: while the thread starts, another one may come here
+        try:
+            threading.Thread(target=self._watch, name="fastwsgi-timeouts", daemon=True).start()
+        except RuntimeError:  # the system has no more threads
+            self._started = False
+            raise
 
     def stop(self) -> None:
         """Watch no more."""
+        self._worker.when_limited(None)
         self._ended = True
+        self._changed.set()
+
+    def _limited(self, _seconds: float) -> None:
+        """Look at a request that has just set its own limit, and no later than that."""
+        if not self._started:
+            self.start()
+        self._changed.set()
 
     def _interrupted(self, _number: int, _frame: FrameType | None) -> None:
         if self._worker.take_overdue():
-            raise RequestTimeout(f"a request took longer than {self._timeout:g} s (timeout)")
+            raise RequestTimeout(
+                f"a request took longer than {shown(self._interrupting)} s (timeout)")
 
-    def _check(self) -> bool:
+    def _watch(self) -> None:
+        while not self._ended:
+            self._changed.wait(self._check())
+            self._changed.clear()
+
+    def _check(self) -> float:
+        """Deal with what is late; return the seconds to the next look."""
         calls = {}
-        for index, number, at_work, since, method, target, client, ident in self._worker.calls():
+        wait = min(LONGEST_WAIT, max((self._timeout or math.inf) / 10, SHORTEST_WAIT))
+        for index, number, at_work, since, method, target, client, ident, own in (
+                self._worker.calls()):
             calls[index, number] = at_work, ident, Call(
-                index, number, 0, since, 0, method, client, target)
+                index, number, 0, since, 0, method, client, target, own)
         for key in [key for key in self._reported if key not in calls]:
             call = self._reported.pop(key)
             self._log.info("%s has ended after %.1f s", call.request, now() - call.since)
             self._given_up.discard(key)
         for key, (at_work, ident, call) in calls.items():
-            age = now() - call.since
-            if at_work and age >= self._timeout:
-                self._handle_late(key, call, ident, age)
+            age, limit = now() - call.since, call.limit(self._timeout)
+            if at_work and age >= limit:
+                self._handle_late(key, call, ident, age, limit)
+            next_look = limit - age if age < limit else limit / 10  # it is raised until it ends
+            wait = min(wait, max(next_look, SHORTEST_WAIT))
         if self._given_up and self._worker.stopping:
             self._exit_when_idle()
-        return not self._ended
+        return wait
 
-    def _handle_late(self, key: tuple[int, int], call: Call, ident: int, age: float) -> None:
-        if key not in self._reported:
+    def _handle_late(
+        self, key: tuple[int, int], call: Call, ident: int, age: float, limit: float,
+    ) -> None:
+        before = self._reported.get(key)
+        if before is None or before.own_limit != call.own_limit:
             self._reported[key] = call
             self._log.error(
-                "%s has been in the application for %.1f s (timeout %g); interrupting it. Stacks "
-                "of this worker:\n%s", call.request, age, self._timeout, stacks(ident))
-        if age < self._timeout + self._grace:
+                "%s has been in the application for %.1f s (timeout %s); interrupting it. Stacks "
+                "of this worker:\n%s", call.request, age, shown(limit), stacks(ident))
+        if age < limit + grace(limit):
+            self._interrupting = limit
             self._interrupt(call, ident)
         elif key not in self._given_up:
             self._given_up.add(key)
@@ -119,7 +162,8 @@ class RequestTimeouts:
     def _interrupt(self, call: Call, ident: int) -> None:
         by_signal = (call.thread == 0 and self._handler is not None
                      and signal.getsignal(INTERRUPT) is self._handler)
-        if self._worker.interrupt(call.thread, call.number, by_signal) and by_signal:
+        if self._worker.interrupt(
+                call.thread, call.number, call.own_limit, by_signal) and by_signal:
             signal.pthread_kill(ident, INTERRUPT)
 
     def _exit_when_idle(self) -> None:

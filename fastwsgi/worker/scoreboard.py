@@ -8,6 +8,7 @@ each part has a number that is odd while the part is being written, and a reader
 from __future__ import annotations
 
 import contextlib
+import math
 import mmap
 import os
 import struct
@@ -16,10 +17,10 @@ from typing import Any, NamedTuple
 
 from fastwsgi.logs.masking import mask_secrets
 
-LAYOUT = 5
+LAYOUT = 6
 _HEAD = struct.Struct("=4IQ14Q13Q8x")
 _DRAINING = 240  # where the master says that it is going to stop
-_CALL = struct.Struct("=2IQ2I24s48s416s")
+_CALL = struct.Struct("=2IQ2IQ24s48s408s")
 _SEQ = struct.Struct("=I")
 _TRIES = 1000
 
@@ -44,8 +45,15 @@ def now() -> float:
     return time.clock_gettime(time.CLOCK_MONOTONIC)
 
 
+_NO_LIMIT = (1 << 64) - 1
+
+
 class Call(NamedTuple):
-    """A request in the application; ``since`` is when that began, in the time of ``now``."""
+    """A request in the application; ``since`` is when that began, in the time of ``now``.
+
+    ``own_limit`` is how many seconds it may take in all, infinity for any number, or None: what the
+    setting says.
+    """
 
     thread: int
     number: int
@@ -55,6 +63,11 @@ class Call(NamedTuple):
     method: str
     client: str
     target: str
+    own_limit: float | None = None
+
+    def limit(self, timeout: float) -> float:
+        """Return the seconds that it may take, where the setting says ``timeout``."""
+        return self.own_limit if self.own_limit is not None else timeout or math.inf
 
     @property
     def request(self) -> str:
@@ -115,12 +128,13 @@ class Board:
         """Return the requests that are in the application and have lasted for milliseconds."""
         found = []
         for thread in range(self.threads):
-            _, phase, since, number, tid, *texts = self._read(
+            _, phase, since, number, tid, limit, *texts = self._read(
                 _CALL, _HEAD.size + thread * _CALL.size)
             if phase != NONE:
                 method, client, target = (text.partition(b"\0")[0].decode("latin-1")
                                           for text in texts)
-                found.append(Call(thread, number, phase, since / 1e6, tid, method, client, target))
+                found.append(Call(thread, number, phase, since / 1e6, tid, method, client, target,
+                                  _seconds(limit)))
         return found
 
     def state(self) -> State:
@@ -143,6 +157,13 @@ class Board:
             if before % 2 == 0 and _SEQ.unpack_from(self.memory, offset) == (before,):
                 break
         return part.unpack(block)
+
+
+def _seconds(limit: int) -> float | None:
+    """Return an own limit as ``Call`` has it."""
+    if not limit:
+        return None
+    return math.inf if limit == _NO_LIMIT else limit / 1e6
 
 
 def _nameless(size: int) -> int:

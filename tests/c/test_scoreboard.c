@@ -3,6 +3,7 @@
 #include "threads_fixture.h"
 #include "faults.h"
 #include "harness.h"
+#include "http/globs.h"
 
 #include <sys/socket.h>
 #include <unistd.h>
@@ -134,7 +135,7 @@ static void the_time_of_a_client_is_not_the_applications(void)
 {
     const fw_conn c = {0}; /* of which nothing is left but its place */
     fw_board_call e = {0};
-    fw_board_show(&e, 3, fw_conn_address(&c), c.req, 100);
+    fw_board_show(&e, 3, fw_conn_address(&c), c.req, 100, 0);
     CHECK_INT(e.tid, 3);
     CHECK_INT(e.phase, FW_PHASE_APPLICATION);
     CHECK_INT(strlen(e.method) + strlen(e.target) + strlen(e.client), 0);
@@ -146,6 +147,65 @@ static void the_time_of_a_client_is_not_the_applications(void)
     fw_board_hide(&e);
     CHECK_INT(e.phase, FW_PHASE_NONE);
     CHECK_INT(e.seq, 8);
+}
+
+static void a_call_may_take_as_long_as_its_path_says(void)
+{
+    const fw_glob list[] = {{"/checkpoint/0", 13, 5000000}, {"/checkpoint/1", 13, FW_NO_LIMIT}};
+    const fw_globs limits = {.list = list, .n = 2};
+    static const struct {
+        const char *target;
+        uint64_t limit;
+    } CASES[] = {{"/checkpoint/0?x=1", 5000000}, {"/checkpoint/1", FW_NO_LIMIT}, {"/checkpoint/2", 0}};
+    watched w;
+    open_watched(&w, 1);
+    fw_leader_lock(w.m.leader);
+    w.m.loop->conns.cfg.time_limits = &limits;
+    fw_leader_unlock(w.m.leader);
+    const int client = threads_fixture_client(&w.m);
+    for (unsigned i = 0; i < sizeof CASES / sizeof *CASES; i++) {
+        ask(client, CASES[i].target);
+        threads_fixture_entered(&w.m, i);
+        AWAIT(&w.m, one_is_in_the_application);
+        fw_board_call call;
+        CHECK(fw_thread_call(w.m.workers[0].thread, &call));
+        CHECK_INT(call.limit, CASES[i].limit);
+        threads_fixture_open_checkpoint(&w.m, i);
+        CHECK_INT(answered(client, NULL, 0), 200);
+        AWAIT(&w.m, nobody_is_shown);
+    }
+    close(client);
+    close_watched(&w);
+}
+
+static void a_limit_that_is_set_in_a_call_counts_from_then_on(void)
+{
+    watched w;
+    open_watched(&w, 1);
+    const int client = threads_fixture_client(&w.m);
+    ask(client, "/checkpoint/0");
+    threads_fixture_entered(&w.m, 0);
+    fw_thread *t = w.m.workers[0].thread;
+    fw_board_call call;
+    fw_thread_limit(t, 7000000); /* whether it is shown already or not */
+    CHECK(fw_thread_call(t, &call));
+    CHECK(call.limit >= 7000000 && call.limit <= 7000000 + fw_deadline_us() - call.since);
+    fw_leader_lock(w.m.leader);
+    w.m.loop->board->calls[0].since -= 3000000; /* as if it had begun earlier */
+    fw_leader_unlock(w.m.leader);
+    fw_thread_limit(t, 7000000);
+    CHECK(fw_thread_call(t, &call));
+    CHECK(call.limit >= 10000000 && call.limit <= 7000000 + fw_deadline_us() - call.since);
+    fw_thread_limit(t, FW_NO_LIMIT);
+    CHECK(fw_thread_call(t, &call));
+    CHECK(call.limit == FW_NO_LIMIT);
+    threads_fixture_open_checkpoint(&w.m, 0);
+    CHECK_INT(answered(client, NULL, 0), 200);
+    AWAIT(&w.m, nobody_is_shown);
+    fw_thread_limit(t, 7000000); /* in no call */
+    CHECK(!fw_thread_call(t, &call));
+    close(client);
+    close_watched(&w);
 }
 
 static void a_call_that_waits_for_its_client_is_told_apart(void)
@@ -242,6 +302,8 @@ int main(int argc, char **argv)
         T(a_call_that_lasts_is_shown_until_it_ends),
         T(a_call_that_has_ended_is_counted_by_its_time),
         T(the_time_of_a_client_is_not_the_applications),
+        T(a_call_may_take_as_long_as_its_path_says),
+        T(a_limit_that_is_set_in_a_call_counts_from_then_on),
         T(a_call_that_waits_for_its_client_is_told_apart),
         T(counters_are_copied_even_if_no_application_is_called),
         T(a_long_target_is_cut),
