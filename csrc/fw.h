@@ -64,6 +64,7 @@ typedef struct fw_config {
     const struct fw_networks *proxy_from; /* who may send, and must, a PROXY header; borrowed, NULL when it is off */
     bool memo;            /* remember heads (memo.h) */
     bool drop_gone;       /* a request that has waited too long is not served if its client has shut its side */
+    bool watch_gone;      /* calls that last are to know whether their clients are gone */
     bool overload_refuse; /* past either maximum: true answers 503, false leaves clients in the backlog */
     const char *temp_dir; /* borrowed; outlives the loop */
     const char *health, *live, *ready; /* paths that the loop answers itself (io/health.h), or NULL; borrowed */

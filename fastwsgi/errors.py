@@ -59,3 +59,10 @@ class RequestTimeout(BaseException):
     It is not an Exception, so that an application's ``except Exception`` does not catch it.
     ``finally`` and ``with`` clean up as usual. The client gets 503.
     """
+
+
+class ClientGone(BaseException):
+    """Raised within a request whose client has gone, with the setting ``cancel_gone``.
+
+    It is not an Exception, for the same reason. It is raised once, and the connection closes.
+    """

@@ -739,9 +739,8 @@ static void check_pace(fw_conns *cs, fw_conn *c)
 
 /* ---- the owner's side -------------------------------------------------------------------------------------------- */
 
-/* Nobody waits for the answer: the client has reset the connection, or it has shut its side and waited long. One that shuts
- * its side may be waiting still (RFC 9112 9.6), so it is not gone for that before. */
-static bool is_gone(const fw_conns *cs, fw_conn *c, uint32_t wait)
+/* What has become of the client, whether the poller has told of it or not: true if it has reset the connection. */
+static bool is_lost(fw_conn *c)
 {
 #if defined(POLLRDHUP)
     const short shut = POLLRDHUP;
@@ -749,11 +748,52 @@ static bool is_gone(const fw_conns *cs, fw_conn *c, uint32_t wait)
     const short shut = 0;
 #endif
     struct pollfd p = {.fd = c->fd, .events = shut};
-    if (poll(&p, 1, 0) > 0) {
-        c->broken |= (p.revents & (POLLERR | POLLHUP)) != 0;
-        c->eof |= (p.revents & shut) != 0;
-    }
-    return c->broken || (c->eof && cs->cfg.drop_gone && wait > cs->cfg.queue_target_ms);
+    if (poll(&p, 1, 0) <= 0)
+        return false;
+    c->eof |= (p.revents & shut) != 0;
+    return (p.revents & (POLLERR | POLLHUP)) != 0;
+}
+
+/* A client that has shut its side may be waiting still (RFC 9112 9.6), so it is not gone for that before its request has
+ * been here for long. */
+static bool has_left(const fw_conns *cs, uint32_t wait)
+{
+    return cs->cfg.drop_gone && wait > cs->cfg.queue_target_ms;
+}
+
+/* Nobody waits for the answer to this waiting request. */
+static bool is_gone(const fw_conns *cs, fw_conn *c, uint32_t wait)
+{
+    c->broken |= is_lost(c);
+    return c->broken || (c->eof && has_left(cs, wait));
+}
+
+void fw_conn_watch(fw_conns *cs, fw_conn *c)
+{
+    if (c->taken != NULL || c->broken)
+        return;
+    if (!c->polled && fw_poller_add(&cs->poller, c->fd, FW_POLL_EDGE, c) == FW_OK)
+        c->polled = true;
+    if (is_lost(c))
+        atomic_store_explicit(&c->lost, true, memory_order_relaxed);
+    if (c->eof)
+        atomic_store_explicit(&c->shut, true, memory_order_relaxed);
+}
+
+bool fw_conn_is_gone(const fw_conns *cs, const fw_conn *c)
+{
+    if (atomic_load_explicit(&c->lost, memory_order_relaxed) || atomic_load_explicit(&c->broken, memory_order_relaxed))
+        return true;
+    return atomic_load_explicit(&c->shut, memory_order_relaxed) &&
+           has_left(cs, (uint32_t)fw_deadline_clock() - c->ready_at);
+}
+
+/* What the poller tells of a connection that a thread has. */
+static FW_NOINLINE void note_client(fw_conn *c, unsigned flags)
+{
+    atomic_store_explicit(&c->shut, true, memory_order_relaxed);
+    if (flags & (FW_EVENT_ERR | FW_EVENT_HUP))
+        atomic_store_explicit(&c->lost, true, memory_order_relaxed);
 }
 
 /* The first of the waiting requests, and how long it has waited, or NULL. */
@@ -1392,8 +1432,11 @@ void fw_conn_event(fw_conns *cs, fw_conn *c, unsigned flags)
         c->owner->writable = cs->called = true;
         atomic_store_explicit(&c->pace.waits, false, memory_order_relaxed); /* for the application, not for its client */
     }
-    if (c->state == FW_STATE_BUSY || c->state == FW_STATE_READY || c->held)
+    if (c->state == FW_STATE_BUSY || c->state == FW_STATE_READY || c->held) {
+        if (fw_unlikely((flags & (FW_EVENT_EOF | FW_EVENT_ERR | FW_EVENT_HUP)) != 0))
+            note_client(c, flags);
         return;
+    }
     if (fw_unlikely(c->tls != NULL))
         flags = tls_events(c, flags);
     if ((flags & FW_EVENT_ERR) &&

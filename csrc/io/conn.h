@@ -91,6 +91,8 @@ typedef struct fw_conn {
     bool input;    /* the socket may have bytes for us (edge-triggered: noted until a read finds it empty) */
     bool eof;      /* the client has shut its side */
     atomic_bool broken;  /* the socket is of no use any more */
+    atomic_bool lost;    /* of a watched BUSY connection: the client has reset it, */
+    atomic_bool shut;    /* ... or has shut its side */
     atomic_bool blocked; /* a send found the socket full, and no event has said otherwise since */
     bool closing;  /* close once the queue is flushed */
     bool lingers;  /* ... and let the client finish talking */
@@ -209,6 +211,13 @@ void fw_conn_limit_unsent(fw_conn *c);
 /* The owner of a BUSY connection with an empty queue asks whether its socket has room. If not, the poller tells when it
  * has. */
 bool fw_conn_has_room(fw_conn *c);
+
+/* From now on the owner of a BUSY connection can ask whether its client is gone, and need not wait for the poller to tell it
+ * what has happened before. */
+void fw_conn_watch(struct fw_conns *cs, fw_conn *c);
+
+/* Nobody waits for the answer to the request of a watched connection any more. For its owner, without the lock. */
+bool fw_conn_is_gone(const struct fw_conns *cs, const fw_conn *c);
 
 /* The owner parks the response `user` until the queue has drained (then TURN_RESUME) or the client is gone (then
  * TURN_GONE). */

@@ -10,10 +10,11 @@
 #include "fw.h"
 
 enum fw_event_flags {
-    FW_EVENT_IN = 1,  /* readable, or the peer has shut its side */
-    FW_EVENT_OUT = 2, /* writable */
-    FW_EVENT_EOF = 4, /* the peer has shut its side: after the data comes the end */
-    FW_EVENT_ERR = 8, /* the connection is broken */
+    FW_EVENT_IN = 1,   /* readable, or the peer has shut its side */
+    FW_EVENT_OUT = 2,  /* writable */
+    FW_EVENT_EOF = 4,  /* the peer has shut its side: after the data comes the end */
+    FW_EVENT_ERR = 8,  /* the connection is broken */
+    FW_EVENT_HUP = 16, /* nothing can be said in either direction any more */
 };
 
 enum fw_poll_mode {

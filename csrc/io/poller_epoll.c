@@ -61,6 +61,8 @@ static unsigned translate(uint32_t e)
         flags |= FW_EVENT_OUT;
     if (e & (EPOLLRDHUP | EPOLLHUP))
         flags |= FW_EVENT_EOF;
+    if (e & EPOLLHUP)
+        flags |= FW_EVENT_HUP;
     if (e & EPOLLERR)
         flags |= FW_EVENT_ERR;
     return flags;

@@ -341,6 +341,8 @@ void fw_lead_show(fw_leader *l, fw_thread *t, uint64_t since)
     t->entered = since;
     fw_board_show(&l->loop.board->calls[t->index], (uint32_t)t->tid, fw_conn_client(t->conn), t->conn->req, since,
                   limit_for(l, t->conn->req));
+    if (fw_unlikely(l->loop.conns.cfg.watch_gone))
+        fw_conn_watch(&l->loop.conns, t->conn);
 }
 
 void fw_lead_judge(fw_leader *l, fw_thread *t, bool done)

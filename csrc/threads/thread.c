@@ -99,6 +99,15 @@ bool fw_thread_call(fw_thread *t, fw_board_call *to)
     return shown;
 }
 
+bool fw_thread_client_gone(fw_thread *t)
+{
+    fw_leader *l = t->leader;
+    fw_leader_lock(l);
+    const bool gone = t->shown && fw_conn_is_gone(&l->loop.conns, t->conn);
+    fw_leader_unlock(l);
+    return gone;
+}
+
 void *fw_thread_to_release(fw_thread *t)
 {
     fw_thread_open_gate(t);
@@ -401,6 +410,13 @@ void fw_thread_limit(fw_thread *t, uint64_t us)
 {
     fw_leader_lock(t->leader);
     fw_lead_limit(t->leader, t, us);
+    fw_leader_unlock(t->leader);
+}
+
+void fw_thread_watch(fw_thread *t, fw_conn *c)
+{
+    fw_leader_lock(t->leader);
+    fw_conn_watch(&t->leader->loop.conns, c);
     fw_leader_unlock(t->leader);
 }
 

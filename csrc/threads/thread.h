@@ -186,6 +186,9 @@ int fw_thread_wait(fw_thread *t, fw_conn *c);
 /* The call that the thread is in may take `us` from now on, or FW_NO_LIMIT, whatever the settings say. */
 void fw_thread_limit(fw_thread *t, uint64_t us);
 
+/* The application wants to know whether its client is gone: fw_conn_watch. */
+void fw_thread_watch(fw_thread *t, fw_conn *c);
+
 /* The application takes the socket of a BUSY connection, whose queue is empty, over: fw_takeover_open. */
 int fw_thread_take_over(fw_thread *t, fw_conn *c, fw_takeover **out);
 
@@ -198,6 +201,9 @@ void fw_thread_clear_up(fw_thread *t);
 
 /* True if the board shows the call that `t` is in; then `*to` is what it shows. From any thread. */
 bool fw_thread_call(fw_thread *t, fw_board_call *to);
+
+/* With watch_gone: the client of the call that the board shows is gone. From any thread. */
+bool fw_thread_client_gone(fw_thread *t);
 
 /* The next object (owner of sent bytes, peer of a closed connection, what a forgotten head had) that this thread must
  * release, or NULL. */

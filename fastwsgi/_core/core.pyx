@@ -23,6 +23,7 @@ include "request_id.pxi"     # what a request is called
 include "response.pxi"       # what the application answers becomes bytes
 include "hints.pxi"          # wsgi.early_hints
 include "limit.pxi"          # fastwsgi.timeout
+include "gone.pxi"           # fastwsgi.client_gone
 include "takeover.pxi"       # the client's socket, for an upgrade
 include "access_log.pxi"     # the line of a finished request
 include "worker_thread.pxi"  # one application thread: pulls requests and runs them

@@ -155,6 +155,7 @@ cdef extern from "fw.h" nogil:
         uint32_t max_ready
         uint32_t queue_target_ms
         bint drop_gone
+        bint watch_gone
         uint32_t min_rate
         uint32_t min_rate_grace_ms
         uint32_t timeouts[8]
@@ -475,6 +476,7 @@ cdef extern from "io/conns.h" nogil:
         bint stopping
         bint passes_on
         const uint32_t *draining  # atomic there
+    bint fw_conn_is_gone(const fw_conns *, const fw_conn *)
 
 
 cdef extern from "io/siblings.h" nogil:
@@ -567,8 +569,10 @@ cdef extern from "threads/thread.h" nogil:
     void fw_thread_clear_up(fw_thread *)
     void fw_thread_suspend(fw_thread *, fw_conn *, void *)
     int fw_thread_wait(fw_thread *, fw_conn *)
+    void fw_thread_watch(fw_thread *, fw_conn *)
     void fw_thread_limit(fw_thread *, uint64_t us)
     int fw_thread_take_over(fw_thread *, fw_conn *, fw_takeover **)
     void fw_thread_leave_socket(fw_thread *, fw_takeover *, bint give_away)
     bint fw_thread_call(fw_thread *, fw_board_call *)
+    bint fw_thread_client_gone(fw_thread *)
     void *fw_thread_to_release(fw_thread *)

@@ -108,6 +108,7 @@ cdef class Response:
     cdef bint gone            # the client went away
     cdef bint exhausted       # nothing more to ask of the application but close()
     cdef bint taken           # the application has taken the connection over: no response is sent
+    cdef bint watched         # the application has asked whether its client is gone
     cdef object socket        # the ClientSocket it does that with, if it may
 
     def __cinit__(self, ThreadState state):
@@ -168,6 +169,16 @@ cdef class Response:
             self.gone = True
             raise BrokenPipeError("the client is gone")
 
+    cdef bint client_gone(self):
+        """Nobody waits for the answer any more. One that the application speaks with itself is its own business."""
+        if self.taken:
+            return False
+        if not self.watched:
+            self.watched = True
+            with nogil:
+                fw_thread_watch(self.state.thread, self.conn)
+        return self.gone or fw_conn_is_gone(self.state.conns, self.conn)
+
     cdef int hint(self, object headers) except -1:
         """Sends *headers* as a 103 ahead of the response (RFC 8297)."""
         cdef int rc
@@ -203,6 +214,7 @@ cdef class Response:
         self.code = 0
         self.head_sent = self.chunked = self.bodiless = False
         self.keep = self.cut = self.wrote = self.excess = self.gone = self.exhausted = self.taken = False
+        self.watched = False
 
     cdef void end(self) noexcept:
         self.conn = NULL
@@ -251,11 +263,14 @@ cdef class Response:
     cdef void fail(self, object error):
         """The application's error: a 500 if nothing is on its way yet, else the response breaks off."""
         cdef bint timeout = self.state.is_timeout(error)
+        cdef bint cancelled = self.state.is_cancelled(error)
         end_if_child(self.state, error)
         self.state.leave()
         if timeout:
             self.state.app_errors += 1
             self.tell(WARNING, "Ended by its timeout: ", None)
+        elif cancelled:  # the log has it from who has raised it
+            self.gone = True
         elif not self.gone and not (self.taken and isinstance(error, StopIteration)):  # which says that it has ended
             self.state.app_errors += 1
             self.tell(ERROR, "Error in the application handling ", error)

@@ -101,11 +101,12 @@ cdef class ThreadState:
     cdef object interrupt  # what a signal handler raised inside the log, or None
     cdef unsigned long long app_errors
     cdef object timeout_error    # raised in the application when its time is up; None: never
+    cdef object gone_error       # ... when its client has gone; None: never
     cdef unsigned long ident     # threading.get_ident() of the thread
     cdef dict running            # every thread that serves, by its ident; the same in all threads
     cdef PyObject *response      # the Response that runs on the thread, borrowed; NULL between two requests
     cdef bint inside             # its application may be interrupted
-    cdef bint overdue            # ... and is to be: the exception is on its way
+    cdef object overdue          # ... and is to be, with this exception, which is on its way; or None
 
     cdef int end_child(self, object error) noexcept:
         """Ends this process, which is a child of the worker's, with the code that the interpreter would have given.
@@ -135,10 +136,23 @@ cdef class ThreadState:
         An exception that is on its way for the limit before is called off.
         """
         fw_thread_limit(self.thread, <uint64_t>(seconds * 1e6) + 1 if seconds else FW_NO_LIMIT)
-        if self.overdue:
-            self.overdue = False
+        return self.call_off()
+
+    cdef int interrupt_with(self, object error, bint by_signal) except -1:
+        """Raises *error*, a class, in the application as soon as it runs Python code; or a signal handler does."""
+        self.overdue = error
+        if not by_signal:
+            PyThreadState_SetAsyncExc(self.ident, <PyObject *>error)
+        return 0
+
+    cdef int call_off(self) except -1:
+        if self.overdue is not None:
+            self.overdue = None
             PyThreadState_SetAsyncExc(self.ident, NULL)
         return 0
+
+    cdef bint is_cancelled(self, object error):
+        return self.gone_error is not None and isinstance(error, self.gone_error)
 
     cdef bint is_timeout(self, object error):
         return self.timeout_error is not None and isinstance(error, self.timeout_error)
@@ -146,10 +160,7 @@ cdef class ThreadState:
     cdef int leave(self) except -1:
         """The application is not to be interrupted any more; what is on its way to it is called off."""
         self.inside = False
-        if self.overdue:
-            self.overdue = False
-            PyThreadState_SetAsyncExc(self.ident, NULL)
-        return 0
+        return self.call_off()
 
     cdef int report(self, int level, str message, object error) except -1:
         try:
@@ -158,7 +169,7 @@ cdef class ThreadState:
             pass
         except BaseException as interrupt:  # a signal handler's; raised when nothing is half done any more
             end_if_child(self, interrupt)
-            if not self.is_timeout(interrupt):  # that one was for the application, and is raised there again
+            if not self.is_timeout(interrupt) and not self.is_cancelled(interrupt):  # the application's
                 self.interrupt = interrupt
         end_if_child(self, None)
         return 0

@@ -59,6 +59,7 @@ cdef int configure(fw_config *cfg, dict members) except -1:
     cfg.max_ready = members.pop("max_ready")
     cfg.queue_target_ms = members.pop("queue_target_ms")
     cfg.drop_gone = members.pop("drop_gone")
+    cfg.watch_gone = members.pop("watch_gone")
     cfg.min_rate = members.pop("min_rate")
     cfg.min_rate_grace_ms = members.pop("min_rate_grace_ms")
     cfg.timeouts[<int>FW_CLASS_HEADER] = members.pop("timeouts[FW_CLASS_HEADER]")
@@ -95,8 +96,8 @@ cdef class Worker:
     *beat_ms* milliseconds at least; 0: when there is something new. *lifeline* is what the loop is to watch for its
     end. With *siblings*, what fastwsgi/worker/siblings.py calls a slot, connections are shared with the other
     workers of the master. Those of *listeners* whose places are in *tls_on* speak TLS, with the certificates of *tls*,
-    a TlsContext. Without *memo* no heads are remembered. *timeout_error* is the exception that
-    :meth:`interrupt` raises in the application.
+    a TlsContext. Without *memo* no heads are remembered. *timeout_error* and *gone_error* are the
+    exceptions that :meth:`interrupt` and :meth:`cancel` raise in the application.
     """
 
     cdef fw_leader *leader
@@ -128,7 +129,7 @@ cdef class Worker:
     def __cinit__(self, application, listeners, settings, *, log, errors, bint multiprocess=False, str version="",
                   access=None, shown=None, board=None, unsigned beat_ms=0, lifeline=None, siblings=None,
                   uwsgi=(), TlsContext tls=None, tls_on=(), bint memo=True, timeout_error=None,
-                  unsigned number=1, int request_ids=0):
+                  gone_error=None, unsigned number=1, int request_ids=0):
         cdef fw_config cfg
         cdef list bases
         cdef Forwarding forwarding
@@ -187,7 +188,7 @@ cdef class Worker:
                  for i, (_, name, port) in enumerate(listeners)]
         warned = set()
         self.threads = [
-            self.thread(application, bases, log, errors, warned, memo, timeout_error, request_ids)
+            self.thread(application, bases, log, errors, warned, memo, timeout_error, gone_error, request_ids)
             for _ in range(self.nthreads)
         ]
 
@@ -244,7 +245,7 @@ cdef class Worker:
 
     cdef WorkerThread thread(
         self, object application, list bases, object log, object errors, set warned, bint memo, object timeout_error,
-        int request_ids
+        object gone_error, int request_ids
     ):
         cdef ThreadState state = ThreadState.__new__(ThreadState)
         state.thread = fw_thread_open(self.leader)
@@ -260,6 +261,7 @@ cdef class Worker:
         state.warned = warned
         state.running = self.serving
         state.timeout_error = timeout_error
+        state.gone_error = gone_error
         subject_of = self.tls.subject_of if self.tls is not None else None
         environs = EnvironBuilder(bases, self.no_body, self.script_name, memo, subject_of)
         ids = RequestIds(request_ids > 1) if request_ids else None
@@ -300,6 +302,7 @@ cdef class Worker:
             ("wsgi.input_terminated", True),
             ("wsgi.early_hints", EarlyHints(self.serving)),
             ("fastwsgi.timeout", self.own_limit),
+            ("fastwsgi.client_gone", ClientWatch(self.serving)),
             ("fastwsgi.version", self.version),
         ):
             environ[key] = value
@@ -353,7 +356,8 @@ cdef class Worker:
         """The calls that are in flight and have lasted for some milliseconds, as tuples: index of the thread, number of
         the call, whether it is in the application (else it waits for its client), when it began (seconds of
         CLOCK_MONOTONIC, moved on by the time it waited for its client), method, target, client, threading.get_ident(),
-        its own limit in seconds, infinity for none, or None: what the setting says.
+        its own limit in seconds, infinity for none, or None: what the setting says; whether its client has gone, if the
+        setting cancel_gone is on.
         """
         cdef fw_board_call call
         cdef WorkerThread thread
@@ -362,7 +366,8 @@ cdef class Worker:
             if fw_thread_call(thread.state.thread, &call):
                 found.append((index, call.number, call.phase == FW_PHASE_APPLICATION, call.since / 1e6,
                               (<bytes>call.method).decode("latin-1"), (<bytes>call.target).decode("latin-1"),
-                              (<bytes>call.client).decode("latin-1"), thread.state.ident, own_limit_of(&call)))
+                              (<bytes>call.client).decode("latin-1"), thread.state.ident, own_limit_of(&call),
+                              self.loop.conns.cfg.watch_gone and fw_thread_client_gone(thread.state.thread)))
         return found
 
     def when_limited(self, told):
@@ -383,17 +388,27 @@ cdef class Worker:
             return False
         if own_limit_of(&call) != limit:
             return False
-        state.overdue = True
-        if not by_signal:
-            PyThreadState_SetAsyncExc(state.ident, <PyObject *>state.timeout_error)
+        state.interrupt_with(state.timeout_error, by_signal)
+        return True
+
+    def cancel(self, unsigned index, unsigned number, bint by_signal):
+        """The same with the exception for a client that has gone; False if it has not, too."""
+        cdef WorkerThread thread = self.threads[index]
+        cdef ThreadState state = thread.state
+        cdef fw_board_call call
+        if not state.inside or not fw_thread_call(state.thread, &call) or call.number != number:
+            return False
+        if not fw_thread_client_gone(state.thread):
+            return False
+        state.interrupt_with(state.gone_error, by_signal)
         return True
 
     def take_overdue(self):
-        """In a signal handler: True, once, if the application's call of the main thread is to be interrupted."""
+        """In a signal handler: what is to be raised in the application's call of the main thread, once, or None."""
         cdef WorkerThread first = self.threads[0]
-        cdef bint overdue = first.state.inside and first.state.overdue
-        if overdue:
-            first.state.overdue = False
+        cdef object overdue = first.state.overdue if first.state.inside else None
+        if overdue is not None:
+            first.state.overdue = None
         return overdue
 
     # ---- serving ----

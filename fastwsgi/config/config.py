@@ -39,6 +39,7 @@ class Config:
     queue: int
     queue_target: float
     client_gone: str
+    cancel_gone: bool
     worker_class: str
     max_requests: int
     max_requests_jitter: int

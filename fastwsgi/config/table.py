@@ -147,6 +147,12 @@ _TABLE = (
         "sends no more. One that has reset the connection is always gone",
         bounds=("serve", "drop"), metavar="drop|serve", member="drop_gone", unit=units.position),
     Setting(
+        "cancel_gone", "processes", ("--cancel-gone",), False, values.switch,
+        "raise fastwsgi.errors.ClientGone in a request that is in the application when its client "
+        "goes, as --timeout does in one that takes too long. --client-gone says which clients have "
+        "gone. Without it the application can ask by itself: environ['fastwsgi.client_gone']",
+        const=True, member="watch_gone"),
+    Setting(
         "worker_class", "processes", ("-k", "--worker-class"), "", values.worker_class,
         "accepted for compatibility with gunicorn: sync and gthread both mean fastwsgi's one kind "
         "of worker",

@@ -25,7 +25,7 @@ from fastwsgi.config.config import Config
 from fastwsgi.config.hooks import Hooks, ServerView, WorkerView
 from fastwsgi.config.logs import request_ids
 from fastwsgi.config.units import milliseconds
-from fastwsgi.errors import AppImportError, CoreError, RequestTimeout, WarmUpError
+from fastwsgi.errors import AppImportError, ClientGone, CoreError, RequestTimeout, WarmUpError
 from fastwsgi.logs.access import AccessFile
 from fastwsgi.logs.error import ErrorLog
 from fastwsgi.logs.masking import mask_secrets
@@ -92,7 +92,8 @@ def build_worker(
         log=log, errors=cast("TextIO", log.errors), multiprocess=multiprocess,
         version=__version__, access=access, shown=mask_secrets,
         board=board.memory if board else None, beat_ms=milliseconds(beat), lifeline=lifeline,
-        siblings=siblings, timeout_error=RequestTimeout, number=number,
+        siblings=siblings, timeout_error=RequestTimeout,
+        gone_error=ClientGone, number=number,
         request_ids=request_ids(config, access),
         uwsgi=[i for i, listener in enumerate(listeners) if listener.protocol == "uwsgi"],
         tls=tls.context() if tls is not None else None,
@@ -417,10 +418,10 @@ def _watch_requests(
     worker: Worker, config: Config, log: ErrorLog, give_up: Callable[[], None] | None,
 ) -> RequestTimeouts:
     """Watch for requests that exceed their time, from the first on that has a limit."""
-    limited = bool(config.timeout or config.timeout_path)
+    limited = bool(config.timeout or config.timeout_path or config.cancel_gone)
     in_main_thread = threading.current_thread() is threading.main_thread()
     timeouts = RequestTimeouts(worker, config.threads, config.timeout, log, give_up,
-                               in_main_thread=in_main_thread)
+                               in_main_thread=in_main_thread, cancel_gone=config.cancel_gone)
     if limited:
         timeouts.start()
     return timeouts

@@ -1,7 +1,8 @@
 """Requests that stay in the application for too long (--timeout), seen from their own worker.
 
 A request may have a limit of its own, by its path (--timeout-path) or because its application has
-said so (``environ["fastwsgi.timeout"]``).
+said so (``environ["fastwsgi.timeout"]``). With --cancel-gone, requests whose clients have gone are
+interrupted in the same way, by ClientGone: once, and nothing is replaced for it.
 
 First the log gets one record: what was asked, by whom, for how long, and the Python stacks of the
 worker. Then RequestTimeout is raised in the request, which ends Python code. In the main thread it
@@ -25,7 +26,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from fastwsgi.errors import RequestTimeout
+from fastwsgi.errors import ClientGone
 from fastwsgi.worker.scoreboard import Call, now
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ DUMP = signal.SIGUSR2
 """What makes a worker write its stacks to the log, even when it hangs as a whole."""
 LONGEST_WAIT, SHORTEST_WAIT = 1.0, 0.02
 """Seconds between two looks, at most and at least."""
+GONE_WAIT = 0.1
+"""Seconds between two looks for clients that have gone, at most."""
 EXIT_GRACE = 2.0
 """Seconds that a worker in which nothing but given up requests is left may take to end."""
 _PACKAGE = os.path.dirname(os.path.dirname(__file__)) + os.sep
@@ -56,17 +59,20 @@ def shown(limit: float) -> str:
 class RequestTimeouts:
     """Watches the requests of ``worker`` with its ``threads``, each ``timeout`` seconds at most.
 
-    0 is no limit; then only those are watched that have one of their own.
+    0 is no limit; then only those are watched that have one of their own. With ``cancel_gone``
+    those whose clients have gone are interrupted, too.
     ``give_up`` is called, once, when one does not end; None if nobody could replace this process.
     ``in_main_thread`` tells that the worker runs there and that ``INTERRUPT`` may be handled.
     """
 
     def __init__(
         self, worker: Worker, threads: int, timeout: float, log: Any,
-        give_up: Callable[[], None] | None, *, in_main_thread: bool,
+        give_up: Callable[[], None] | None, *, in_main_thread: bool, cancel_gone: bool = False,
     ) -> None:
         self._worker = worker
         self._timeout = timeout
+        self._cancel_gone = cancel_gone
+        self._cancelled: set[tuple[int, int]] = set()
         self._started = False
         self._changed = threading.Event()
         self._interrupting = timeout
@@ -106,9 +112,11 @@ class RequestTimeouts:
         self._changed.set()
 
     def _interrupted(self, _number: int, _frame: FrameType | None) -> None:
-        if self._worker.take_overdue():
-            raise RequestTimeout(
-                f"a request took longer than {shown(self._interrupting)} s (timeout)")
+        error = self._worker.take_overdue()
+        if error is ClientGone:
+            raise error("the client has gone (cancel_gone)")
+        if error is not None:
+            raise error(f"a request took longer than {shown(self._interrupting)} s (timeout)")
 
     def _watch(self) -> None:
         while not self._ended:
@@ -118,11 +126,16 @@ class RequestTimeouts:
     def _check(self) -> float:
         """Deal with what is late; return the seconds to the next look."""
         calls = {}
+        gone = []
         wait = min(LONGEST_WAIT, max((self._timeout or math.inf) / 10, SHORTEST_WAIT))
-        for index, number, at_work, since, method, target, client, ident, own in (
+        if self._cancel_gone:
+            wait = min(wait, GONE_WAIT)
+        for index, number, at_work, since, method, target, client, ident, own, left in (
                 self._worker.calls()):
             calls[index, number] = at_work, ident, Call(
                 index, number, 0, since, 0, method, client, target, own)
+            if left and at_work:
+                gone.append((index, number))
         for key in [key for key in self._reported if key not in calls]:
             call = self._reported.pop(key)
             self._log.info("%s has ended after %.1f s", call.request, now() - call.since)
@@ -133,9 +146,27 @@ class RequestTimeouts:
                 self._handle_late(key, call, ident, age, limit)
             next_look = limit - age if age < limit else limit / 10  # it is raised until it ends
             wait = min(wait, max(next_look, SHORTEST_WAIT))
+        self._cancelled &= calls.keys()
+        for key in gone:
+            if key not in self._cancelled:
+                self._cancel(key, *calls[key][1:])
         if self._given_up and self._worker.stopping:
             self._exit_when_idle()
         return wait
+
+    def _cancel(self, key: tuple[int, int], ident: int, call: Call) -> None:
+        by_signal = self._by_signal(call)
+        if not self._worker.cancel(call.thread, call.number, by_signal):
+            return
+        self._cancelled.add(key)
+        self._log.info("cancelling %s after %.1f s: its client has gone", call.request,
+                       now() - call.since)
+        if by_signal:
+            signal.pthread_kill(ident, INTERRUPT)
+
+    def _by_signal(self, call: Call) -> bool:
+        return (call.thread == 0 and self._handler is not None
+                and signal.getsignal(INTERRUPT) is self._handler)
 
     def _handle_late(
         self, key: tuple[int, int], call: Call, ident: int, age: float, limit: float,
@@ -160,8 +191,7 @@ class RequestTimeouts:
                 give_up()
 
     def _interrupt(self, call: Call, ident: int) -> None:
-        by_signal = (call.thread == 0 and self._handler is not None
-                     and signal.getsignal(INTERRUPT) is self._handler)
+        by_signal = self._by_signal(call)
         if self._worker.interrupt(
                 call.thread, call.number, call.own_limit, by_signal) and by_signal:
             signal.pthread_kill(ident, INTERRUPT)

@@ -54,6 +54,10 @@ class Calls:
         with side.makefile("r") as lines:
             return int(lines.readline())
 
+    def sides(self) -> list[socket.socket]:
+        """The test's ends of the calls that stand still, in the order in which they came."""
+        return list(self._sides)
+
     def let_go(self) -> None:
         """End all calls."""
         for side in self._sides:

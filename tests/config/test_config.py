@@ -210,7 +210,7 @@ def test_defaults_are_those_promised() -> None:
         "proxy_protocol": 0,
         "proxy_from": (False, ((0x7F000001, 0x7F000001),), ((1, 1),)),
         "uwsgi_from": (False, ((0x7F000001, 0x7F000001),), ((1, 1),)),
-        "queue_target_ms": 50, "drop_gone": 1}
+        "queue_target_ms": 50, "drop_gone": 1, "watch_gone": False}
 
 
 @pytest.mark.parametrize(("name", "value", "member", "held"), [

@@ -19,7 +19,7 @@ from apps.client import TIMEOUT, Address, Client, Response, request
 from apps.command import Project, ready
 from apps.workers import Calls
 
-from fastwsgi.testing import Process, raw, spawn
+from fastwsgi.testing import raw, spawn
 
 GUARD = 60.0
 
@@ -160,93 +160,3 @@ def test_a_connection_outlives_a_refusal(project: Project) -> None:
                         client.send(request("/slow/kept"))
                     refused = [client for client in clients if client.response().status == 503]
             assert {client.fetch("/").status for client in refused} == {200}
-
-
-# -- clients that are gone -------------------------------------------------------------------------
-
-
-def waiting(server: Process, calls: Calls, stack: contextlib.ExitStack) -> Client:
-    """Let the only thread be in a call; its client."""
-    client = stack.enter_context(Client(server.address))
-    client.send(request(f"/hold/{calls.port}"))
-    calls.entered()
-    return client
-
-
-def seen_by(server: Process) -> list[str]:
-    """What the application has seen, by its path."""
-    with Client(server.address) as client:
-        return client.fetch("/seen").body.decode().split()
-
-
-def test_a_request_whose_client_has_reset_the_connection_is_not_served(
-    project: Project, calls: Calls,
-) -> None:
-    with spawn("--queue-target", "0", "app:app", cwd=project(app=APP)) as server:
-        ready(server)
-        with contextlib.ExitStack() as stack:
-            first = waiting(server, calls, stack)
-            gone, there = Client(server.address), stack.enter_context(Client(server.address))
-            gone.send(request("/gone"))
-            there.send(request("/there"))
-            gone.reset()
-            time.sleep(0.05)  # it is to have waited
-            calls.let_go()
-            assert (first.response().status, there.response().status) == (200, 200)
-        assert "/there" in seen_by(server)
-        assert "/gone" not in seen_by(server)
-
-
-def test_many_clients_that_are_gone_are_passed_over_at_once(project: Project, calls: Calls) -> None:
-    with spawn("--queue-target", "0", "app:app", cwd=project(app=APP)) as server:
-        ready(server)
-        with contextlib.ExitStack() as stack:
-            first = waiting(server, calls, stack)
-            for _ in range(300):
-                gone = Client(server.address)
-                gone.send(request("/gone"))
-                gone.reset()
-            there = stack.enter_context(Client(server.address))
-            there.send(request("/there"))
-            time.sleep(0.05)  # they are to have waited
-            calls.let_go()
-            assert (first.response().status, there.response().status) == (200, 200)
-        assert "/gone" not in seen_by(server)
-
-
-@pytest.mark.parametrize(("how", "served"), [("drop", False), ("serve", True)])
-def test_one_that_has_shut_its_side_and_waited_long_is_gone_if_the_setting_says_so(
-    how: str, served: bool, project: Project, calls: Calls,
-) -> None:
-    with spawn("--client-gone", how, "--queue-target", "0.001", "app:app",
-               cwd=project(app=APP)) as server:
-        ready(server)
-        with contextlib.ExitStack() as stack:
-            first = waiting(server, calls, stack)
-            half = stack.enter_context(Client(server.address))
-            half.send(request("/half"))
-            half.finish_sending()
-            time.sleep(0.05)  # it is to have waited: fifty times the target
-            calls.let_go()
-            assert first.response().status == 200
-            if served:
-                assert half.response().status == 200
-            else:
-                assert half.ended()
-        assert ("/half" in seen_by(server)) == served
-
-
-def test_one_that_has_shut_its_side_a_moment_ago_is_served(
-    project: Project, calls: Calls,
-) -> None:
-    with spawn("--queue-target", "60", "app:app", cwd=project(app=APP)) as server:
-        ready(server)
-        with contextlib.ExitStack() as stack:
-            first = waiting(server, calls, stack)
-            half = stack.enter_context(Client(server.address))
-            half.send(request("/half"))
-            half.finish_sending()
-            calls.let_go()
-            assert first.response().status == 200
-            assert half.response().status == 200
-
