@@ -1310,6 +1310,30 @@ static void advance(fw_conns *cs, fw_conn *c)
         fw_conn_arm(cs, c);
 }
 
+/* A handshake has failed. Whoever has connected and left without a byte has not begun one. */
+static FW_NOINLINE void count_failed_handshake(fw_conns *cs, const fw_conn *c, const char *why, int error)
+{
+    fw_failed_handshake *f = &cs->failed;
+    cs->stats.failed_handshakes++;
+    f->why = why;
+    f->error = error;
+    f->peer = c->address;
+    f->untold++;
+}
+
+static void count_handshake_end(fw_conns *cs, const fw_conn *c, ssize_t n)
+{
+    const fw_tls *t = c->tls;
+    if (t->established || !t->begun)
+        return;
+    if (n == 0)
+        count_failed_handshake(cs, c, "the client has hung up", 0);
+    else if (n == -EPROTO)
+        count_failed_handshake(cs, c, t->why, 0);
+    else
+        count_failed_handshake(cs, c, NULL, (int)-n);
+}
+
 /* TLS has failed, or there is none. True: the client is told, by an alert that is sent already or by a refusal in plain
  * text; in either case it is to be able to read that. */
 static FW_NOINLINE bool explain_tls(fw_conns *cs, fw_conn *c, ssize_t n)
@@ -1322,6 +1346,7 @@ static FW_NOINLINE bool explain_tls(fw_conns *cs, fw_conn *c, ssize_t n)
             drop(cs, c);
         return true;
     }
+    count_handshake_end(cs, c, n);
     if (n != -EPROTO)
         return false;
     cs->stats.broken++;
@@ -1461,6 +1486,8 @@ void fw_conn_expire(fw_conns *cs, fw_conn *c)
         return;
     }
     cs->stats.timeouts += receiving;
+    if (fw_unlikely(c->tls != NULL) && !c->tls->established)
+        count_failed_handshake(cs, c, c->tls->begun ? "it took too long" : "the client has said nothing", 0);
     if (receiving)
         refuse(cs, c, 408, "the request took too long to arrive");
     else

@@ -15,6 +15,14 @@
 #define FW_SHARE 8192 /* queued bytes up to which responses wait for each other */
 #define FW_HELD 16    /* responses that may wait to be sent together */
 
+/* The handshake of TLS that has failed last, until the loop tells of it. */
+typedef struct fw_failed_handshake {
+    const char *why; /* static; NULL: `error` says it */
+    int error;       /* errno of the socket */
+    uint32_t untold; /* that have failed since the loop has told of one */
+    fw_address peer;
+} fw_failed_handshake;
+
 /* What the connections of one loop share. */
 typedef struct fw_conns {
     const fw_llhttp_api *api;
@@ -42,6 +50,7 @@ typedef struct fw_conns {
     _Atomic uint32_t *tally; /* where stats.connections is shown to the siblings, or NULL */
     struct fw_store *store; /* does what waits for a disk, or NULL: then it is done at once */
     int storage_error;      /* errno of a body that could not be stored, until the loop tells of it */
+    fw_failed_handshake failed;
     uint64_t illegal_moves; /* asked of connections, which were closed for it (conn.c): bugs of ours */
     uint64_t work;          /* spent on input: bytes received, and what costs as much as so many (conn.c) */
     bool probes;            /* a path is answered here (health.h) */

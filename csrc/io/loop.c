@@ -22,6 +22,7 @@
 #define LAST_ACCEPTS 1024 /* ... when the worker stops */
 #define RETRY_MS 100      /* until accepting is tried again after the system ran short */
 #define NOTICE_MS 60000   /* the same notice at most once in this time */
+#define FAILED_MS 1000    /* ... and one of a failed handshake, which tells of another client each time */
 #define COUNT_MS 100      /* between two copies of the counters to the board */
 #define NAP_MS 1000       /* the standby's longest poll while there are connections */
 #define FORCE_MS 1000     /* beyond the end of a stop: then calls that do not end are left behind */
@@ -662,6 +663,8 @@ static int patience(const fw_loop *l, bool again)
         t = sooner(t, l->counted_at + (has_news(l) ? COUNT_MS : l->conns.cfg.beat_ms), l->conns.now);
     if (fw_unlikely(l->conns.admission.overloaded))
         t = sooner(t, l->conns.admission.sweep_at, l->conns.now);
+    if (fw_unlikely(l->conns.failed.untold != 0))
+        t = sooner(t, l->failed_told_at + FAILED_MS, l->conns.now);
     if (fw_unlikely(l->rung_at != 0))
         t = sooner(t, l->rung_at + FW_LEAVE_MS, l->conns.now);
     if (l->stopped != FW_STOP_NONE) {
@@ -756,10 +759,25 @@ static int safe_point(fw_loop *l)
     return FW_LOOP_ON;
 }
 
+/* The first one at once, then one in a while, which stands for those that have failed meanwhile. */
+static void tell_failed(fw_loop *l)
+{
+    l->counted_connections = UINT64_MAX; /* the counters are news, though no byte of a request has come */
+    if (l->failed_told_at != 0 && l->conns.now - l->failed_told_at < FAILED_MS)
+        return;
+    l->failed_told_at = l->conns.now;
+    l->failed = l->conns.failed;
+    l->conns.failed.untold = 0;
+    l->notices |= FW_NOTICE_HANDSHAKE;
+    l->woken = true;
+}
+
 /* Lines of the access log, or bodies, are lost when the disk is full, say: the error log hears of it. */
 static bool notice_losses(fw_loop *l)
 {
     const fw_access_log *a = l->conns.cfg.access;
+    if (fw_unlikely(l->conns.failed.untold != 0))
+        tell_failed(l);
     if (fw_unlikely(l->conns.storage_error != 0)) {
         l->storage_error = l->conns.storage_error;
         l->conns.storage_error = 0;

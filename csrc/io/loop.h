@@ -21,6 +21,7 @@ enum fw_notice {
     FW_NOTICE_STORAGE = 8,     /* a body could not be stored: `storage_error` says why */
     FW_NOTICE_OVERLOAD = 16,   /* requests wait too long, and more come than are served: some are refused */
     FW_NOTICE_RELIEF = 32,     /* that is over: `overload` has the figures */
+    FW_NOTICE_HANDSHAKE = 64,  /* handshakes of TLS have failed: `failed` has the last one */
 };
 
 enum fw_stop { FW_STOP_NONE, FW_STOP_GRACEFUL, FW_STOP_QUICK };
@@ -61,6 +62,8 @@ typedef struct fw_loop {
     fw_overload overload;   /* the last one that was told of */
     bool told_begin;        /* ... of the one at hand */
     int storage_error;      /* errno of the last FW_NOTICE_STORAGE */
+    fw_failed_handshake failed; /* of the last FW_NOTICE_HANDSHAKE */
+    uint64_t failed_told_at;    /* ms: when that was; 0: never */
     unsigned notices;
     fw_board *board;    /* or NULL; borrowed */
     uint64_t counted_at; /* ms: when the counters were copied there, and two of them then */

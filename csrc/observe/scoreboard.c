@@ -7,8 +7,8 @@
 
 _Static_assert(sizeof(fw_stats) == (FW_BOARD_COUNTERS - 1) * sizeof(uint64_t), "a counter is missing on the board");
 _Static_assert(sizeof(fw_board_call) == 512 && offsetof(fw_board_call, method) == 32, "scoreboard.py reads this");
-_Static_assert(offsetof(fw_board, counters) == 24 && offsetof(fw_board, latency) == 136 && offsetof(fw_board, draining) == 240 &&
-                   sizeof(fw_board) == 248,
+_Static_assert(offsetof(fw_board, counters) == 24 && offsetof(fw_board, latency) == 144 && offsetof(fw_board, draining) == 248 &&
+                   sizeof(fw_board) == 256,
                "scoreboard.py reads this");
 
 static const uint32_t BOUNDS_US[FW_BOARD_BUCKETS - 1] = {

@@ -18,8 +18,8 @@
 #include <stdatomic.h>
 #include <sys/socket.h>
 
-#define FW_BOARD_LAYOUT 6   /* to be raised with every change */
-#define FW_BOARD_COUNTERS 14
+#define FW_BOARD_LAYOUT 7   /* to be raised with every change */
+#define FW_BOARD_COUNTERS 15
 #define FW_BOARD_BUCKETS 13 /* calls that took up to 2.5, 5, 10, 25, 50, 100, 250, 500 ms, 1, 2.5, 5, 10 s; longer ones */
 
 /* What a worker counts. `upgraded` are the requests whose sockets applications have taken over, `connections` those that are
@@ -28,6 +28,7 @@ typedef struct fw_stats {
     uint64_t accepted, requests, refused, timeouts, truncated, broken, upgraded, bytes_in, bytes_out;
     uint64_t passed_on, taken_over; /* connections that have gone to another worker, and come from one */
     uint64_t gone; /* requests whose clients had gone before an application thread was free */
+    uint64_t failed_handshakes; /* of TLS: connections that have ended in them */
     uint64_t connections;
 } fw_stats;
 

@@ -411,6 +411,7 @@ cdef extern from "observe/scoreboard.h" nogil:
         uint64_t passed_on
         uint64_t taken_over
         uint64_t gone
+        uint64_t failed_handshakes
         uint64_t connections
     uint64_t FW_NO_LIMIT
     enum:
@@ -467,6 +468,11 @@ cdef extern from "io/takeover.h" nogil:
 
 
 cdef extern from "io/conns.h" nogil:
+    struct fw_failed_handshake:
+        const char *why
+        int error
+        uint32_t untold
+        fw_address peer
     struct fw_conns:
         fw_config cfg
         fw_chunk_cache cache
@@ -496,6 +502,7 @@ cdef extern from "io/loop.h" nogil:
         FW_NOTICE_STORAGE
         FW_NOTICE_OVERLOAD
         FW_NOTICE_RELIEF
+        FW_NOTICE_HANDSHAKE
     enum fw_stop:
         FW_STOP_GRACEFUL
         FW_STOP_QUICK
@@ -510,6 +517,7 @@ cdef extern from "io/loop.h" nogil:
         fw_siblings siblings
         int wake_write
         int storage_error
+        fw_failed_handshake failed
         fw_overload overload
     int fw_loop_listen(fw_loop *, int fd, bint tcp)
     void fw_loop_use_tls(fw_loop *, unsigned listener, fw_tls_context *)

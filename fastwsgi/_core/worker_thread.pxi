@@ -317,6 +317,8 @@ cdef class WorkerThread:
                               " than queue_target; the newest are served first, the oldest get 503", None)
         if notices & FW_NOTICE_RELIEF:
             self.state.report(logging.WARNING, self.relief(), None)
+        if notices & FW_NOTICE_HANDSHAKE:
+            self.state.report(logging.INFO, self.failed_handshake(), None)
         return 0
 
     cdef str relief(self):
@@ -324,6 +326,16 @@ cdef class WorkerThread:
         cdef fw_overload o = self.state.thread.leader.loop.overload
         return (f"the overload is over after {o.ms / 1000:.1f} s: {o.refused} requests were refused, after"
                 f" {o.longest} ms at most")
+
+    cdef str failed_handshake(self):
+        """The last one, and how many others it stands for."""
+        cdef fw_failed_handshake f = self.state.thread.leader.loop.failed
+        cdef str why = f.why.decode("ascii", "replace") if f.why != NULL else os.strerror(f.error)
+        address, port = name_of(&f.peer.any)
+        place = f"[{address}]" if ":" in address else address
+        peer = f" with {place}:{port}" if port else f" with {place}" if address else ""
+        others = f" (so did {f.untold - 1} others before)" if f.untold > 1 else ""
+        return f"the TLS handshake{peer} failed: {why}{others}"
 
     cdef str storage_complaint(self):
         """Why bodies cannot be stored, and what to do."""

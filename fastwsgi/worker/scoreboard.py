@@ -17,19 +17,20 @@ from typing import Any, NamedTuple
 
 from fastwsgi.logs.masking import mask_secrets
 
-LAYOUT = 6
-_HEAD = struct.Struct("=4IQ14Q13Q8x")
-_DRAINING = 240  # where the master says that it is going to stop
+LAYOUT = 7
+_HEAD = struct.Struct("=4IQ15Q13Q8x")
+_DRAINING = 248  # where the master says that it is going to stop
 _CALL = struct.Struct("=2IQ2IQ24s48s408s")
 _SEQ = struct.Struct("=I")
 _TRIES = 1000
 
 COUNTERS = ("accepted", "requests", "refused", "timeouts", "truncated", "broken", "upgraded",
-            "bytes_in", "bytes_out", "passed_on", "taken_over", "gone", "connections", "waiting")
+            "bytes_in", "bytes_out", "passed_on", "taken_over", "gone", "failed_handshakes",
+            "connections", "waiting")
 """Counters since the worker's start: ``upgraded`` of requests whose socket the application has
 taken over, ``passed_on`` and ``taken_over`` of connections that have gone to another worker and
-come from one. The last two are of the moment: open connections, and requests that wait for a
-thread.
+come from one, ``failed_handshakes`` of connections that have ended in a handshake of TLS. The last
+two are of the moment: open connections, and requests that wait for a thread.
 """
 NOW = ("connections", "waiting")
 BOUNDS = (0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, float("inf"))
