@@ -1,7 +1,8 @@
 """Builds the sdist, from it the wheel, installs that where nothing else is, and starts it.
 
-Slow, so it uses the running interpreter only; `make dist-test` sets FASTWSGI_EVERY_PYTHON and has
-it done with every supported CPython on the machine. Packages come from the index that pip uses.
+Slow, so it uses the running interpreter only, and the compiler does not optimise; `make dist-test`
+sets FASTWSGI_EVERY_PYTHON and has it done in earnest with every supported CPython on the machine.
+Packages come from the index that pip uses.
 """
 
 from __future__ import annotations
@@ -35,9 +36,12 @@ pytestmark = [
 ]
 
 
+IN_EARNEST = os.environ.get("FASTWSGI_EVERY_PYTHON", "0") not in ("", "0")
+
+
 def pythons() -> list[str]:
     """The interpreters to build for, as paths."""
-    if os.environ.get("FASTWSGI_EVERY_PYTHON", "0") in ("", "0"):
+    if not IN_EARNEST:
         return [sys.executable]
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
     found = {(sys.version_info[0], sys.version_info[1]): sys.executable}
@@ -62,6 +66,21 @@ def run(*command: str | Path, cwd: Path, **variables: str) -> str:
     return done.stdout
 
 
+def environment(interpreter: str | Path, home: Path) -> Path:
+    """The interpreter of a new virtual environment without pip, which would take long."""
+    run(interpreter, "-m", "venv", "--without-pip", home, cwd=home.parent)
+    return home / "bin" / "python"
+
+
+def pip(python: Path) -> list[str | Path]:
+    """The words by which our pip works for that interpreter."""
+    return [sys.executable, "-m", "pip", "--python", python]
+
+
+def install(python: Path, *what: str | Path) -> None:
+    run(*pip(python), "install", "--quiet", *what, cwd=python.parent)
+
+
 class Built(NamedTuple):
     place: Path
     sdist: Path
@@ -72,21 +91,20 @@ class Built(NamedTuple):
 def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Built:
     """An sdist of the source tree, and a wheel made from that sdist alone."""
     place = tmp_path_factory.mktemp("dist")
-    run(request.param, "-m", "venv", place / "tools", cwd=place)
-    python = place / "tools" / "bin" / "python"
+    python = environment(request.param, place / "tools")
     build_needs = re.search(r"^requires = \[(.*)\]$", (ROOT / "pyproject.toml").read_text(), re.M)
     assert build_needs
     needs = re.findall(r'"([^"]+)"', build_needs[1])
-    run(python, "-m", "pip", "install", "--quiet", *needs, cwd=place)
+    install(python, *needs)
     shutil.copytree(ROOT, place / "tree", ignore=LEFT_BEHIND)
     hook = "from setuptools import build_meta; build_meta.build_sdist('../dist')"
     run(python, "-c", hook, cwd=place / "tree")
     (sdist,) = (place / "dist").glob("*.tar.gz")
     (place / "all-cores.cfg").write_text(f"[build_ext]\nparallel = {cores()}\n")
     run(
-        python, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation",
+        *pip(python), "wheel", "--quiet", "--no-deps", "--no-build-isolation",
         "--wheel-dir", place / "dist", sdist, cwd=place,
-        DIST_EXTRA_CONFIG=str(place / "all-cores.cfg"),
+        DIST_EXTRA_CONFIG=str(place / "all-cores.cfg"), FASTWSGI_DEBUG="" if IN_EARNEST else "1",
     )  # fmt: skip
     (wheel,) = (place / "dist").glob("*.whl")
     return Built(place, sdist, wheel)
@@ -96,8 +114,7 @@ def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 def installed(built: Built) -> Iterator[Path]:
     """The bin directory of an environment that has the wheel and what it depends on, no more."""
     home = built.place / "installed"
-    run(built.place / "tools" / "bin" / "python", "-m", "venv", home, cwd=built.place)
-    run(home / "bin" / "pip", "install", "--quiet", built.wheel, cwd=built.place)
+    install(environment(built.place / "tools" / "bin" / "python", home), built.wheel)
     yield home / "bin"
     shutil.rmtree(built.place)
 

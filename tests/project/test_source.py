@@ -5,9 +5,11 @@ The direction of imports and the size of files have a test of their own in test_
 
 from __future__ import annotations
 
+import functools
 import re
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -46,17 +48,19 @@ def code(path: Path) -> str:
     return pattern.sub("", debug.sub("", path.read_text("utf-8")))
 
 
-def compiled(source: Path, place: Path) -> list[tuple[str, str]]:
+@functools.cache
+def compiled(source: Path) -> list[tuple[str, str]]:
     """The symbols of a C file as (kind, name), kinds as nm(1) tells them."""
-    output = place / f"{source.stem}.o"
-    subprocess.run(
-        [str(COMPILER), "-std=c11", "-O1", "-D_GNU_SOURCE", "-fno-pic", "-fno-pie", "-c",
-         str(source), "-I", str(CSRC), "-o", str(output)],
-        check=True, timeout=120,
-    )  # fmt: skip
-    listing = subprocess.run(
-        ["nm", "--defined-only", str(output)], check=True, capture_output=True, text=True
-    ).stdout
+    with tempfile.TemporaryDirectory() as place:
+        output = Path(place) / f"{source.stem}.o"
+        subprocess.run(
+            [str(COMPILER), "-std=c11", "-O1", "-D_GNU_SOURCE", "-fno-pic", "-fno-pie", "-c",
+             str(source), "-I", str(CSRC), "-o", str(output)],
+            check=True, timeout=120,
+        )  # fmt: skip
+        listing = subprocess.run(
+            ["nm", "--defined-only", str(output)], check=True, capture_output=True, text=True
+        ).stdout
     return [(kind, symbol) for _, kind, symbol in map(str.split, listing.splitlines())]
 
 
@@ -126,14 +130,14 @@ def test_header_stands_alone(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", list(filter(here, C_FILES)), ids=name)
-def test_c_keeps_no_global_state(path: Path, tmp_path: Path) -> None:
+def test_c_keeps_no_global_state(path: Path) -> None:
     # b, d and c: zeroed, initialised and common data, local or global
-    assert [symbol for kind, symbol in compiled(path, tmp_path) if kind.lower() in "bdc"] == []
+    assert [symbol for kind, symbol in compiled(path) if kind.lower() in "bdc"] == []
 
 
 @pytest.mark.parametrize("path", list(filter(here, C_FILES)), ids=name)
-def test_c_exports_only_names_of_its_own(path: Path, tmp_path: Path) -> None:
-    exported = [symbol for kind, symbol in compiled(path, tmp_path) if kind.isupper()]
+def test_c_exports_only_names_of_its_own(path: Path) -> None:
+    exported = [symbol for kind, symbol in compiled(path) if kind.isupper()]
     assert [symbol for symbol in exported if not symbol.startswith("fw_")] == []
 
 
