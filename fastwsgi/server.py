@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from fastwsgi._version import __version__
 from fastwsgi.config.config import Config
 from fastwsgi.config.hooks import ServerView
-from fastwsgi.config.logs import open_access_log
+from fastwsgi.config.logs import open_access_log, open_error_log
 from fastwsgi.errors import ConfigError, FastwsgiError, ListenError
 from fastwsgi.logs.error import ErrorLog
 from fastwsgi.master.master import Master
@@ -96,7 +96,7 @@ class _Server:
         if config.proc_name and not titles.INSTALLED:
             config.notices.append("proc_name: process titles need the setproctitle library: pip "
                                   "install fastwsgi[title]")
-        log = self._given_log or ErrorLog(config.errorlog, config.loglevel, owner)
+        log = self._given_log or open_error_log(config, owner)
         with contextlib.ExitStack() as stack:
             stack.callback(log.close)
             stack.push(partial(_log_failure, log, daemon))
@@ -132,6 +132,8 @@ class _Server:
                 if self._on_ready is not None:
                     self._on_ready()
 
+            if config.capture_output:
+                stack.enter_context(log.capture())
             if config.workers:
                 master = Master(
                     self._target, config, listeners, log, announce, self._reconfigure, upgrade,

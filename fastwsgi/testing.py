@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from fastwsgi.config.config import Config
-from fastwsgi.config.logs import open_access_log
+from fastwsgi.config.logs import open_access_log, open_error_log
 from fastwsgi.config.sources import from_keywords
 from fastwsgi.errors import ConfigError
 from fastwsgi.logs.error import ErrorLog
@@ -84,7 +84,7 @@ def serve(
     if config.workers and not process:
         raise ConfigError("workers must be 0 in a thread; pass process=True")
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="backslashreplace") as file:
-        log = ErrorLog(file, config.loglevel)
+        log = open_error_log(config, target=file)
         run = _in_process if process else _in_thread
         with run(app, config, log, file) as server:
             yield server

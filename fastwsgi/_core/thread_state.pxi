@@ -104,6 +104,7 @@ cdef class ThreadState:
     cdef object gone_error       # ... when its client has gone; None: never
     cdef unsigned long ident     # threading.get_ident() of the thread
     cdef dict running            # every thread that serves, by its ident; the same in all threads
+    cdef unsigned number         # of the worker
     cdef PyObject *response      # the Response that runs on the thread, borrowed; NULL between two requests
     cdef bint inside             # its application may be interrupted
     cdef object overdue          # ... and is to be, with this exception, which is on its way; or None

@@ -116,7 +116,8 @@ cdef class Worker:
     cdef AccessLog access  # or None
     cdef PyObject *held    # the same, or NULL
     cdef list threads      # one per application thread
-    cdef dict serving      # their states by ident, while they serve
+    cdef dict serving      # SERVING
+    cdef unsigned number   # among those of its master
     cdef object failure    # what ended one of the other threads
     cdef fw_process *process  # the one that serves
     cdef Py_buffer board   # the scoreboard, if it is not our own
@@ -182,7 +183,8 @@ cdef class Worker:
             for i in tls_on:
                 fw_loop_use_tls(self.loop, i, tls.context)
         self.no_body = input_over(NULL)
-        self.serving = {}
+        self.serving = SERVING
+        self.number = number
         self.own_limit = OwnLimit(self.serving)
         bases = [self.base_environ(name, port, errors, multiprocess, i in tls_on)
                  for i, (_, name, port) in enumerate(listeners)]
@@ -260,6 +262,7 @@ cdef class Worker:
         state.sendfile = self.sendfile
         state.warned = warned
         state.running = self.serving
+        state.number = self.number
         state.timeout_error = timeout_error
         state.gone_error = gone_error
         subject_of = self.tls.subject_of if self.tls is not None else None

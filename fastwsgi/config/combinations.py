@@ -15,6 +15,8 @@ NEED_A_MASTER = ("preload_app", "cpu_affinity", "max_requests", "max_lifetime", 
 """Settings that mean nothing to a process that serves by itself."""
 
 IDLE_WITHOUT = {"raw_paste_global_conf": "paste",
+                "syslog_addr": "syslog", "syslog_prefix": "syslog",
+                "syslog_facility": "syslog", "disable_redirect_access_to_syslog": "syslog",
                 "access_log_format": "accesslog", "access_log_fields": "accesslog",
                 "max_requests_jitter": "max_requests",
                 "min_rate_grace": "min_rate", "initgroups": "user",

@@ -89,6 +89,16 @@ class Config:
     access_log_fields: tuple[str, ...]
     request_id: str
     errorlog: str
+    log_format: str
+    capture_output: bool
+    logconfig: str
+    logconfig_json: str
+    logconfig_dict: dict[str, object]
+    syslog: bool
+    syslog_addr: str
+    syslog_prefix: str
+    syslog_facility: str
+    disable_redirect_access_to_syslog: bool
     loglevel: str
     health_path: str
     live_path: str

@@ -441,6 +441,52 @@ _TABLE = (
         "SIGUSR1 reopens it after a rotation",
         metavar="FILE"),
     Setting(
+        "log_format", "log", ("--log-format",), "text", values.choice,
+        "form of a record of the error log: 'text', or 'json' for an object per line, with the "
+        "request that it is about; a traceback is a part of it",
+        bounds=("text", "json"), metavar="text|json"),
+    Setting(
+        "capture_output", "log", ("--capture-output",), False, values.switch,
+        "let what the application prints to stdout and stderr come into the error log",
+        const=True),
+    Setting(
+        "logconfig", "log", ("--log-config",), "", values.text,
+        "configuration of Python's logging, as logging.config.fileConfig reads it. The logger "
+        "fastwsgi.error (or gunicorn.error, if only that is named there) gets what else the error "
+        "log would; without a handler it has the file of --error-logfile",
+        metavar="FILE"),
+    Setting(
+        "logconfig_json", "log", ("--log-config-json",), "", values.text,
+        "the same as a dictionary of logging.config.dictConfig in JSON; it comes before "
+        "--log-config",
+        metavar="FILE"),
+    Setting(
+        "logconfig_dict", "log", (), {}, values.dictionary,
+        "the same as a dictionary in a configuration file; it comes before both"),
+    Setting(
+        "syslog", "log", ("--log-syslog",), False, values.switch,
+        "send both logs to syslog (RFC 5424), too",
+        const=True),
+    Setting(
+        "syslog_addr", "log", ("--log-syslog-to",), "udp://localhost:514", values.syslog_address,
+        "where syslog is: udp://HOST:PORT, tcp://HOST:PORT, unix://PATH, with #dgram (the default) "
+        "or #stream behind it, or 'journal' for the journal of systemd",
+        metavar="ADDRESS"),
+    Setting(
+        "syslog_prefix", "log", ("--log-syslog-prefix",), "", values.text,
+        "name of this server in syslog, behind 'fastwsgi.'; by default it is --name, or 'fastwsgi'",
+        metavar="NAME"),
+    Setting(
+        "syslog_facility", "log", ("--log-syslog-facility",), "user", values.choice,
+        "facility of the messages: user, daemon, local0 to local7, and others of RFC 5424",
+        bounds=("kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron",
+                "authpriv", "ftp", "security", *(f"local{n}" for n in range(8))),
+        metavar="FACILITY"),
+    Setting(
+        "disable_redirect_access_to_syslog", "log", ("--disable-redirect-access-to-syslog",), False,
+        values.switch, "do not send the access log to syslog",
+        const=True),
+    Setting(
         "loglevel", "log", ("--log-level",), "info", values.choice,
         "least severity that is written: debug, info, warning, error or critical",
         bounds=("debug", "info", "warning", "error", "critical"), metavar="LEVEL"),

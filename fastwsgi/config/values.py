@@ -232,6 +232,22 @@ def text(value: object) -> str:
     return value
 
 
+def dictionary(value: object) -> dict[str, object]:
+    """Convert a dictionary with names as keys."""
+    if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
+        raise ValueError(f"a dictionary with texts as keys, not {type(value).__name__}")
+    return value
+
+
+def syslog_address(value: object) -> str:
+    """Convert the address of syslog."""
+    from fastwsgi.system.syslog import parse_place
+
+    place = text(value)
+    parse_place(place)
+    return place
+
+
 def access_format(value: object) -> str:
     """Convert the format of the access log: gunicorn's atoms, or the name of a format."""
     pattern = text(value)

@@ -1,25 +1,28 @@
 """The error log: what the server, its workers and the application's wsgi.errors write.
 
 One record is one write, so that lines of several processes in one file stay whole. The master opens
-the log once, the workers inherit it, and it is reopened on request after a rotation.
+the log once, the workers inherit it, and it is reopened on request after a rotation. With a
+configuration of ``logging`` the records are those of a logger, and its handlers write them.
 """
 
 from __future__ import annotations
 
 import contextlib
-import io
 import logging
 import os
 import sys
-import threading
-from typing import TextIO
+from collections.abc import Callable, Iterator
+from typing import Any, TextIO, cast
 
 from fastwsgi.errors import ConfigError
+from fastwsgi.logs.output import File, Handler
+from fastwsgi.logs.streams import Printed, Stream
 from fastwsgi.system.paths import absolute, open_log
-from fastwsgi.system.pipes import no_sigpipe
 
 _FORMAT = "[%(asctime)s] [%(process)d] [%(levelname)s] %(message)s"
 _TIME = "%Y-%m-%d %H:%M:%S %z"
+NAME = "fastwsgi.error"
+"""The logger of a configuration of ``logging``; gunicorn.error if only that is named there."""
 
 
 class ErrorLog:
@@ -27,27 +30,47 @@ class ErrorLog:
 
     ``target`` is a path, ``-`` for stderr, or an open text file. ``level`` is the least severity
     written. ``owner`` (user and group id, -1 leaves it) is given a file that is created, so that
-    workers under another account can reopen it. Calling the log is the form the compiled core
-    uses: ``log(level, message, exception)`` with the exception for a traceback, or None.
+    workers under another account can reopen it. ``form`` is that of its records, a line of text if
+    none is given. ``configure`` sets up ``logging``, whose loggers then get the records. ``more``
+    are handlers that get them, too. Calling the log is the form the compiled core uses:
+    ``log(level, message, exception)`` with the exception for a traceback, or None.
     """
 
     def __init__(
-        self, target: str | TextIO, level: str, owner: tuple[int, int] = (-1, -1),
+        self, target: str | TextIO, level: str, owner: tuple[int, int] = (-1, -1), *,
+        form: logging.Formatter | None = None, configure: Callable[[], None] | None = None,
+        more: tuple[logging.Handler, ...] = (),
     ) -> None:
         named = isinstance(target, str) and target != "-"
         self._path = absolute(str(target)) if named else None
         self._owner = owner
-        self._handler = _Handler(target if not isinstance(target, str) else None)
-        self._handler.setFormatter(logging.Formatter(_FORMAT, _TIME))
-        # not logging.getLogger: several servers may live in one process, each with its own log
-        self._logger = logging.Logger("fastwsgi.error", level.upper())
-        self._logger.addHandler(self._handler)
-        self.errors = ErrorStream(self._handler)
+        self._handler = Handler(target if not isinstance(target, str) else None)
+        self._handler.setFormatter(form or logging.Formatter(_FORMAT, _TIME))
+        self._more = more
+        self._captured: tuple[int, ...] = ()
+        self._routed = False
         try:
             self.reopen()
         except OSError as error:
             raise ConfigError(
                 f"cannot write the error log {self._path}: {error.strerror}") from None
+        # not logging.getLogger: several servers may live in one process, each with its own log
+        self._logger = logging.Logger(NAME, level.upper())
+        self._routed = configure is not None
+        if configure is not None:
+            configure()
+            self._logger = configured_logger(level)
+        if not self._logger.hasHandlers():
+            self._logger.addHandler(self._handler)
+        for handler in more:
+            self._logger.addHandler(handler)
+        self._as_records = self._routed or form is not None or bool(more)
+        if self._as_records:
+            from fastwsgi.logs.context import RequestFilter  # needed where records have members
+
+            self._logger.addFilter(RequestFilter())
+        self.errors = Stream(self._record_written if self._as_records else self._put_text,
+                             joined=self._as_records)
 
     def __call__(self, level: int, message: str, exc: BaseException | None = None) -> None:
         """Write one record, with the traceback of ``exc`` if there is one."""
@@ -65,9 +88,11 @@ class ErrorLog:
         """Write an event of normal operation."""
         self._logger.info(message, *values)
 
-    def warning(self, message: str, *values: object) -> None:
-        """Write what an operator should look at."""
-        self._logger.warning(message, *values)
+    def warning(
+        self, message: str, *values: object, extra: dict[str, object] | None = None,
+    ) -> None:
+        """Write what an operator should look at; ``extra`` are members of the record."""
+        self._logger.warning(message, *values, extra=extra)
 
     def error(self, message: str, *values: object, exc: BaseException | None = None) -> None:
         """Write a failure, with the traceback of ``exc`` if there is one."""
@@ -80,6 +105,10 @@ class ErrorLog:
     def exception(self, message: str, *values: object) -> None:
         """Write a failure with the traceback of the exception that is being handled; for hooks."""
         self._logger.error(message, *values, exc_info=True)
+
+    def complain(self, text: str) -> None:
+        """Say what is wrong with another place of this log, here only."""
+        self._handler.handle(logging.LogRecord(NAME, logging.ERROR, "", 0, text, (), None))
 
     def fileno(self) -> int:
         """Return the descriptor written to; raise OSError or ValueError if there is none."""
@@ -94,117 +123,117 @@ class ErrorLog:
 
     def reopen(self) -> None:
         """Reopen the file after it was moved away; raise OSError and keep the old one."""
+        if self._routed:
+            reopen_files()
         if not self._path:
             return
-        file = _File(open_log(self._path, self._owner))
+        file = File(open_log(self._path, self._owner))
         old, self._handler.file = self._handler.file, file
+        for fd in self._captured:
+            os.dup2(file.fileno(), fd)
         if old is not None:
             old.close()
+
+    @contextlib.contextmanager
+    def capture(self) -> Iterator[None]:
+        """Let what is written to stdout and stderr in the block come here.
+
+        As text their descriptors are the log's, so that programs that the application starts write
+        there, too. Where the log consists of records, what Python prints becomes some.
+        """
+        if self._as_records:
+            yield from self._capture_prints()
+            return
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(Exception):
+                stream.flush()
+        saved = [os.dup(fd) for fd in (1, 2)]
+        self._captured = (1, 2)
+        try:
+            target = self.fileno()
+            for fd in self._captured:
+                if fd != target:
+                    os.dup2(target, fd)
+            yield
+        finally:
+            self._captured = ()
+            for stream in (sys.stdout, sys.stderr):
+                with contextlib.suppress(Exception):
+                    stream.flush()
+            for fd, old in zip((1, 2), saved, strict=True):
+                os.dup2(old, fd)
+                os.close(old)
+
+    def _capture_prints(self) -> Iterator[None]:
+        before = sys.stdout, sys.stderr
+        if self._handler.file is None:
+            self._handler.file = sys.stderr
+        out, err = (
+            Printed(self._logger.getChild(name) if self._routed else self._child(name), level,
+                    cast("Any", stream))
+            for name, level, stream in (("stdout", logging.INFO, before[0]),
+                                        ("stderr", logging.WARNING, before[1])))
+        sys.stdout, sys.stderr = cast("TextIO", out), cast("TextIO", err)
+        try:
+            yield
+        finally:
+            for printed in (out, err):
+                printed.flush_all()
+            if sys.stdout is cast("Any", out):
+                sys.stdout = before[0]
+            if sys.stderr is cast("Any", err):
+                sys.stderr = before[1]
+
+    def _child(self, name: str) -> logging.Logger:
+        child = logging.Logger(f"{NAME}.{name}")
+        child.parent = self._logger
+        for one in self._logger.filters:
+            child.addFilter(one)
+        return child
 
     def close(self) -> None:
         """Write what wsgi.errors still holds and close the file, if the log opened it."""
         self.errors.flush_all()
+        for handler in self._more:
+            self._logger.removeHandler(handler)
+            handler.close()
+        if self._routed:
+            self._logger.removeHandler(self._handler)
         if self._path and self._handler.file is not None:
             self._handler.file.close()
             self._handler.file = None
 
-
-class _File:
-    """A log file without a buffer: on a full disk a record is lost, not kept for a later try.
-
-    A buffer would grow with every record, and fail once more when the file is closed.
-    """
-
-    def __init__(self, fd: int) -> None:
-        self._fd = fd
-
-    def write(self, text: str) -> None:
-        """Write all of ``text``; raise OSError."""
-        rest = memoryview(text.encode("utf-8", "backslashreplace"))
-        while rest:
-            rest = rest[os.write(self._fd, rest) :]
-
-    def fileno(self) -> int:
-        """Return the descriptor."""
-        return self._fd
-
-    def flush(self) -> None:
-        """Do nothing: everything is written."""
-
-    def close(self) -> None:
-        """Close the file."""
-        os.close(self._fd)
-
-
-class _Handler(logging.Handler):
-    """Write whole texts to the log's file, or to whatever stderr is now."""
-
-    def __init__(self, file: TextIO | _File | None) -> None:
-        super().__init__()
-        self.file = file
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.put(self.format(record) + "\n")
-
-    def put(self, text: str) -> None:
-        """Write and flush; a log that cannot be written must not stop the service."""
-        file = self.file or sys.stderr
-        if file is None:
-            return
-        with contextlib.suppress(OSError, ValueError), no_sigpipe():
-            try:
-                file.write(text)
-            except UnicodeEncodeError:
-                file.write(text.encode("ascii", "backslashreplace").decode("ascii"))
-            file.flush()
-
-
-class ErrorStream(io.TextIOBase):
-    """``wsgi.errors`` (PEP 3333): a text stream into the error log.
-
-    Whole lines are written at once and unchanged. An unfinished line waits, per thread, for its end
-    or for ``flush()``. So lines of several threads and workers do not mix.
-    """
-
-    def __init__(self, handler: _Handler) -> None:
-        self._handler = handler
-        self._pending: dict[int, str] = {}
-
-    @property
-    def encoding(self) -> str:  # type: ignore[override]
-        """The encoding of the log file."""
-        return "utf-8"
-
-    def writable(self) -> bool:
-        """Return True."""
-        return True
-
-    def write(self, text: str, /) -> int:
-        """Write the whole lines of ``text`` now, keep the rest; return the length of ``text``."""
-        if not isinstance(text, str):
-            raise TypeError(f"wsgi.errors takes str, not {type(text).__name__}")
-        me = threading.get_ident()
-        whole, newline, rest = (self._pending.pop(me, "") + text).rpartition("\n")
-        if rest:
-            self._pending[me] = rest
-        if newline:
-            self._put(whole + newline)
-        return len(text)
-
-    def flush(self) -> None:
-        """Write the unfinished line of the calling thread, and end it."""
-        rest = self._pending.pop(threading.get_ident(), "")
-        if rest:
-            self._put(rest + "\n")
-
-    def flush_all(self) -> None:
-        """Write the unfinished lines of all threads; for the end of the process."""
-        while self._pending:
-            self._put(self._pending.popitem()[1] + "\n")
-
-    def _put(self, text: str) -> None:
+    def _put_text(self, text: str) -> None:
         self._handler.acquire()
         try:
             self._handler.put(text)
         finally:
             self._handler.release()
+
+    def _record_written(self, text: str) -> None:
+        self._logger.error("%s", text.rstrip("\n"))
+
+
+def configured_logger(level: str) -> logging.Logger:
+    """Return the logger that a configuration of ``logging`` has for the server's records."""
+    known = logging.root.manager.loggerDict
+    other = "gunicorn.error"
+    name = other if isinstance(known.get(other), logging.Logger) and NAME not in known else NAME
+    logger = logging.getLogger(name)
+    if logger.level == logging.NOTSET:
+        logger.setLevel(level.upper())
+    return logger
+
+
+def reopen_files() -> None:
+    """Let the files of all handlers of ``logging`` be opened anew with the next record."""
+    for reference in logging._handlerList:  # type: ignore[attr-defined]
+        handler = reference()
+        if isinstance(handler, logging.FileHandler):
+            handler.acquire()
+            try:
+                if handler.stream is not None:
+                    handler.stream.close()
+                    handler.stream = None
+            finally:
+                handler.release()

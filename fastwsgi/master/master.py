@@ -300,7 +300,9 @@ class Master:
             self._log.error("reload refused, nothing has changed: %s", error)
             self._notifier.ready("the last reload was refused")
             return
-        for name in ("bind", "protocol", "backlog", "reuse_port", "pidfile", "errorlog", "chdir",
+        for name in ("bind", "protocol", "backlog", "reuse_port", "pidfile", "errorlog",
+                     "log_format", "logconfig", "logconfig_json", "logconfig_dict", "syslog",
+                     "syslog_addr", "syslog_prefix", "syslog_facility", "capture_output", "chdir",
                      "daemon"):
             if getattr(config, name) != getattr(self._config, name):
                 self._log.warning("reload: a change of %s takes effect after a restart", name)

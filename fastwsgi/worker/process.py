@@ -27,6 +27,7 @@ from fastwsgi.config.logs import request_ids
 from fastwsgi.config.units import milliseconds
 from fastwsgi.errors import AppImportError, ClientGone, CoreError, RequestTimeout, WarmUpError
 from fastwsgi.logs.access import AccessFile
+from fastwsgi.logs.context import provide
 from fastwsgi.logs.error import ErrorLog
 from fastwsgi.logs.masking import mask_secrets
 from fastwsgi.system.pipes import no_sigpipe
@@ -69,9 +70,10 @@ ORPHAN_GRACE = 2.0
 def core_worker() -> type[Worker]:
     """Import the compiled core; raise CoreError with the reason when it cannot be used."""
     try:
-        from fastwsgi._core.core import Worker
+        from fastwsgi._core.core import Worker, current_request
     except ImportError as error:
         raise CoreError(f"the compiled core cannot be used: {error}") from None
+    provide(current_request)
     return Worker
 
 
