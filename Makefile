@@ -48,7 +48,7 @@ stress: $(VENV)/bin/python ## run the programs that look for races 200 times eac
 	$(call need,test)
 	python scripts/stress.py $(ARGS)
 
-lint: build ## check the style and the types of all sources
+lint: $(VENV)/bin/python ## check the style and the types of all sources
 	$(call need,lint)
 	ruff check .
 	mypy
