@@ -124,7 +124,7 @@ void fw_memo_followed(fw_request *r)
 {
     const fw_memo *m = r->memo;
     r->follows = m->follows;
-    if (!(m->follows & (FW_FOLLOW_ADDRESS | FW_FOLLOW_PREFIX | FW_FOLLOW_MOUNT)))
+    if (!(m->follows & (FW_FOLLOW_ADDRESS | FW_FOLLOW_PREFIX | FW_FOLLOW_MOUNT | FW_FOLLOW_START | FW_FOLLOW_BUDGET)))
         return; /* all else is in what was built from the head */
     const uint32_t by = r->head_len - m->block_len - m->line_len;
     r->followed = m->followed;

@@ -36,6 +36,8 @@ enum fw_follow {
     FW_FOLLOW_PORT = 8,
     FW_FOLLOW_PREFIX = 16,
     FW_FOLLOW_MOUNT = 32, /* the field SCRIPT_NAME, a forwarder header */
+    FW_FOLLOW_START = 64,   /* when it came to the proxy (budget.h) */
+    FW_FOLLOW_BUDGET = 128, /* ... and how long the client waits */
 };
 
 typedef struct fw_followed {
@@ -43,6 +45,8 @@ typedef struct fw_followed {
     fw_span host, prefix, mount;
     uint16_t port;
     bool secure; /* the scheme is https */
+    uint32_t budget; /* ms */
+    uint64_t start;  /* us since 1970 */
 } fw_followed;
 
 enum fw_framing { FW_FRAMING_NONE, FW_FRAMING_LENGTH, FW_FRAMING_CHUNKED };

@@ -39,6 +39,7 @@
  * its own, but a deadline. Reading may have to wait for the socket to take something, and the reverse: then an event of
  * the one direction counts for the other (tls_events). What is behind the goodbye is raw: LINGER has no TLS any more.
  */
+#include "http/budget.h"
 #include "io/conns.h"
 #include "io/health.h"
 #include "io/input.h"
@@ -70,11 +71,12 @@
 #define SILENT_GRACES 4      /* times min_rate_grace, */
 #define SILENT_MS 10000      /* ... but no less than this: then one that has said nothing is not believed to have taken any */
 #define GONE_MS 5            /* a request that has waited so long is worth the question whether its client is there */
-#define SWEEP_MS 20          /* in an overload, between two looks for requests that have waited too long */
+#define SWEEP_MS 20          /* between two looks for requests that have waited too long */
 #define HEALTHY "HTTP/1.1 200 OK\r\nServer: fastwsgi\r\n%sContent-Type: text/plain; charset=utf-8\r\n" \
                 "Content-Length: 3\r\nCache-Control: no-store\r\n%s\r\n%s"
 
 static void advance(fw_conns *cs, fw_conn *c);
+static void decline(fw_conns *cs, fw_conn *c, const char *why);
 static void discard(fw_conns *cs, fw_conn *c);
 static FW_NOINLINE void wait_for_client(fw_conns *cs, fw_conn *c, int rc);
 static void read_input(fw_conns *cs, fw_conn *c);
@@ -338,6 +340,21 @@ static fw_conn *dequeue(fw_conn **head, fw_conn **tail)
     return c;
 }
 
+static void set_worth(fw_conns *cs, fw_conn *c, uint64_t until)
+{
+    c->worth_until = until;
+    if (until != 0 && (cs->spent_at == 0 || until < cs->spent_at))
+        cs->spent_at = until;
+}
+
+/* A request is here: its time begins, or goes on if a proxy says when it came there. */
+static FW_NOINLINE void begin_budget(fw_conns *cs, fw_conn *c)
+{
+    uint32_t left;
+    const uint64_t wall = (c->req->follows & FW_FOLLOW_START) ? fw_deadline_wall() : 0;
+    set_worth(cs, c, fw_budget_left(cs->cfg.budgets, c->req, wall, &left) ? cs->heard_at + left : 0);
+}
+
 static void ready(fw_conns *cs, fw_conn *c)
 {
     const uint32_t waiting = atomic_load_explicit(&cs->nready, memory_order_relaxed);
@@ -354,6 +371,8 @@ static void ready(fw_conns *cs, fw_conn *c)
         return;
     c->turn = FW_TURN_REQUEST;
     c->ready_at = (uint32_t)cs->heard_at;
+    if (fw_unlikely(cs->cfg.budgets != NULL))
+        begin_budget(cs, c);
     if (fw_unlikely(cs->admission.overloaded))
         enqueue_first(&cs->ready_head, &cs->ready_tail, c);
     else
@@ -810,14 +829,32 @@ static inline fw_conn *next_waiting(fw_conns *cs, uint32_t *wait)
     return c;
 }
 
-/* This one has waited: it and all behind it whose clients are gone are dropped, up to one that is there. */
-static FW_NOINLINE fw_conn *skip_gone(fw_conns *cs, fw_conn *c, uint32_t wait)
+static bool is_spent(const fw_conns *cs, const fw_conn *c)
 {
-    while (c != NULL && is_gone(cs, c, wait)) {
-        cs->stats.gone++;
-        if (move(cs, c, EV_LEFT))
-            forget(cs, c);
-        c = next_waiting(cs, &wait);
+    return c->worth_until != 0 && cs->now >= c->worth_until;
+}
+
+static void refuse_spent(fw_conns *cs, fw_conn *c)
+{
+    if (!move(cs, c, EV_PULLED))
+        return;
+    c->owner = NULL;
+    decline(cs, c, "the time for this request is over");
+}
+
+/* This one may be worth nothing: it and all behind it that are not are dropped or refused, up to one that is. */
+static FW_NOINLINE fw_conn *skip_worthless(fw_conns *cs, fw_conn *c, uint32_t wait)
+{
+    for (; c != NULL; c = next_waiting(cs, &wait)) {
+        if ((wait >= GONE_MS || c->broken) && is_gone(cs, c, wait)) {
+            cs->stats.gone++;
+            if (move(cs, c, EV_LEFT))
+                forget(cs, c);
+        } else if (is_spent(cs, c)) {
+            refuse_spent(cs, c);
+        } else {
+            break;
+        }
     }
     return c;
 }
@@ -826,7 +863,7 @@ static inline fw_conn *take_first(fw_conns *cs)
 {
     uint32_t wait;
     fw_conn *c = next_waiting(cs, &wait);
-    return fw_likely(c == NULL || (wait < GONE_MS && !c->broken)) ? c : skip_gone(cs, c, wait);
+    return fw_likely(c == NULL || (wait < GONE_MS && !c->broken && c->worth_until == 0)) ? c : skip_worthless(cs, c, wait);
 }
 
 fw_conn *fw_conn_pull(fw_conns *cs, fw_owner *owner, bool any)
@@ -1079,6 +1116,46 @@ void fw_conns_refuse_late(fw_conns *cs)
             c->owner = NULL;
             decline(cs, c, "overloaded");
         }
+        c = next;
+    }
+}
+
+/* Takes those off the queue whose budgets are spent, and notes when the next one will be. */
+static fw_conn *cut_spent(fw_conns *cs, uint32_t *n)
+{
+    fw_conn *spent = NULL, **end = &spent, *last = NULL;
+    cs->spent_at = 0;
+    *n = 0;
+    for (fw_conn *c = cs->ready_head, *next; c != NULL; c = next) {
+        next = c->link;
+        if (!is_spent(cs, c)) {
+            set_worth(cs, c, c->worth_until);
+            last = c;
+            continue;
+        }
+        if (last != NULL)
+            last->link = next;
+        else
+            cs->ready_head = next;
+        *end = c;
+        end = &c->link;
+        ++*n;
+    }
+    *end = NULL;
+    cs->ready_tail = last;
+    return spent;
+}
+
+void fw_conns_refuse_spent(fw_conns *cs)
+{
+    uint32_t n;
+    fw_conn *c = cut_spent(cs, &n);
+    atomic_store(&cs->nready, atomic_load_explicit(&cs->nready, memory_order_relaxed) - n);
+    if (cs->spent_at != 0 && cs->spent_at < cs->now + SWEEP_MS)
+        cs->spent_at = cs->now + SWEEP_MS; /* the queue may be long */
+    while (c != NULL) {
+        fw_conn *next = c->link;
+        refuse_spent(cs, c);
         c = next;
     }
 }
@@ -1558,6 +1635,14 @@ unsigned fw_conns_pass_on_ready(fw_conns *cs, const fw_travel *t, unsigned most)
     return n;
 }
 
+/* It has waited already: max_ready does not turn it away, and its time goes on. */
+static void take_waited(fw_conns *cs, fw_conn *c, const fw_note *note)
+{
+    ready(cs, c);
+    if (note->worth_until != 0)
+        set_worth(cs, c, note->worth_until);
+}
+
 bool fw_conn_take_over(fw_conns *cs, fw_parcel *p, const fw_listener *listener)
 {
     fw_conn *c = open_conn(cs, p->fd, listener, &p->note.address.any, p->note.address_len);
@@ -1574,7 +1659,7 @@ bool fw_conn_take_over(fw_conns *cs, fw_parcel *p, const fw_listener *listener)
         fw_parcel_clear(p);
         c->input = true; /* more may have come meanwhile: it is read when this request is answered */
         if (restored && fw_input_parse(cs, c) == FW_INPUT_COMPLETE)
-            ready(cs, c); /* it has waited already: max_ready does not turn it away */
+            take_waited(cs, c, &p->note);
         else if (restored && c->req->status == 0)
             advance(cs, c);
         else if (restored)

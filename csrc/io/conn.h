@@ -107,6 +107,7 @@ typedef struct fw_conn {
     uint32_t got;    /* bytes of it since then */
     uint32_t lent;   /* ms, the low bits: when it came to STORE */
     uint32_t ready_at; /* ms, the low bits: when its complete request was here, at the latest */
+    uint64_t worth_until; /* ms: when nobody waits for the answer to the request at hand any more; 0: that is not known */
     uint32_t served; /* requests answered */
     uint8_t memo_hint; /* slot of its last head plus one, 0 = none */
     fw_deadline deadline;

@@ -40,6 +40,7 @@ typedef struct fw_conns {
     unsigned nrequests;
     fw_conn *ready_head, *ready_tail; /* complete requests */
     _Atomic uint32_t nready;          /* ... and their number */
+    uint64_t spent_at; /* ms: one of them is worth nothing any more then, at the earliest; 0: none will be */
     fw_conn *again;  /* more to read, in a later turn */
     size_t queued;        /* bytes of memory that queues of waiting connections take (conn.counted) */
     _Atomic(size_t) mark; /* unsent bytes at which an application is held back now; 0: as soon as its client is late */
@@ -88,6 +89,9 @@ unsigned fw_conns_pass_on_ready(fw_conns *cs, const struct fw_travel *t, unsigne
 
 /* In an overload: refuses waiting requests that have waited too long (admission.h), some of them at once. */
 void fw_conns_refuse_late(fw_conns *cs);
+
+/* Refuses waiting requests whose budgets are spent, if it is time to. */
+void fw_conns_refuse_spent(fw_conns *cs);
 
 /* Refuses all requests that no thread has taken, because none will. */
 void fw_conns_refuse_ready(fw_conns *cs, int status, const char *why);

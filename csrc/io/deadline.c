@@ -19,11 +19,21 @@ uint64_t fw_deadline_clock(void)
     return (uint64_t)t.tv_sec * 1000u + (uint64_t)t.tv_nsec / 1000000u;
 }
 
-uint64_t fw_deadline_us(void)
+static uint64_t microseconds(clockid_t clock)
 {
     struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
+    clock_gettime(clock, &t);
     return (uint64_t)t.tv_sec * 1000000u + (uint64_t)t.tv_nsec / 1000u;
+}
+
+uint64_t fw_deadline_us(void)
+{
+    return microseconds(CLOCK_MONOTONIC);
+}
+
+uint64_t fw_deadline_wall(void)
+{
+    return microseconds(CLOCK_REALTIME);
 }
 
 void fw_deadlines_init(fw_deadlines *d, const uint32_t span[FW_CLASSES])

@@ -29,6 +29,9 @@ uint64_t fw_deadline_clock(void);
 /* Monotonic microseconds, exact. */
 uint64_t fw_deadline_us(void);
 
+/* Microseconds since 1970, by a clock that may be set. */
+uint64_t fw_deadline_wall(void);
+
 /* (Re)starts the deadline of `class` at `now`; with a span of 0 it is merely cleared.  `now` never decreases. */
 void fw_deadline_set(fw_deadlines *d, fw_deadline *e, enum fw_class class, uint64_t now);
 

@@ -4,6 +4,7 @@
  * as a packet, and from another worker.
  */
 #include "io/input.h"
+#include "http/budget.h"
 #include "http/check.h"
 #include "http/forwarded.h"
 #include "http/proxy_header.h"
@@ -359,6 +360,8 @@ static FW_NOINLINE bool read_forwarded(const fw_conns *cs, fw_conn *c)
     fw_request *r = c->req;
     const bool trusted = (c->origin & FW_ORIGIN_TRUSTED) != 0;
     const bool accepted = fw_forwarded_read(cs->cfg.forwarding, trusted, r) == FW_PARSE_DONE;
+    if (cs->cfg.budgets != NULL && trusted)
+        fw_budget_read(cs->cfg.budgets, r);
     if ((c->origin & FW_ORIGIN_TLS) && (cs->cfg.forwarding->follow & ~r->follows & FW_FOLLOW_SCHEME)) {
         r->follows |= FW_FOLLOW_SCHEME;
         r->followed.secure = true;
@@ -382,6 +385,8 @@ static FW_NOINLINE enum fw_parse parse_packet(fw_conns *cs, fw_conn *c, char *da
     const enum fw_parse p = fw_uwsgi_parse(r, data, n);
     if (p == FW_PARSE_DONE)
         fw_uwsgi_client(r, &c->address);
+    if (p == FW_PARSE_DONE && cs->cfg.budgets != NULL)
+        fw_budget_read(cs->cfg.budgets, r);
     return p;
 }
 

@@ -665,6 +665,8 @@ static int patience(const fw_loop *l, bool again)
         t = sooner(t, l->conns.admission.sweep_at, l->conns.now);
     if (fw_unlikely(l->conns.failed.untold != 0))
         t = sooner(t, l->failed_told_at + FAILED_MS, l->conns.now);
+    if (fw_unlikely(l->conns.spent_at != 0))
+        t = sooner(t, l->conns.spent_at, l->conns.now);
     if (fw_unlikely(l->rung_at != 0))
         t = sooner(t, l->rung_at + FW_LEAVE_MS, l->conns.now);
     if (l->stopped != FW_STOP_NONE) {
@@ -730,6 +732,8 @@ static int safe_point(fw_loop *l)
     }
     if (fw_unlikely(l->conns.admission.overloaded || l->conns.admission.told))
         mind_overload(l);
+    if (fw_unlikely(l->conns.spent_at != 0) && l->conns.now >= l->conns.spent_at)
+        fw_conns_refuse_spent(&l->conns);
     if (fw_unlikely(l->rung_at != 0) && mind_parcels(l))
         return TRYING;
     int how = atomic_load_explicit(&l->stop, memory_order_relaxed);
@@ -796,6 +800,8 @@ bool fw_loop_due(const fw_loop *l)
     if (cs->ready_head != NULL && l->serves)
         return true;
     if (!l->accepting && l->stopped == FW_STOP_NONE && l->retry_at == 0 && !is_full(l))
+        return true;
+    if (fw_unlikely(cs->spent_at != 0) && cs->spent_at < l->wakes_at)
         return true;
     int t = fw_deadline_wait(&cs->deadlines, cs->now);
     return t >= 0 && cs->now + (uint64_t)t < l->wakes_at;

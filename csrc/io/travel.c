@@ -10,7 +10,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-#define VERSION 0xFA570001u /* of the message; another one for any change of fw_note */
+#define VERSION 0xFA570002u /* of the message; another one for any change of fw_note */
 #define DESCRIPTORS 2       /* the connection, and the file of its body */
 
 typedef union control {
@@ -113,6 +113,7 @@ static bool load_conn(load *l, const fw_conn *c)
     l->note.origin = (uint8_t)(c->origin & ((1u << FW_ORIGIN_BITS) - 1));
     l->note.proxy = c->proxy;
     l->note.served = c->served;
+    l->note.worth_until = l->note.kind == FW_TRAVEL_REQUEST ? c->worth_until : 0;
     l->note.address_len = sizeof c->address;
     memcpy(&l->note.address, &c->address, sizeof c->address);
     l->parts[0] = part(&l->note, sizeof l->note);

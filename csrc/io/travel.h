@@ -47,6 +47,7 @@ typedef struct fw_note {
     uint32_t head, memory, rest; /* bytes: of the head, of a body in memory, and what has come behind the request */
     uint32_t address_len;
     uint64_t body;   /* bytes of the whole body */
+    uint64_t worth_until; /* of a request: as in fw_conn, for all workers have the same clock */
     uint64_t cookie; /* of the listener: what the system knows it by */
     union {
         struct sockaddr any;

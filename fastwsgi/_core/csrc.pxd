@@ -77,6 +77,7 @@ cdef extern from "system/process.h" nogil:
 
 cdef extern from "io/deadline.h" nogil:
     uint64_t fw_deadline_us()
+    uint64_t fw_deadline_clock()
 
 
 cdef extern from "http/networks.h" nogil:
@@ -129,6 +130,12 @@ cdef extern from "http/globs.h" nogil:
         unsigned n
 
 
+cdef extern from "http/budget.h" nogil:
+    struct fw_budgets:
+        uint32_t ms
+        fw_lower_name field
+
+
 cdef extern from "fw.h" nogil:
     int FW_OK
     int FW_RETRY
@@ -166,6 +173,7 @@ cdef extern from "fw.h" nogil:
         const fw_forwarding *forwarding
         uint64_t forwarded
         uint64_t forwarded_always
+        const fw_budgets *budgets
         int proxy_protocol
         const fw_networks *proxy_from
         bint memo
@@ -446,6 +454,7 @@ cdef extern from "io/conn.h" nogil:
         bint broken
         bint leased
         unsigned origin
+        uint64_t worth_until
         const fw_listener *listener
         fw_tls *tls
         fw_request *req

@@ -11,11 +11,12 @@ from cpython.list cimport PyList_GET_ITEM
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_INCREF
 from cpython.tuple cimport PyTuple_GET_SIZE
-from libc.stdint cimport uint8_t, uint32_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memchr, memcmp, memcpy
 
 import sys
+import time
 
 cdef extern from "Python.h":
     object PyUnicode_DecodeLatin1(const char *s, Py_ssize_t n, const char *errors)
@@ -148,6 +149,13 @@ cdef int set_peer(dict environ, tuple peer) except -1:
     PyDict_SetItem(environ, REMOTE_ADDR, <str>peer[0])
     PyDict_SetItem(environ, REMOTE_PORT, <str>peer[1])
     return set_tls(environ, peer)
+
+
+cdef int set_deadline(dict environ, const fw_conn *c) except -1:
+    """Tells how long the request is worth answering, by Python's clock, which is another one than the loop's."""
+    cdef double left = <double><int64_t>(c.worth_until - fw_deadline_clock()) / 1000
+    environ["fastwsgi.deadline"] = time.monotonic() + left
+    return 0
 
 
 cdef inline bint same_text(object text, const char *s, size_t n) noexcept:

@@ -50,12 +50,14 @@ cdef class Forwarding:
     """Who is trusted, and what of theirs is followed; *members* are taken out of the settings of the worker."""
 
     cdef fw_forwarding core
+    cdef fw_budgets budgets
     cdef Networks trusted, proxies, fronts
     cdef list texts  # what the core points to
     cdef int protocol
 
     def __cinit__(self, dict members):
         memset(&self.core, 0, sizeof(self.core))
+        memset(&self.budgets, 0, sizeof(self.budgets))
         self.texts = []
         self.trusted = Networks(members.pop("forwarding.trusted"))
         self.proxies = Networks(members.pop("proxy_from"))
@@ -66,6 +68,10 @@ cdef class Forwarding:
         self.take_schemes(members.pop("forwarding.schemes"))
         self.take_names(members.pop("forwarding.names"))
         fw_forwarding_init(&self.core)
+        self.budgets.ms = members.pop("budgets.ms")
+        field = members.pop("budgets.field")
+        if field:
+            self.take_name(&self.budgets.field, field)
 
     def __dealloc__(self):
         PyMem_Free(<void *>self.core.schemes)
@@ -109,6 +115,10 @@ cdef class Forwarding:
         cfg.proxy_protocol = self.protocol
         cfg.proxy_from = &self.proxies.set
         cfg.uwsgi_from = &self.fronts.set
+        if self.budgets.ms != 0 or self.budgets.field.len != 0:  # every head may have fields that tell of its time
+            cfg.budgets = &self.budgets
+            cfg.forwarded |= 1
+            cfg.forwarded_always |= 1
         if self.protocol != 0:  # every request may have to follow what a PROXY header says
             cfg.forwarded |= 1
             cfg.forwarded_always |= 1

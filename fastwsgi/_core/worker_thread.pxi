@@ -185,6 +185,8 @@ cdef class WorkerThread:
             if self.ids is not None:
                 r.request_id = self.ids.name(c, environ)
                 r.answers_id = self.ids.answers
+            if c.worth_until != 0:
+                set_deadline(environ, c)
         except MemoryError as error:
             r.fail(error)
             body.body = NULL

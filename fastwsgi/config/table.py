@@ -221,6 +221,20 @@ _TABLE = (
         "also say so itself, by environ['fastwsgi.timeout']",
         metavar="GLOB=SECONDS", many=True, member="time_limits", unit=units.time_limits),
     Setting(
+        "request_budget", "time", ("--request-budget",), 0.0, values.seconds,
+        "how long a request is worth answering, 0 for as long as it takes. One that is still "
+        "waiting for an application thread then is answered 503 and does not reach the "
+        "application; environ['fastwsgi.deadline'] tells the others. It counts from the moment "
+        "that the request is complete, or from what a trusted proxy says in X-Request-Start or "
+        "X-Queue-Start",
+        metavar="SECONDS", member="budgets.ms", unit=units.milliseconds),
+    Setting(
+        "budget_header", "time", ("--budget-header",), "", values.field_name,
+        "header field in which a trusted proxy says how long a request is worth answering, in "
+        "place of --request-budget: seconds ('2.5', '2.5s') or milliseconds ('2500ms'; without "
+        "a unit if the name ends in -ms)",
+        metavar="NAME", member="budgets.field"),
+    Setting(
         "keepalive", "time", ("--keep-alive",), 75.0, values.seconds,
         "how long an idle connection is kept for its next request, 0 to close after each "
         "response. The default is longer than the usual 60 s of load balancers, so that they close "

@@ -133,6 +133,14 @@ def field_names(value: object) -> tuple[str, ...]:
     return tuple(item.upper() for item in found)
 
 
+def field_name(value: object) -> str:
+    """Convert the name of one header field, or none, to capitals."""
+    name = text(value).strip()
+    if name and (not _TOKEN.fullmatch(name) or "_" in name):
+        raise ValueError(f"the name of a header field, without underscores, not {value!r}")
+    return name.upper()
+
+
 def field_values(value: object) -> dict[str, str]:
     """Convert a dictionary of header fields, or NAME=VALUE texts; names become capitals."""
     if isinstance(value, dict):
