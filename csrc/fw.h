@@ -60,6 +60,7 @@ typedef struct fw_config {
     const struct fw_forwarding *forwarding; /* what trusted proxies may say (http/forwarded.h), or NULL; borrowed */
     uint64_t forwarded;        /* known names by which a head is seen to say it; 0 without `forwarding` */
     uint64_t forwarded_always; /* ... and those that every head is taken to have */
+    const struct fw_globs *priorities; /* paths (http/globs.h) whose requests are served first, or NULL; borrowed */
     const struct fw_budgets *budgets; /* how long requests are worth answering (http/budget.h), or NULL; borrowed */
     int proxy_protocol;        /* enum fw_proxy_protocol (http/proxy_header.h) */
     const struct fw_networks *proxy_from; /* who may send, and must, a PROXY header; borrowed, NULL when it is off */

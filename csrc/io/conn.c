@@ -40,6 +40,7 @@
  * the one direction counts for the other (tls_events). What is behind the goodbye is raw: LINGER has no TLS any more.
  */
 #include "http/budget.h"
+#include "http/globs.h"
 #include "io/conns.h"
 #include "io/health.h"
 #include "io/input.h"
@@ -70,6 +71,7 @@
 #define SEGMENTS 2           /* that a client may have taken before its kernel says so: Linux joins them in its queue */
 #define SILENT_GRACES 4      /* times min_rate_grace, */
 #define SILENT_MS 10000      /* ... but no less than this: then one that has said nothing is not believed to have taken any */
+#define FIRST_IN_A_ROW 8     /* requests that are served first, while others wait */
 #define GONE_MS 5            /* a request that has waited so long is worth the question whether its client is there */
 #define SWEEP_MS 20          /* between two looks for requests that have waited too long */
 #define HEALTHY "HTTP/1.1 200 OK\r\nServer: fastwsgi\r\n%sContent-Type: text/plain; charset=utf-8\r\n" \
@@ -311,17 +313,11 @@ static void enqueue(fw_conn **head, fw_conn **tail, fw_conn *c)
     *tail = c;
 }
 
-static void enqueue_first(fw_conn **head, fw_conn **tail, fw_conn *c)
-{
-    c->link = *head;
-    *head = c;
-    if (*tail == NULL)
-        *tail = c;
-}
-
 static void reverse(fw_conn **head, fw_conn **tail)
 {
     fw_conn *c = *head, *before = NULL;
+    if (c == NULL)
+        return;
     *tail = c;
     while (c != NULL) {
         fw_conn *next = c->link;
@@ -338,6 +334,76 @@ static fw_conn *dequeue(fw_conn **head, fw_conn **tail)
     if (c != NULL && (*head = c->link) == NULL)
         *tail = NULL;
     return c;
+}
+
+/* ---- the queue of complete requests ------------------------------------------------------------------------------ */
+
+/* Where the first of those is linked that wait their turn, behind those that are served first. */
+static inline fw_conn **others(fw_conns *cs)
+{
+    return fw_likely(cs->first_tail == NULL) ? &cs->ready_head : &cs->first_tail->link;
+}
+
+/* `before` is the one before `c` in the queue, or NULL. */
+static void unlink_ready(fw_conns *cs, fw_conn *before, fw_conn *c)
+{
+    if (before != NULL)
+        before->link = c->link;
+    else
+        cs->ready_head = c->link;
+    if (cs->ready_tail == c)
+        cs->ready_tail = before;
+    if (cs->first_tail == c)
+        cs->first_tail = before;
+}
+
+static FW_NOINLINE void enqueue_among_first(fw_conns *cs, fw_conn *c)
+{
+    fw_conn **at = others(cs);
+    c->link = *at;
+    *at = c;
+    if (c->link == NULL)
+        cs->ready_tail = c;
+    cs->first_tail = c;
+}
+
+/* The newest comes first, of those that wait their turn. */
+static FW_NOINLINE void enqueue_newest(fw_conns *cs, fw_conn *c)
+{
+    fw_conn **at = others(cs);
+    c->link = *at;
+    *at = c;
+    if (c->link == NULL)
+        cs->ready_tail = c;
+}
+
+/* Some are served first, but others that wait get a turn now and then. */
+static FW_NOINLINE fw_conn *dequeue_among_first(fw_conns *cs)
+{
+    fw_conn *last = cs->first_tail, *other = last->link;
+    if (other == NULL)
+        cs->in_a_row = 0;
+    else if (cs->in_a_row++ == FIRST_IN_A_ROW) {
+        cs->in_a_row = 0;
+        unlink_ready(cs, last, other);
+        return other;
+    }
+    fw_conn *c = cs->ready_head;
+    unlink_ready(cs, NULL, c);
+    return c;
+}
+
+static inline fw_conn *dequeue_ready(fw_conns *cs)
+{
+    if (fw_unlikely(cs->first_tail != NULL))
+        return dequeue_among_first(cs);
+    cs->in_a_row = 0;
+    return dequeue(&cs->ready_head, &cs->ready_tail);
+}
+
+static bool has_priority(const fw_conns *cs, const fw_request *r)
+{
+    return fw_globs_find(cs->cfg.priorities, fw_request_at(r, r->path), r->path.len) != NULL;
 }
 
 static void set_worth(fw_conns *cs, fw_conn *c, uint64_t until)
@@ -373,8 +439,12 @@ static void ready(fw_conns *cs, fw_conn *c)
     c->ready_at = (uint32_t)cs->heard_at;
     if (fw_unlikely(cs->cfg.budgets != NULL))
         begin_budget(cs, c);
-    if (fw_unlikely(cs->admission.overloaded))
-        enqueue_first(&cs->ready_head, &cs->ready_tail, c);
+    if (fw_unlikely(cs->cfg.priorities != NULL))
+        c->first = has_priority(cs, c->req);
+    if (fw_unlikely(c->first))
+        enqueue_among_first(cs, c);
+    else if (fw_unlikely(cs->admission.overloaded))
+        enqueue_newest(cs, c);
     else
         enqueue(&cs->ready_head, &cs->ready_tail, c);
     atomic_store(&cs->nready, waiting + 1);
@@ -818,14 +888,16 @@ static FW_NOINLINE void note_client(fw_conn *c, unsigned flags)
 /* The first of the waiting requests, and how long it has waited, or NULL. */
 static inline fw_conn *next_waiting(fw_conns *cs, uint32_t *wait)
 {
-    fw_conn *c = dequeue(&cs->ready_head, &cs->ready_tail);
+    fw_conn *c = dequeue_ready(cs);
     if (c == NULL)
         return NULL;
     const uint32_t waiting = atomic_load_explicit(&cs->nready, memory_order_relaxed) - 1;
     atomic_store(&cs->nready, waiting);
     *wait = (uint32_t)cs->now - c->ready_at;
+    if (fw_unlikely(c->first) && waiting != 0)
+        return c; /* that it has not waited says nothing of the others */
     if (fw_unlikely(fw_admission_look(&cs->admission, *wait, waiting, cs->now)))
-        reverse(&cs->ready_head, &cs->ready_tail); /* from now on the newest comes first, or the oldest again */
+        reverse(others(cs), &cs->ready_tail); /* from now on the newest comes first, or the oldest again */
     return c;
 }
 
@@ -1083,10 +1155,27 @@ static void decline(fw_conns *cs, fw_conn *c, const char *why)
     flush_or_wait(cs, c);
 }
 
-/* Takes those off the queue that have waited longest, and too long: in an overload they are its end. */
+/* They are in the order of arrival. */
+static fw_conn *cut_late_first(fw_conns *cs, uint32_t patience, uint32_t *n)
+{
+    fw_conn *late = cs->ready_head, *last = NULL;
+    for (*n = 0; cs->ready_head != NULL && (uint32_t)cs->now - cs->ready_head->ready_at > patience; ++*n) {
+        last = cs->ready_head;
+        unlink_ready(cs, NULL, last);
+    }
+    if (last == NULL)
+        return NULL;
+    last->link = NULL;
+    return late;
+}
+
+/* Takes those off the queue that have waited longest, and too long: in an overload they are its end. Those that are served
+ * first are refused last: when there are no others. */
 static fw_conn *cut_late(fw_conns *cs, uint32_t patience, uint32_t *n)
 {
-    fw_conn **at = &cs->ready_head, *last = NULL;
+    if (fw_unlikely(cs->first_tail != NULL && cs->first_tail->link == NULL))
+        return cut_late_first(cs, patience, n);
+    fw_conn **at = others(cs), *last = cs->first_tail;
     while (*at != NULL && (uint32_t)cs->now - (*at)->ready_at <= patience) {
         last = *at;
         at = &last->link;
@@ -1133,16 +1222,12 @@ static fw_conn *cut_spent(fw_conns *cs, uint32_t *n)
             last = c;
             continue;
         }
-        if (last != NULL)
-            last->link = next;
-        else
-            cs->ready_head = next;
+        unlink_ready(cs, last, c);
         *end = c;
         end = &c->link;
         ++*n;
     }
     *end = NULL;
-    cs->ready_tail = last;
     return spent;
 }
 
@@ -1208,13 +1293,22 @@ static FW_NOINLINE bool answer_health(fw_conns *cs, fw_conn *c, enum fw_probe pr
     return false;
 }
 
+/* There is no room for one more. For one that is served first there is, until only such wait. */
+static bool is_crowded(const fw_conns *cs, const fw_request *r)
+{
+    const bool full = cs->nready >= cs->cfg.max_ready;
+    if (!full || cs->cfg.priorities == NULL || !has_priority(cs, r))
+        return full;
+    return (cs->first_tail != NULL && cs->first_tail->link == NULL) || cs->nready >= 2 * (uint64_t)cs->cfg.max_ready;
+}
+
 /* A complete request: true if it has been answered here and the next one may be looked at. */
 static bool answered(fw_conns *cs, fw_conn *c)
 {
     const enum fw_probe probe = fw_unlikely(cs->probes) ? fw_health_asked(&cs->cfg, c->req) : FW_PROBE_NONE;
     if (fw_unlikely(probe != FW_PROBE_NONE))
         return answer_health(cs, c, probe);
-    if (fw_unlikely(cs->cfg.max_ready != 0) && cs->cfg.overload_refuse && cs->nready >= cs->cfg.max_ready)
+    if (fw_unlikely(cs->cfg.max_ready != 0) && cs->cfg.overload_refuse && is_crowded(cs, c->req))
         refuse(cs, c, 503, "too many requests are waiting");
     else
         ready(cs, c);
@@ -1621,12 +1715,7 @@ unsigned fw_conns_pass_on_ready(fw_conns *cs, const fw_travel *t, unsigned most)
             last = c;
             continue;
         }
-        if (last != NULL)
-            last->link = next;
-        else
-            cs->ready_head = next;
-        if (next == NULL)
-            cs->ready_tail = last;
+        unlink_ready(cs, last, c);
         atomic_store(&cs->nready, atomic_load_explicit(&cs->nready, memory_order_relaxed) - 1);
         if (move(cs, c, EV_LEFT))
             forget(cs, c);

@@ -100,6 +100,7 @@ typedef struct fw_conn {
     bool again;    /* in the list of those whose reading was cut short for fairness */
     bool limited;  /* its socket takes little that cannot be sent */
     bool held;     /* FLUSH, and among those whose responses are sent together */
+    bool first;    /* READY, and served before those that are not */
     bool leased;   /* taken over, and in use beyond the end of its request: LINGER with neither side shut */
     int fd;
     fw_tls *tls;     /* NULL: it speaks plain HTTP, or its goodbye has been said */

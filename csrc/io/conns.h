@@ -38,7 +38,9 @@ typedef struct fw_conns {
     fw_buffer *buffers;   /* receive buffers at rest */
     fw_request *requests; /* a few at rest: the steady state allocates nothing */
     unsigned nrequests;
-    fw_conn *ready_head, *ready_tail; /* complete requests */
+    fw_conn *ready_head, *ready_tail; /* complete requests: at the front those that are served first, */
+    fw_conn *first_tail;              /* ... of which this is the last; NULL: there is none */
+    unsigned in_a_row;                /* of those that have been taken while others waited */
     _Atomic uint32_t nready;          /* ... and their number */
     uint64_t spent_at; /* ms: one of them is worth nothing any more then, at the earliest; 0: none will be */
     fw_conn *again;  /* more to read, in a later turn */

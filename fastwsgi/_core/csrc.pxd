@@ -173,6 +173,7 @@ cdef extern from "fw.h" nogil:
         const fw_forwarding *forwarding
         uint64_t forwarded
         uint64_t forwarded_always
+        const fw_globs *priorities
         const fw_budgets *budgets
         int proxy_protocol
         const fw_networks *proxy_from

@@ -112,6 +112,7 @@ cdef class Worker:
     cdef Input no_body
     cdef PyObject *forwarding  # Forwarding, or NULL: the core borrows it, so it is out of the garbage collector's reach
     cdef PyObject *time_limits  # Globs, likewise
+    cdef PyObject *priorities
     cdef OwnLimit own_limit
     cdef AccessLog access  # or None
     cdef PyObject *held    # the same, or NULL
@@ -134,7 +135,7 @@ cdef class Worker:
         cdef fw_config cfg
         cdef list bases
         cdef Forwarding forwarding
-        cdef Globs time_limits
+        cdef Globs time_limits, priorities
         cdef dict members = dict(settings)
         self.nthreads = members.pop("threads")
         self.sendfile = members.pop("sendfile")
@@ -142,6 +143,7 @@ cdef class Worker:
         self.probes = (members["health"], members["live"], members["ready"])
         forwarding = Forwarding(members)
         time_limits = Globs(members.pop("time_limits"))
+        priorities = Globs(members.pop("priorities"))
         configure(&cfg, members)
         forwarding.configure(&cfg)
         if members:
@@ -151,6 +153,9 @@ cdef class Worker:
         Py_INCREF(time_limits)
         self.time_limits = <PyObject *>time_limits
         cfg.time_limits = time_limits.borrowed()
+        Py_INCREF(priorities)
+        self.priorities = <PyObject *>priorities
+        cfg.priorities = priorities.borrowed()
         self.version = version
         self.shown = shown
         self.temp_dir = os.fsencode(temporary_folder())
@@ -213,6 +218,7 @@ cdef class Worker:
         Py_XDECREF(self.held)
         Py_XDECREF(self.forwarding)
         Py_XDECREF(self.time_limits)
+        Py_XDECREF(self.priorities)
 
     cdef int open_board(self, object shared) except -1:
         """Opens the scoreboard in *shared* memory, or (None) in memory of our own."""

@@ -39,6 +39,7 @@ class Config:
     queue: int
     queue_target: float
     client_gone: str
+    priority_path: tuple[str, ...]
     cancel_gone: bool
     worker_class: str
     max_requests: int
@@ -51,6 +52,8 @@ class Config:
     warmup: str
     timeout: float
     timeout_path: dict[str, float]
+    request_budget: float
+    budget_header: str
     keepalive: float
     header_timeout: float
     body_timeout: float

@@ -147,6 +147,13 @@ _TABLE = (
         "sends no more. One that has reset the connection is always gone",
         bounds=("serve", "drop"), metavar="drop|serve", member="drop_gone", unit=units.position),
     Setting(
+        "priority_path", "processes", ("--priority-path",), (), values.globs,
+        "requests for these paths are taken before others that wait for an application thread, and "
+        "refused after them: logins, webhooks, checks of health. Patterns as in --timeout-path; "
+        "repeat the flag for several. Of nine requests that are taken at least one is another "
+        "one, if others wait",
+        metavar="GLOB", many=True, member="priorities", unit=units.globs),
+    Setting(
         "cancel_gone", "processes", ("--cancel-gone",), False, values.switch,
         "raise fastwsgi.errors.ClientGone in a request that is in the application when its client "
         "goes, as --timeout does in one that takes too long. --client-gone says which clients have "

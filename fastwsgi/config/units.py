@@ -21,6 +21,11 @@ def milliseconds(seconds: float, *_bounds: object) -> int:
     return min(max(round(seconds * 1000), 0), _MOST)
 
 
+def globs(patterns: tuple[str, ...], *_bounds: object) -> tuple[tuple[bytes, int], ...]:
+    """Return patterns of which all say the same."""
+    return tuple((glob.encode(), 0) for glob in patterns)
+
+
 def time_limits(limits: dict[str, float], *_bounds: object) -> tuple[tuple[bytes, int], ...]:
     """Return globs with microseconds, of which all bits are no limit."""
     return tuple((glob.encode(), max(round(seconds * 1_000_000), 1) if seconds else _NO_LIMIT)

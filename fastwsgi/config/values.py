@@ -167,6 +167,11 @@ def _glob(value: object) -> str:
     return value
 
 
+def globs(value: object) -> tuple[str, ...]:
+    """Convert a list of patterns of paths, or a text of them separated by commas."""
+    return tuple(_glob(item) for item in _items(value, "a pattern of paths or a list of them"))
+
+
 def path_seconds(value: object) -> dict[str, float]:
     """Convert a dictionary of patterns of paths with seconds, or GLOB=SECONDS texts."""
     if isinstance(value, dict):

@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 import pytest
-from apps.client import TIMEOUT, Address, Client, Response, request
+from apps.client import TIMEOUT, Address, Client, Response, fetch, request
 from apps.command import Project, ready
 from apps.workers import Calls
 
@@ -104,10 +104,11 @@ class Flood:
 @pytest.mark.parametrize("extra", [[], ["--threads", "4"], ["-w", "2"]],
                          ids=["one", "threads", "workers"])
 def test_an_overload_is_refused_in_part_and_told_of(extra: list[str], project: Project) -> None:
-    with spawn(*extra, "app:app", cwd=project(app=APP)) as server:
+    with spawn(*extra, "--priority-path", "/login", "app:app", cwd=project(app=APP)) as server:
         ready(server)
         with Flood(server.address, each=0.0005) as flood:
             flood.until(503, 20)
+            assert {fetch(server.address, "/login").status for _ in range(10)} == {200}
             served = flood.statuses[200]
             flood.until(200, served + 20)
             server.wait_for("overload: more requests come than can be served")
