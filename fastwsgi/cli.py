@@ -35,6 +35,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(argv: Sequence[str]) -> int:
+    if argv[:1] in (["migrate"], ("migrate",)):
+        from fastwsgi.compat.migrate import migrate  # seldom needed
+
+        sys.stdout.write(migrate(argv[1:], parse))
+        return 0
     arguments = parse(argv)
     more = _parse_variable(os.environ.get("GUNICORN_CMD_ARGS", ""))
     actions = {name: arguments.pop(name, False) or more.pop(name, False) for name in ACTIONS}
@@ -168,7 +173,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="fastwsgi", usage="%(prog)s [OPTIONS] MODULE:APP", add_help=False,
         allow_abbrev=False, argument_default=argparse.SUPPRESS,
-        description="Serve a WSGI application over HTTP/1.1.",
+        description="Serve a WSGI application over HTTP/1.1. 'fastwsgi migrate FILE' prints the "
+                    "configuration for one of gunicorn, uWSGI, waitress or mod_wsgi-express.",
         epilog="Each setting can also come from pyproject.toml ([tool.fastwsgi]), a configuration "
                "file, or a variable FASTWSGI_NAME. The command line comes first, then variables, "
                "the file and pyproject.toml. Signals: TERM finishes requests and stops, INT and "

@@ -37,7 +37,7 @@ WINGS: dict[str, set[str]] = {
     "tls": {"_core", "config", "errors", "logs", "system"},
     "worker": {"_core", "_version", "config", "errors", "logs", "strict", "system", "tls"},
     "master": {"config", "errors", "logs", "system", "tls", "worker"},
-    "compat": {"errors"},
+    "compat": {"config", "errors"},
     "server": {"_version", "config", "errors", "logs", "master", "system", "tls", "worker"},
     "cli": {"_version", "compat", "config", "errors", "master", "server", "tls", "worker"},
     "testing": {"_core", "config", "errors", "logs", "server", "system", "worker"},
