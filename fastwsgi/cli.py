@@ -20,7 +20,7 @@ from fastwsgi.config.sources import gather
 from fastwsgi.config.table import GROUPS, SETTINGS, Setting
 from fastwsgi.errors import ConfigError, FastwsgiError
 
-ACTIONS = ("check_config", "print_config")
+ACTIONS = ("check_config", "print_config", "explain")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -48,8 +48,12 @@ def _run(argv: Sequence[str]) -> int:
         config = read()
         if actions["print_config"]:
             sys.stdout.write(config.show())
-            if not actions["check_config"]:
-                return 0
+        if actions["explain"]:
+            from fastwsgi.config.explain import explain, this_machine  # seldom needed
+
+            sys.stdout.write(explain(config, this_machine()))
+        if (actions["print_config"] or actions["explain"]) and not actions["check_config"]:
+            return 0
         if actions["check_config"]:
             return _check(config)
     except FastwsgiError as error:
@@ -196,6 +200,9 @@ def build_parser() -> argparse.ArgumentParser:
                               "if either fails")
     section.add_argument("--print-config", action="store_true",
                          help="print every effective setting with its origin and exit")
+    section.add_argument("--explain", action="store_true",
+                         help="say what in the configuration is dangerous or pointless together, "
+                              "with the origin of each setting, and exit")
     section.add_argument("-v", "--version", action="version", version=f"fastwsgi {__version__}",
                          help="print the version and exit")
     section.add_argument("-h", "--help", action="help", help="print this help and exit")

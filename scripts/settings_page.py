@@ -48,8 +48,9 @@ Every setting has one name. It is a keyword of `fastwsgi.run()`, a variable (`FA
 name in capitals), a name in a configuration file (Python, `NAME = VALUE`) and a key of
 `[tool.fastwsgi]` in pyproject.toml. Most settings have a flag too. The command line comes first,
 then variables, the configuration file, pyproject.toml and the default. `fastwsgi --print-config`
-shows every value in effect with its origin, and `fastwsgi --check-config MODULE:APP` tests whether
-a server would start with them.
+shows every value in effect with its origin, `fastwsgi --explain` says which are dangerous or
+pointless together, and `fastwsgi --check-config MODULE:APP` tests whether a server would start with
+them.
 
 ## First
 """
