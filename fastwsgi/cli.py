@@ -108,7 +108,7 @@ def _target(config: Config) -> str:
         from fastwsgi.compat import paste  # seldom needed
 
         return paste.target(config.paste, config.raw_paste_global_conf)
-    if not config.wsgi_app:
+    if not config.wsgi_app and not config.mount:
         raise ConfigError("no application: name one as MODULE:APP, for example "
                           "fastwsgi myproject.wsgi:application")
     return config.wsgi_app
@@ -118,7 +118,7 @@ def _check(config: Config) -> int:
     """Load core and application as a worker would, serve nothing."""
     from fastwsgi.tls import load_tls
     from fastwsgi.worker.environment import prepare, user_and_group
-    from fastwsgi.worker.loader import load
+    from fastwsgi.worker.mounts import load_all
     from fastwsgi.worker.process import core_worker
 
     target = _target(config)
@@ -126,11 +126,11 @@ def _check(config: Config) -> int:
     prepare(config, importing=True)
     core_worker()
     load_tls(config)
-    load(target)
+    load_all(target, config)
     for notice in config.notices:
         print(f"fastwsgi: notice: {notice}", file=sys.stderr)
-    print(f"fastwsgi: the configuration is valid and {config.paste or target} loads",
-          file=sys.stderr)
+    print(f"fastwsgi: the configuration is valid and "
+          f"{config.paste or target or ', '.join(config.mount)} loads", file=sys.stderr)
     return 0
 
 

@@ -29,6 +29,7 @@ class Config:
     config: str
     paste: str
     raw_paste_global_conf: tuple[str, ...]
+    mount: tuple[str, ...]
     bind: tuple[Address, ...]
     protocol: str
     backlog: int

@@ -84,6 +84,12 @@ _TABLE = (
         "value that the PasteDeploy file of --paste can use, as %(KEY)s; repeat the flag for "
         "several",
         metavar="KEY=VALUE", many=True),
+    Setting(
+        "mount", "application", ("--mount",), (), values.mounts,
+        "application for the paths from /PREFIX on; repeat the flag for several. The longest "
+        "prefix counts, and the prefix moves from PATH_INFO to SCRIPT_NAME. All other paths are "
+        "those of MODULE:APP or of --mount /=MODULE:APP; without either they are answered 404",
+        metavar="/PREFIX=MODULE:APP", many=True),
 
     Setting(
         "bind", "socket", ("-b", "--bind"), "127.0.0.1:8000", values.addresses,

@@ -394,6 +394,30 @@ def mount(value: object) -> str:
     return url_path(value, "?#").rstrip("/")
 
 
+def mounts(value: object) -> tuple[str, ...]:
+    """Convert ``/PREFIX=MODULE:APP`` or a list of them, each prefix once; ``/`` is all the rest.
+
+    A dictionary has the prefixes as its keys. Commas may be in the arguments of a factory, so they
+    do not separate.
+    """
+    if isinstance(value, dict):
+        value = [f"{prefix}={name}" for prefix, name in value.items()]
+    items = re.split(r"\s+(?=/)", value.strip()) if isinstance(value, str) else value
+    if not isinstance(items, (list, tuple)) or not all(isinstance(item, str) for item in items):
+        raise ValueError(f"/PREFIX=MODULE:APP or a list of them, not {value!r}")
+    found: dict[str, str] = {}
+    for item in items:
+        prefix, _, name = item.partition("=")
+        prefix, name = prefix.strip().rstrip("/"), name.strip()
+        if not name or not item.lstrip().startswith("/"):
+            raise ValueError(f"/PREFIX=MODULE:APP, not {item!r}")
+        if url_path(prefix) in found:
+            raise ValueError(f"a list with each prefix once, not {prefix or '/'!r} twice")
+        found[prefix] = name
+    found = {prefix or "/": name for prefix, name in found.items()}
+    return tuple(f"{prefix}={name}" for prefix, name in found.items())
+
+
 def cert_reqs(value: object, *words: str) -> str:
     """Convert what clients' certificates are: one of the words, or Python's ``ssl.CERT_*``."""
     if isinstance(value, str) and value.strip() in ("0", "1", "2"):

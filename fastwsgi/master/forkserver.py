@@ -22,8 +22,9 @@ from fastwsgi.errors import AppImportError, CoreError
 from fastwsgi.master.child import UNKNOWN, Child, fork
 from fastwsgi.system.titles import set_title
 from fastwsgi.worker.lifeline import Lifeline
-from fastwsgi.worker.loader import Application, load
+from fastwsgi.worker.loader import Application
 from fastwsgi.worker.memory import share
+from fastwsgi.worker.mounts import load_all
 from fastwsgi.worker.process import (
     FAILED,
     IGNORED_BY_WORKERS,
@@ -163,7 +164,7 @@ class _ForkServerProcess:
         set_title("fork server", self._spec.name)
         lifeline = Lifeline(self._spec.lifeline_fd, lambda: os._exit(FAILED))
         try:
-            self._application = load(self._spec.target)
+            self._application = load_all(self._spec.target, self._spec.config)
             share(self._spec.config.preload_memory, log)
         except AppImportError as error:
             report_failure(self._to_master, str(error), error.__cause__)

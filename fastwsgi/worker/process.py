@@ -36,7 +36,8 @@ from fastwsgi.system.titles import set_title
 from fastwsgi.tls import load_tls, rotation_of
 from fastwsgi.worker.environment import drop_privileges
 from fastwsgi.worker.lifeline import Lifeline
-from fastwsgi.worker.loader import Application, load
+from fastwsgi.worker.loader import Application
+from fastwsgi.worker.mounts import load_all
 from fastwsgi.worker.recycle import PERIOD, Limits, every
 from fastwsgi.worker.request_timeout import INTERRUPT, RequestTimeouts, write_stacks_on_signal
 from fastwsgi.worker.scoreboard import Board
@@ -109,7 +110,7 @@ def load_application(
 
     Returns it and a function to call when serving has ended. Raises AppImportError.
     """
-    application = load(target)
+    application = load_all(target, config)
     if not config.strict_wsgi:
         return application, lambda: None
     from fastwsgi.strict import check
@@ -281,7 +282,9 @@ class WorkerSpec(NamedTuple):
     @property
     def name(self) -> str:
         """The name of this server in a list of processes."""
-        return self.config.proc_name or self.config.wsgi_app or self.config.paste
+        config = self.config
+        return (config.proc_name or config.wsgi_app or config.paste
+                or ",".join(item.partition("=")[2] for item in config.mount))
 
     def sibling(self, slot: int | None) -> Slot | None:
         """Return what the worker in this slot gets; None if it does not share."""
