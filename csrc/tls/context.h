@@ -1,6 +1,6 @@
 /* context.h - what the TLS connections of a listener have in common: certificates, keys, and what is accepted.
  *
- * A context has one SSL_CTX per certificate. Which of them answers is decided by the name that the client asks for (SNI);
+ * A context has one SSL_CTX per certificate, or per certificates that differ in the kinds of their keys. Which of them answers is decided by the name that the client asks for (SNI);
  * the first one answers those that ask for none, or for another. Everything else is the same in all of them.
  *
  * It is made before connections use it and does not change then, so reading it takes no lock. Where certificates or keys
@@ -65,6 +65,14 @@ fw_tls *fw_tls_context_open(fw_tls_context *c, int fd);
  * bytes of them, copied. False: `*fault` says why, and nothing has been added. */
 bool fw_tls_context_add(fw_tls_context *c, const fw_tls_options *o, const char *pem, size_t pem_len, const char *key,
                         size_t key_len, const char *names, size_t n, fw_tls_fault *fault);
+
+/* Each certificate of an SSL_CTX can have a chain of its own, so there may be several, with keys of different kinds. */
+bool fw_tls_context_holds_several(const fw_tls_context *c);
+
+/* Lets the certificate that was added last be joined by one for the same names, with a key of another kind: who answers is
+ * what the client can check. False: as above, and the context is to be given up. */
+bool fw_tls_context_add_another(fw_tls_context *c, const char *pem, size_t pem_len, const char *key, size_t key_len,
+                                fw_tls_fault *fault);
 
 /* Adds an SSL_CTX that others have made. It is set up for the way we read and write, and keeps its own keys of tickets.
  * -ENOMEM, or -ENOSYS where the library cannot share one: nothing is added. */

@@ -255,6 +255,8 @@ cdef extern from "tls/context.h" nogil:
     void fw_tls_context_unref(fw_tls_context *)
     bint fw_tls_context_add(fw_tls_context *, const fw_tls_options *, const char *pem, size_t, const char *key, size_t,
                             const char *names, size_t, fw_tls_fault *)
+    bint fw_tls_context_holds_several(const fw_tls_context *)
+    bint fw_tls_context_add_another(fw_tls_context *, const char *pem, size_t, const char *key, size_t, fw_tls_fault *)
     int fw_tls_context_borrow(fw_tls_context *, fw_ssl_ctx *)
     void fw_tls_limit_groups(const fw_openssl *, fw_ssl_ctx *)
     const char *fw_tls_check(const fw_tls_context *, const char **why)

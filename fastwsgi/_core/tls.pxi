@@ -127,6 +127,21 @@ cdef class TlsContext:
         options.session_id = <const unsigned char *>session_id
         if fw_tls_context_add(self.context, &options, pem, len(pem), key, len(key), own, len(own), &fault):
             return None
+        return self.named(fault)
+
+    @property
+    def holds_several(self) -> bool:
+        """A certificate may be joined by others, with keys of other kinds."""
+        return fw_tls_context_holds_several(self.context)
+
+    def add_another(self, bytes pem not None, bytes key not None):
+        """Let the certificate that was added last be joined by one with another kind of key; as add."""
+        cdef fw_tls_fault fault
+        if fw_tls_context_add_another(self.context, pem, len(pem), key, len(key), &fault):
+            return None
+        return self.named(fault)
+
+    cdef tuple named(self, fw_tls_fault fault):
         return (("", "library", "certificate", "key", "ciphers", "authorities")[<int>fault.part],
                 fault.why.decode("utf-8", "replace"))
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from fastwsgi.config.config import Config
 from fastwsgi.errors import ConfigError
-from fastwsgi.tls.names import count, host_names
+from fastwsgi.tls.names import count, host_names, key_kind
 
 MOST = 1 << 20
 """Bytes of a file of certificates or of a key."""
@@ -25,6 +25,7 @@ class Pair(NamedTuple):
     keyfile: str
     key: bytes
     names: tuple[str, ...]
+    kind: str  # of the key: the algorithm's identifier
 
     def __repr__(self) -> str:
         return f"Pair({self.certfile!r}, {self.names!r})"  # the key is for no log
@@ -42,10 +43,10 @@ def read_pairs(config: Config) -> Iterator[Pair]:
             name = "keyfile" if config.keyfile else "certfile"
             raise _refused(config, name, f"{keyfile} has no private key in PEM")
         try:
-            names = host_names(pem)
+            names, kind = host_names(pem), key_kind(pem)
         except ValueError as error:
             raise _refused(config, "certfile", f"{certfile} is malformed: {error}") from None
-        yield Pair(certfile, pem, keyfile, key, names)
+        yield Pair(certfile, pem, keyfile, key, names, kind)
 
 
 def read_authorities(config: Config) -> bytes | None:

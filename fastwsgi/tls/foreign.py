@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from fastwsgi.config.config import Config
 from fastwsgi.errors import ConfigError
 from fastwsgi.system.openssl import Library
+from fastwsgi.tls.choice import choices
 from fastwsgi.tls.files import Pair
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def from_hook(config: Config, pairs: Sequence[Pair], library: Library) -> ssl.SS
             context.load_verify_locations(config.ca_certs)
         context.verify_mode = {"none": ssl.CERT_NONE, "optional": ssl.CERT_OPTIONAL,
                                "required": ssl.CERT_REQUIRED}[config.cert_reqs]
-        for pair in pairs[:1]:
+        for pair in choices(pairs)[0].pairs if pairs else ():
             context.load_cert_chain(pair.certfile, pair.keyfile, password=_no_password)
         return context
 

@@ -1,4 +1,4 @@
-"""What stands in a certificate: the host names it is for, and the name of its owner.
+"""What stands in a certificate: the host names it is for, its kind of key, its owner's name.
 
 Just enough of X.690 (DER) to find them, so that it takes no library. The certificates have been
 read by OpenSSL already; what is malformed all the same raises ValueError.
@@ -46,6 +46,16 @@ def host_names(pem: bytes) -> tuple[str, ...]:
         found = [value for rdn in _names(fields) for oid, _, value in rdn if oid == _COMMON_NAME]
     texts = (value.decode("latin-1").lower().rstrip(".") for value in found)
     return tuple(dict.fromkeys(text for text in texts if _HOST.fullmatch(text)))
+
+
+def key_kind(pem: bytes) -> str:
+    """Return what kind of key the first certificate has: its algorithm's identifier, dotted."""
+    fields = _fields_of(pem)
+    if len(fields) < 6:
+        raise ValueError("not a certificate")
+    (_, algorithm), *_ = _items(fields[5][1])
+    (_, oid), *_ = _items(algorithm)
+    return _dotted(oid)
 
 
 def subject_of(pem: bytes) -> str:

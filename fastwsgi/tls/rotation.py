@@ -93,8 +93,8 @@ def _packed(tls: Tls) -> bytes:
         return None if value is None else value.decode("latin-1")
 
     return json.dumps({
-        "pairs": [(certfile, text(pem), keyfile, text(key), names)
-                  for certfile, pem, keyfile, key, names in tls.pairs],
+        "pairs": [(pair.certfile, text(pair.pem), pair.keyfile, text(pair.key), pair.names,
+                   pair.kind) for pair in tls.pairs],
         "authorities": text(tls.authorities),
         "tickets": text(tls.tickets.pack()),
     }).encode("ascii")
@@ -105,8 +105,8 @@ def _unpacked(content: bytes, tls: Tls) -> Tls:
     authorities = found["authorities"]
     return tls._replace(
         pairs=tuple(Pair(certfile, pem.encode("latin-1"), keyfile, key.encode("latin-1"),
-                         tuple(names))
-                    for certfile, pem, keyfile, key, names in found["pairs"]),
+                         tuple(names), kind)
+                    for certfile, pem, keyfile, key, names, kind in found["pairs"]),
         authorities=None if authorities is None else authorities.encode("latin-1"),
         tickets=TicketKeys.unpack(found["tickets"].encode("latin-1")) or tls.tickets)
 

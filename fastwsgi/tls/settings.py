@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from fastwsgi.config.config import Config
 from fastwsgi.errors import ConfigError, TlsError
 from fastwsgi.system import openssl
+from fastwsgi.tls.choice import choices
 from fastwsgi.tls.files import Pair, read_authorities, read_pairs
 from fastwsgi.tls.foreign import borrow, from_hook
 from fastwsgi.tls.names import subject_of
@@ -69,17 +70,20 @@ class Tls(NamedTuple):
         if self.foreign is not None:
             borrow(self.foreign, library, context)
         else:
-            for pair in self.pairs:
-                self._add(pair, context)
+            for choice in choices(self.pairs, several=context.holds_several):
+                for pair in choice.pairs:
+                    self._add(pair, choice.names, context, another=pair is not choice.pairs[0])
         if (fault := context.check()) is not None:
             raise TlsError(f"TLS cannot be served by {library.text} ({library.origin}): {fault}")
         return context
 
-    def _add(self, pair: Pair, context: TlsContext) -> None:
+    def _add(
+        self, pair: Pair, names: tuple[str, ...], context: TlsContext, *, another: bool,
+    ) -> None:
         config = self.config
         least, most = versions(config)
-        fault = context.add(
-            pair.pem, pair.key, pair.names, ciphers=config.ciphers or DEFAULT_CIPHERS,
+        fault = context.add_another(pair.pem, pair.key) if another else context.add(
+            pair.pem, pair.key, names, ciphers=config.ciphers or DEFAULT_CIPHERS,
             least=least, most=most, verify={"none": 0, "optional": 1, "required": 3}[
                 config.cert_reqs], authorities=self.authorities, session_id=self._session_id())
         if fault is None:

@@ -26,19 +26,26 @@ class Certified(NamedTuple):
 class Authority:
     """Signs certificates and writes them into its directory."""
 
-    def __init__(self, folder: Path, name: str = "an authority of tests") -> None:
+    def __init__(
+        self, folder: Path, name: str = "an authority of tests", signer: Authority | None = None,
+    ) -> None:
         self.folder = folder
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        root = signer or self
         self._certificate = (
-            x509.CertificateBuilder().subject_name(self._name).issuer_name(self._name)
+            x509.CertificateBuilder().subject_name(self._name).issuer_name(root._name)
             .public_key(self._key.public_key()).serial_number(x509.random_serial_number())
             .not_valid_before(NOW - datetime.timedelta(days=1))
             .not_valid_after(NOW + datetime.timedelta(days=1))
             .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-            .sign(self._key, hashes.SHA256()))
+            .sign(root._key, hashes.SHA256()))
         self.file = str(folder / f"{name.replace(' ', '-')}.pem")
         Path(self.file).write_bytes(self._certificate.public_bytes(serialization.Encoding.PEM))
+
+    def authority(self, name: str) -> Authority:
+        """Sign another authority."""
+        return Authority(self.folder, name, self)
 
     def sign(
         self, file: str, *names: str, kind: str = "ec", days: int = 1,

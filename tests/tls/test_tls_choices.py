@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 import socket
 import ssl
+import subprocess
+from pathlib import Path
 
 import pytest
 from apps.certificates import Authority, Certified
+from apps.programs import plain_environ
 from apps.tls_client import GET, PATIENCE, answer, client_context, connect, hello, listing
+from cryptography import x509
+from cryptography.x509.oid import NameOID
 
 from fastwsgi.testing import Server, serve
+from fastwsgi.tls.choice import choices
+from fastwsgi.tls.files import Pair
 
 # ---- versions, ciphers, certificates ----
 
@@ -105,6 +114,78 @@ def test_the_certificate_is_chosen_by_name(authority: Authority) -> None:
                 assert found is not None
                 assert found["subject"][0][0][1] == owner, name
                 assert f"SSL_SERVER_NAME={name!r}".encode() in answer(sock, GET)[1]
+
+
+def seen_by(server: Server, authority: Authority, name: str, kind: str, version: str) -> str:
+    """The owner of the certificate that a client is shown which knows one kind of keys only.
+
+    Only the openssl command lets a client of TLS 1.3 say so.
+    """
+    schemes = {"rsa": "rsa_pss_rsae_sha256:RSA+SHA256", "ec": "ECDSA+SHA256",
+               "both": "ECDSA+SHA256:rsa_pss_rsae_sha256:RSA+SHA256"}[kind]
+    done = subprocess.run(
+        ["openssl", "s_client", "-connect", f"127.0.0.1:{server.port}", "-CAfile", authority.file,
+         "-servername", name, "-sigalgs", schemes, f"-{version}"], input=b"",
+        capture_output=True, timeout=60, env=plain_environ(), check=False)
+    text = done.stdout.decode("utf-8", "replace")
+    assert "Verify return code: 0 (ok)" in text or "no peer certificate available" in text
+    found = re.search(r"^subject=CN ?= ?(.+)$", text, re.MULTILINE)
+    return found[1] if found else ""
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl command")
+def test_keys_of_several_kinds_answer_to_one_name(authority: Authority) -> None:
+    def sign(file: str, kind: str, *names: str) -> Certified:
+        return authority.sign(file, *names, kind=kind, subject=[
+            x509.NameAttribute(NameOID.COMMON_NAME, file)])
+
+    files = [sign("rsa-of-both", "rsa", "both.test", "rsa.test"),
+             sign("ec-of-both", "ec", "both.test", "ec.test"),
+             sign("second-ec-of-both", "ec", "both.test"),
+             sign("rsa-of-all", "rsa", "*.test")]
+    expected = {
+        ("both.test", "rsa"): "rsa-of-both", ("both.test", "ec"): "ec-of-both",
+        ("both.test", "both"): "ec-of-both",
+        ("rsa.test", "both"): "rsa-of-both", ("rsa.test", "ec"): "",
+        ("ec.test", "ec"): "ec-of-both", ("ec.test", "rsa"): "rsa-of-all",
+        ("other.test", "rsa"): "rsa-of-all", ("elsewhere", "ec"): "ec-of-both",
+    }
+    with serve(hello, certfile=[one.cert for one in files],
+               keyfile=[one.key for one in files]) as server:
+        for (name, kind), owner in expected.items():
+            for version in ("tls1_2", "tls1_3"):
+                assert seen_by(server, authority, name, kind, version) == owner, (name, kind)
+
+
+def test_each_certificate_has_its_own_chain(own: Authority) -> None:
+    """Clients know the root only; each certificate is another intermediate authority's."""
+    files = []
+    for kind in ("rsa", "ec"):
+        between = own.authority(f"between {kind}")
+        one = between.sign(f"{kind}-below", "below.test", kind=kind)
+        with open(one.cert, "ab") as chain:
+            chain.write(Path(between.file).read_bytes())
+        files.append(one)
+    with serve(hello, certfile=[one.cert for one in files],
+               keyfile=[one.key for one in files]) as server:
+        for cipher in ("ECDHE-RSA-AES128-GCM-SHA256", "ECDHE-ECDSA-AES128-GCM-SHA256"):
+            context = client_context(own.file, maximum_version=ssl.TLSVersion.TLSv1_2)
+            context.set_ciphers(cipher)
+            with connect(server.address, context, "below.test") as sock:
+                assert answer(sock, GET)[0] == 200
+
+
+def test_certificates_are_put_together_by_name() -> None:
+    def pair(file: str, kind: str, *names: str) -> Pair:
+        return Pair(file, b"", file, b"", names, kind)
+
+    rsa, ec, spare = pair("a", "1", "x", "y"), pair("b", "2", "x", "z"), pair("c", "1", "x")
+    nameless = pair("d", "1")
+    found = choices([rsa, ec, spare, nameless])
+    assert found == [((rsa, ec), ("x",)), ((rsa,), ("y",)), ((ec,), ("z",)), ((spare,), ()),
+                     ((nameless,), ())]
+    assert choices([nameless, rsa])[0] == ((nameless,), ())
+    assert [one.pairs for one in choices([rsa, ec], several=False)] == [(rsa,), (ec,)]
 
 
 # ---- what an application may know ----

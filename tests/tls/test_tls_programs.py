@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 import subprocess
 from xml.etree import ElementTree
 
 import pytest
 from apps.certificates import Authority, Certified
+from apps.programs import plain_environ
 from apps.tls_client import LAST, hello
 
 from fastwsgi.system import openssl
@@ -33,11 +33,6 @@ def s_client(server: Server, authority: Authority, *options: str, said: bytes) -
          "-servername", "localhost", "-ign_eof", *options],
         input=said, capture_output=True, timeout=60, env=plain_environ())
     return (done.stdout + done.stderr).decode("utf-8", "replace")
-
-
-def plain_environ() -> dict[str, str]:
-    """Programs that are not Python's do without the sanitizer's library."""
-    return {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
 
 
 needs_openssl = pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl command")
