@@ -669,6 +669,8 @@ static int patience(const fw_loop *l, bool again)
         t = sooner(t, l->conns.spent_at, l->conns.now);
     if (fw_unlikely(l->rung_at != 0))
         t = sooner(t, l->rung_at + FW_LEAVE_MS, l->conns.now);
+    if (l->conns.cfg.access != NULL && fw_access_log_waits(l->conns.cfg.access))
+        t = sooner(t, l->conns.now + FW_BATCH_RETRY_MS, l->conns.now);
     if (l->stopped != FW_STOP_NONE) {
         t = sooner(t, l->conns.now < l->stop_at ? l->stop_at : l->stop_at + FORCE_MS, l->conns.now);
         t = l->pass_at != 0 ? sooner(t, l->pass_at, l->conns.now) : t;

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #define LONGEST 8192 /* bytes of one text that are told; the rest is left out */
+#define LAST_MS 200  /* that the reader has for the last lines */
 #define NUMBER 24    /* room for a number and what is around it */
 
 /* A line while it is being made: `to` is NULL once the room was too small. */
@@ -543,6 +544,11 @@ void fw_access_log_close(fw_access_log *a)
         return;
     fw_batch_clear(&a->batch);
     free(a);
+}
+
+void fw_access_log_finish(fw_access_log *a)
+{
+    fw_batch_finish(&a->batch, LAST_MS);
 }
 
 unsigned long long fw_access_log_lost(fw_access_log *a, int *error)

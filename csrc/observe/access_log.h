@@ -90,12 +90,21 @@ void fw_access_log_close(fw_access_log *a);
 /* Adds a line; it is written by fw_batch_flush. From any thread. */
 void fw_access_log_put(fw_access_log *a, const fw_entry *e);
 
+/* The reader of the lines does not keep up: only whoever polls tries again. */
+static inline bool fw_access_log_waits(const fw_access_log *a)
+{
+    return fw_unlikely(atomic_load_explicit(&a->batch.waits, memory_order_relaxed));
+}
+
 /* Writes the lines that there are, if there is a log. Takes as long as the disk does: not under the loop's lock. */
 static inline void fw_access_log_flush(fw_access_log *a)
 {
-    if (a != NULL && fw_batch_len(&a->batch) != 0)
+    if (a != NULL && (fw_batch_len(&a->batch) != 0 || fw_access_log_waits(a)))
         fw_batch_flush(&a->batch);
 }
+
+/* The worker ends: the reader has a moment for what is left; then that is lost. */
+void fw_access_log_finish(fw_access_log *a);
 
 /* Lines lost since it was last asked, and the errno of the last failure in `*error`. */
 unsigned long long fw_access_log_lost(fw_access_log *a, int *error);

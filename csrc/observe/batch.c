@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -76,11 +77,22 @@ static size_t portion(const fw_batch *b, const char *s, size_t n)
     return lf != NULL ? (size_t)(lf - s) + 1 : n;
 }
 
+/* The reader of a pipe, terminal or socket takes nothing now. */
+static bool is_full(const fw_batch *b, int ms)
+{
+    struct pollfd p = {.fd = b->fd, .events = POLLOUT};
+    return poll(&p, 1, ms) == 0;
+}
+
 /* write(2), of which SIGPIPE is no more than EPIPE; there is none from a regular file. */
 static ssize_t write_some(const fw_batch *b, const char *s, size_t n)
 {
     if (b->share == 0)
         return write(b->fd, s, n);
+    if (is_full(b, 0)) {
+        errno = EAGAIN;
+        return -1;
+    }
     fw_sigpipe signal;
     fw_sigpipe_hold(&signal);
     const ssize_t done = write(b->fd, s, n);
@@ -88,43 +100,81 @@ static ssize_t write_some(const fw_batch *b, const char *s, size_t n)
     return done;
 }
 
-/* Writes it all, or until the system refuses: then the rest is lost. */
-static bool pour_out(fw_batch *b, const char *s, size_t n)
+static void lose_rest(fw_batch *b, int error)
+{
+    lose(b, b->rest, b->nrest, error);
+    b->nrest = 0;
+}
+
+/* Writes `n` bytes of the rest. False: the reader takes no more, or the system refuses, and the rest is lost. */
+static bool pour_out(fw_batch *b, size_t n)
 {
     while (n > 0) {
-        const ssize_t done = write_some(b, s, n);
+        const ssize_t done = write_some(b, b->rest, n);
         if (done > 0) {
-            b->torn = s[done - 1] != '\n';
-            s += done;
+            b->torn = b->rest[done - 1] != '\n';
+            b->rest += done;
+            b->nrest -= (size_t)done;
             n -= (size_t)done;
+        } else if (done < 0 && b->share != 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
+            return false;
         } else if (done == 0 || errno != EINTR) {
-            lose(b, s, n, done == 0 ? EIO : errno);
+            lose_rest(b, done == 0 ? EIO : errno);
             return false;
         }
     }
     return true;
 }
 
+/* The lines that have gathered are what is poured next. */
+static void take_gathered(fw_batch *b)
+{
+    pthread_mutex_lock(&b->fill);
+    char *s = b->filling;
+    b->nrest = fw_batch_len(b);
+    b->filling = b->pouring;
+    b->pouring = b->rest = s;
+    atomic_store_explicit(&b->len, 0, memory_order_relaxed);
+    pthread_mutex_unlock(&b->fill);
+    if (b->nrest > 0 && b->torn && write_some(b, "\n", 1) == 1) /* what comes next is not to be taken for the rest of a line */
+        b->torn = false;
+}
+
+/* The rest, if there is one, and then what has gathered. */
+static void pour(fw_batch *b)
+{
+    for (int more = b->nrest > 0; more >= 0; more--) {
+        if (b->nrest == 0)
+            take_gathered(b);
+        while (b->nrest > 0 && pour_out(b, portion(b, b->rest, b->nrest)))
+            ;
+        if (b->nrest > 0)
+            break;
+    }
+    atomic_store_explicit(&b->waits, b->nrest > 0, memory_order_relaxed);
+}
+
 void fw_batch_flush(fw_batch *b)
 {
     pthread_mutex_lock(&b->pour);
-    pthread_mutex_lock(&b->fill);
-    char *s = b->filling;
-    size_t n = fw_batch_len(b);
-    b->filling = b->pouring;
-    b->pouring = s;
-    atomic_store_explicit(&b->len, 0, memory_order_relaxed);
-    pthread_mutex_unlock(&b->fill);
-    if (n > 0 && b->torn && write_some(b, "\n", 1) == 1) /* what comes next is not to be taken for the rest of a line */
-        b->torn = false;
-    while (n > 0) {
-        const size_t some = portion(b, s, n);
-        if (!pour_out(b, s, some)) {
-            lose(b, s + some, n - some, atomic_load(&b->error));
+    pour(b);
+    pthread_mutex_unlock(&b->pour);
+}
+
+void fw_batch_finish(fw_batch *b, int ms)
+{
+    pthread_mutex_lock(&b->pour);
+    for (;;) {
+        pour(b);
+        if (b->nrest == 0 && fw_batch_len(b) == 0)
+            break;
+        if (b->nrest != 0 && is_full(b, ms)) {
+            lose_rest(b, ENOBUFS);
+            take_gathered(b);
+            lose_rest(b, ENOBUFS);
             break;
         }
-        s += some;
-        n -= some;
     }
+    atomic_store(&b->waits, false);
     pthread_mutex_unlock(&b->pour);
 }

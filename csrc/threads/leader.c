@@ -101,7 +101,7 @@ void fw_lead_wait(fw_leader *l, pthread_cond_t *c)
 bool fw_lead_flush_access(fw_leader *l)
 {
     fw_access_log *a = l->loop.conns.cfg.access;
-    if (fw_likely(a == NULL || fw_batch_len(&a->batch) == 0))
+    if (fw_likely(a == NULL || fw_batch_len(&a->batch) == 0) || fw_access_log_waits(a))
         return false;
     fw_leader_unlock(l);
     fw_access_log_flush(a);

@@ -313,6 +313,8 @@ static void flush_due(fw_leader *l)
 {
     fw_batch *b = &l->loop.conns.cfg.access->batch;
     const size_t n = fw_batch_len(b);
+    if (fw_access_log_waits(l->loop.conns.cfg.access))
+        return;
     if (n >= FW_BATCH_DUE || (n != 0 && atomic_load_explicit(&l->queued, memory_order_relaxed)))
         fw_batch_flush(b);
 }

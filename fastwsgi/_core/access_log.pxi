@@ -6,6 +6,7 @@
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from libc.errno cimport ENOBUFS
 from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
@@ -143,16 +144,21 @@ cdef class AccessLog:
             r.state.interrupt = interrupt
             return None
 
-    cdef int flush(self) except -1:
+    cdef str finish(self):
+        """Writes the last lines; what is to be said of lost ones, or None."""
         with nogil:
-            fw_access_log_flush(self.log)
-        return 0
+            fw_access_log_finish(self.log)
+        self.file.finish()
+        return self.complaint()
 
     cdef str complaint(self):
-        """What is to be said of lost lines."""
+        """What is to be said of lost lines, None if there are none."""
         cdef int error = 0
         cdef unsigned long long lines = fw_access_log_lost(self.log, &error)
-        return f"The access log cannot be written ({os.strerror(error)}): {lines} lines are lost"
+        cdef str why = "its reader does not keep up" if error == ENOBUFS else os.strerror(error)
+        if lines == 0:
+            return None
+        return f"The access log cannot be written ({why}): {lines} lines are lost"
 
 
 cdef int put_line(fw_access_log *log, Response r, const fw_conn *c, uint64_t us, const fw_text *given) except -1:

@@ -65,6 +65,7 @@ cdef extern from "observe/access_log.h" nogil:
     void fw_access_log_put(fw_access_log *, const fw_entry *)
     unsigned long long fw_access_log_lost(fw_access_log *, int *error)
     void fw_access_log_flush(fw_access_log *)
+    void fw_access_log_finish(fw_access_log *)
 
 
 cdef extern from "system/process.h" nogil:

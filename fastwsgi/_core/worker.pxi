@@ -471,7 +471,9 @@ cdef class Worker:
             if thread.ident is not None:
                 thread.join(max(0.0, deadline - time.monotonic()))
         if self.access is not None:
-            self.access.flush()
+            complaint = self.access.finish()
+            if complaint is not None:
+                (<WorkerThread>self.threads[0]).state.report(logging.ERROR, complaint, None)
         if any(thread.is_alive() for thread in threads):
             return 0
         with nogil:

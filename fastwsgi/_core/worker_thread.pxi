@@ -311,7 +311,9 @@ cdef class WorkerThread:
             self.state.report(logging.WARNING, "worker_connections reached: new connections wait or are refused, as"
                               " the setting overload says", None)
         if notices & FW_NOTICE_ACCESS:
-            self.state.report(logging.ERROR, self.access.complaint(), None)
+            complaint = self.access.complaint()
+            if complaint is not None:
+                self.state.report(logging.ERROR, complaint, None)
         if notices & FW_NOTICE_STORAGE:
             self.state.report(logging.ERROR, self.storage_complaint(), None)
         if notices & FW_NOTICE_OVERLOAD:

@@ -64,9 +64,11 @@ def syslog_sender(config: Config) -> Sender:
 
 def open_access_log(config: Config, owner: tuple[int, int] = (-1, -1)) -> AccessFile | None:
     """Open the access log, None if there is to be none; raise ConfigError."""
-    if not config.accesslog:
+    sends = config.syslog and not config.disable_redirect_access_to_syslog
+    if not config.accesslog and not sends:
         return None
-    return AccessFile(config.accesslog, config.access_log_format, config.access_log_fields, owner)
+    return AccessFile(config.accesslog, config.access_log_format, config.access_log_fields, owner,
+                      syslog_sender(config) if sends else None, leaves=config.daemon)
 
 
 def request_ids(config: Config, access: AccessFile | None) -> int:

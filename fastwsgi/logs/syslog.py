@@ -45,11 +45,10 @@ def _word(text: str, most: int) -> str:
     return re.sub(r"[^!-~]", "_", text)[:most] or "-"
 
 
-class SyslogHandler(logging.Handler):
-    """Sends records. ``complain`` is told, seldom, of those that are lost."""
+class Transport:
+    """Sends messages, or counts them as lost. ``complain`` is told, seldom, how many those are."""
 
     def __init__(self, sender: Sender, complain: Callable[[str], None]) -> None:
-        super().__init__()
         self._sender = sender
         self._complain = complain
         self._socket: socket.socket | None = None
@@ -59,23 +58,12 @@ class SyslogHandler(logging.Handler):
         self._lost = 0
         self._said_at = -_SAID
 
-    def emit(self, record: logging.LogRecord) -> None:
-        """Send one record, or count it as lost."""
+    def send(self, message: bytes) -> None:
+        """Send one message, or count it as lost."""
         try:
-            self._send(self._message(record))
+            self._send(message)
         except OSError as error:
             self._lose(error)
-
-    def _message(self, record: logging.LogRecord) -> bytes:
-        severity = next((number for level, number in _SEVERITIES if record.levelno >= level), 7)
-        text = self.format(record)
-        if self._sender.place.kind == "journal":
-            return _journal_entry(self._sender, record, severity, text)
-        head = self._sender.head(severity, "error", iso_time(record.created), str(record.process))
-        body = text.encode("utf-8", "backslashreplace")
-        if not body.isascii():
-            body = b"\xef\xbb\xbf" + body  # RFC 5424 6.4
-        return head.encode("ascii") + body[:_MOST]
 
     def _send(self, message: bytes) -> None:
         if self._pid != os.getpid():  # a stream is not to be shared with another process
@@ -156,6 +144,34 @@ class SyslogHandler(logging.Handler):
     def close(self) -> None:
         """Close the socket."""
         self._disconnect()
+
+
+class SyslogHandler(logging.Handler):
+    """Sends records; ``complain`` as above."""
+
+    def __init__(self, sender: Sender, complain: Callable[[str], None]) -> None:
+        super().__init__()
+        self._sender = sender
+        self._transport = Transport(sender, complain)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Send one record, or count it as lost."""
+        self._transport.send(self._message(record))
+
+    def _message(self, record: logging.LogRecord) -> bytes:
+        severity = next((number for level, number in _SEVERITIES if record.levelno >= level), 7)
+        text = self.format(record)
+        if self._sender.place.kind == "journal":
+            return _journal_entry(self._sender, record, severity, text)
+        head = self._sender.head(severity, "error", iso_time(record.created), str(record.process))
+        body = text.encode("utf-8", "backslashreplace")
+        if not body.isascii():
+            body = b"\xef\xbb\xbf" + body  # RFC 5424 6.4
+        return head.encode("ascii") + body[:_MOST]
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._transport.close()
         super().close()
 
 

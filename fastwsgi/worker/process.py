@@ -90,6 +90,8 @@ def build_worker(
     ``siblings`` is its slot among the workers that share new connections. ``tls`` is what those of
     the listeners speak TLS with that do. ``number`` is the worker's.
     """
+    if access is not None:
+        access.begin(log.complain)
     return core_worker()(
         application, [listener.core() for listener in listeners], config.core(),
         log=log, errors=cast("TextIO", log.errors), multiprocess=multiprocess,

@@ -105,6 +105,46 @@ static void what_the_system_refuses_is_lost_and_counted(void)
     }
 }
 
+static void what_a_reader_does_not_take_is_kept_and_written_later(void)
+{
+    static char line[4000];
+    fw_batch b;
+    int ends[2];
+    size_t n = 0;
+    memset(line, 'x', sizeof line - 2);
+    line[sizeof line - 2] = '\n';
+    CHECK_INT(pipe(ends), 0);
+    CHECK_INT(fw_batch_init(&b, ends[1]), FW_OK);
+    faults_clear();
+    while (!atomic_load(&b.waits)) {
+        add(&b, line);
+        fw_batch_flush(&b);
+        n++;
+    }
+    add(&b, "last\n");
+    fw_batch_flush(&b);
+    CHECK(fw_batch_len(&b) != 0);
+    CHECK_INT(b.lost, 0);
+    CHECK(read(ends[0], got, sizeof got) > 0);
+    fw_batch_flush(&b);
+    CHECK(!atomic_load(&b.waits));
+    CHECK_INT(fw_batch_len(&b), 0);
+    const ssize_t rest = read(ends[0], got, sizeof got);
+    CHECK(rest > 5 && memcmp(got + rest - 5, "last\n", 5) == 0);
+    while (!atomic_load(&b.waits)) {
+        add(&b, line);
+        fw_batch_flush(&b);
+    }
+    add(&b, "never\n");
+    fw_batch_finish(&b, 1);
+    CHECK_INT(b.lost, 2);
+    CHECK_INT(b.error, ENOBUFS);
+    CHECK_INT(fw_batch_len(&b), 0);
+    fw_batch_clear(&b);
+    close(ends[0]);
+    close(ends[1]);
+}
+
 static void the_rest_of_a_torn_line_is_not_the_next_one(void)
 {
     fw_batch b;
@@ -212,6 +252,7 @@ int main(int argc, char **argv)
         T(lines_are_written_together),
         T(a_short_write_and_an_interruption_are_gone_on_with),
         T(what_the_system_refuses_is_lost_and_counted),
+        T(what_a_reader_does_not_take_is_kept_and_written_later),
         T(the_rest_of_a_torn_line_is_not_the_next_one),
         T(a_pipe_gets_whole_lines_of_which_nobody_else_writes_into_one),
         T(a_line_longer_than_that_goes_by_itself),

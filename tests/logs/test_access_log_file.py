@@ -9,6 +9,8 @@ import re
 import signal
 import socket
 import stat
+import subprocess
+import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -23,7 +25,7 @@ from apps.gated import app as gated
 from apps.logged import app, lines_of
 
 from fastwsgi.errors import ConfigError
-from fastwsgi.testing import Process, raw, serve, spawn
+from fastwsgi.testing import Process, environment, raw, serve, spawn
 
 
 @pytest.fixture
@@ -191,6 +193,63 @@ def test_a_pipe_without_a_reader_costs_lines_and_nothing_else(tmp_path: Path) ->
         client.fetch("/back")
         assert again.shows("GET /back")
         again.close()
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_a_reader_that_sleeps_costs_lines_and_no_request(
+    tmp_path: Path, fifo: Fifo, threads: int,
+) -> None:
+    sent, padding = 300, "x" * 4000  # more than the pipe and the buffers hold
+    with serve(app, accesslog=str(tmp_path / "access.log"), threads=threads,
+               access_log_format=f"%(U)s {padding}") as server, Client(server.address) as client:
+        for n in range(sent):
+            assert client.fetch(f"/{n}").status == 200
+        lines = [line for line in server.log if "access log cannot be written" in line]
+        assert fifo.shows("/75 ")  # what is kept is written when it is read
+        client.fetch("/last")
+        assert fifo.shows("/last")
+    assert re.search(r"\(its reader does not keep up\): \d+ lines are lost$", lines[0])
+    numbers = [int(n) for n in re.findall(r"^/(\d+) x+$", fifo.text, re.MULTILINE)]
+    assert numbers == list(range(len(numbers)))
+    assert 75 < len(numbers) < sent
+
+
+def test_what_a_reader_has_left_is_lost_at_the_end_and_said(tmp_path: Path, fifo: Fifo) -> None:
+    with serve(app, accesslog=str(tmp_path / "access.log"),
+               access_log_format="%(U)s " + "x" * 4000) as server, Client(server.address) as client:
+        for n in range(40):
+            client.fetch(f"/{n}")
+        log = server._log
+        server._log = open(os.dup(log.fileno()))  # noqa: SIM115, to be read when it has ended
+    try:
+        assert [line for line in server.log if re.search(r": \d\d lines are lost$", line)]
+    finally:
+        server._log.close()
+
+
+def test_a_stdout_that_nobody_reads_costs_no_request(project: Project) -> None:
+    where = project(app=HELLO)
+    reading, writing = os.pipe()
+    log = where / "log"
+    child = subprocess.Popen(
+        [sys.executable, "-m", "fastwsgi", "-b", f"unix:{where}/s", "--access-logfile", "-",
+         "--access-logformat", "%(U)s " + "x" * 4000, "--error-logfile", str(log), "-w", "2",
+         "app:app"], cwd=where, env=environment({}), stdout=writing)
+    os.close(writing)
+    try:
+        for _ in range(1000):
+            if log.exists() and "ready" in log.read_text():
+                break
+            threading.Event().wait(0.01)
+        for _ in range(8):  # several connections: both workers
+            with Client(str(where / "s")) as client:
+                for _ in range(40):
+                    assert client.fetch("/").status == 200
+    finally:
+        child.terminate()
+        assert child.wait(20) == 0
+    assert "its reader does not keep up" in log.read_text()
+    os.close(reading)
 
 
 def test_a_line_that_is_cut_is_not_continued_by_another(project: Project) -> None:
