@@ -41,6 +41,8 @@ WINGS: dict[str, set[str]] = {
     "server": {"_version", "config", "errors", "logs", "master", "system", "tls", "worker"},
     "cli": {"_version", "compat", "config", "errors", "master", "server", "tls", "worker"},
     "testing": {"_core", "config", "errors", "logs", "server", "system", "worker"},
+    "frameworks": {"_core", "cli", "config", "errors", "logs", "system", "testing", "worker"},
+    "management": {"frameworks"},
     "__main__": {"cli"},
     "__init__": {"_version", "config", "server"},
 }

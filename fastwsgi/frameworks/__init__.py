@@ -1,0 +1,1 @@
+"""What frameworks and tutorials expect of a server: their commands, factories and functions."""

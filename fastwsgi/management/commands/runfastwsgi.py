@@ -1,0 +1,5 @@
+"""``manage.py runfastwsgi``: see fastwsgi/frameworks/django.py."""
+
+from fastwsgi.frameworks.django import Command
+
+__all__ = ["Command"]
