@@ -136,7 +136,7 @@ def becomes(item: Known) -> str:
         kind = "refused" if item.refused else "no effect, with a notice"
         return f"{kind}: {text}"
     kind = "honoured, with the hook's arguments" if item.name in ARGUMENTS else "honoured"
-    return f"{kind}; {text}" if text else kind
+    return f"{kind}; {text}" if text and not item.flags else kind
 
 
 def between(page: Path, start: str, end: str, rows: list[str]) -> str:

@@ -27,8 +27,9 @@ FIRST = "0.1.0"
 class Known(NamedTuple):
     """One setting of gunicorn.
 
-    ``default`` is gunicorn's. ``text`` of a setting that is honoured says what differs; of another
-    it completes "NAME has no effect: ...", or with ``refused`` "NAME is not supported: ...".
+    ``default`` is gunicorn's. ``text`` of a setting that is honoured says what differs (one with
+    flags beside it is for a version without the setting); of another it completes "NAME has no
+    effect: ...", or with ``refused`` "NAME is not supported: ...".
     ``flags``, ``convert``, ``bounds``, ``const`` and ``many`` are as in a ``Setting``. ``since`` is
     the version of fastwsgi in which this became so.
     """

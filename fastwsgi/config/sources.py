@@ -75,11 +75,27 @@ def from_keywords(settings: Mapping[str, object]) -> Config:
 
 def _finish(found: dict[str, Value], notices: list[str], hooks: Mapping[str, Hook]) -> Config:
     """Return the merged settings, without gunicorn's, if all of them go together."""
+    _use_logging_of_paste(found)
     gunicorns = {name: found.pop(name) for name in OTHERS if name in found}
     notices += remarks(gunicorns)
     config = Config(found, notices + _remarks(found), hooks)
     check_together(config)
     return config
+
+
+def _use_logging_of_paste(found: dict[str, Value]) -> None:
+    """Take the logging that a PasteDeploy file configures, unless there is another."""
+    path = str(found["paste"].value).removeprefix("config:").partition("#")[0]
+    if not path or any(found[name].value for name in (
+            "logconfig", "logconfig_json", "logconfig_dict")):
+        return
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            text = file.read()
+    except OSError:  # which is told when the application is loaded
+        return
+    if re.search(r"^\[loggers\]", text, re.MULTILINE):
+        found["logconfig"] = _convert(SETTINGS["logconfig"], path, f"[loggers] of {path}")
 
 
 def _default(item: Setting, environ: Mapping[str, str]) -> Value:

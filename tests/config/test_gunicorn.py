@@ -385,6 +385,15 @@ def test_check_config_loads_what_paste_names(command: Command, project: Project)
         "fastwsgi: the configuration is valid and development.ini#other loads")
 
 
+def test_the_logging_of_a_paste_file_is_used_unless_there_is_another(project: Project) -> None:
+    project({"development.ini": INI + "[loggers]\nkeys = root\n", "plain.ini": INI})
+    config = gather({"paste": "development.ini#other"}, {})
+    assert config.logconfig == "development.ini"
+    assert config.origin("logconfig") == "[loggers] of development.ini"
+    assert gather({"paste": "development.ini", "logconfig": "x.ini"}, {}).logconfig == "x.ini"
+    assert gather({"paste": "plain.ini"}, {}).logconfig == ""
+
+
 @pytest.mark.parametrize(("arguments", "message"), [
     (["--paste", "no.ini"],
      "cannot load the application of --paste no.ini: there is no file no.ini (current directory "),
