@@ -31,6 +31,13 @@ def check_together(config: Config) -> None:
         raise ConfigError(
             f"paste (from {config.origin('paste')}) and wsgi_app (from "
             f"{config.origin('wsgi_app')}) contradict each other: both name the application")
+    if config.debug_page:
+        for address in config.bind:
+            if address.kind != "tcp" or address.host not in ("127.0.0.1", "::1", "localhost"):
+                raise ConfigError(
+                    f"debug_page (from {config.origin('debug_page')}) shows code and data of the "
+                    f"application: bind (from {config.origin('bind')}) must be 127.0.0.1, ::1 or "
+                    f"localhost, not {address}")
     if config.reload and config.preload_app:
         raise ConfigError(
             f"reload (from {config.origin('reload')}) and preload_app (from "

@@ -121,6 +121,7 @@ class Config:
     reload: bool
     reload_engine: str
     reload_extra_files: tuple[str, ...]
+    debug_page: bool
     strict_wsgi: bool
     # end of types
 

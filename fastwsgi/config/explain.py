@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from fastwsgi.config.config import Config
-from fastwsgi.config.table import SETTINGS
 from fastwsgi.config.values import usable_cpus
 from fastwsgi.logs.masking import is_secret
 from fastwsgi.system.networks import EVERYBODY
@@ -138,9 +137,8 @@ def _who_is_believed(seen: _Seen) -> Iterator[Finding]:
 def _development(seen: _Seen) -> Iterator[Finding]:
     config = seen.config
     for name, why in (("reload", "requests wait while workers restart, at each change of a file"),
-                      ("strict_wsgi", "a request costs several times the server's own work"),
-                      ("debug_page", "a traceback tells strangers about the application")):
-        if name in SETTINGS and getattr(config, name) and seen.reachable:
+                      ("strict_wsgi", "a request costs several times the server's own work")):
+        if getattr(config, name) and seen.reachable:
             yield Finding(DANGEROUS, f"{seen.named(name)} with {seen.where}: {why}. It is meant "
                           "for development, at 127.0.0.1")
     if config.loglevel == "debug" and seen.reachable:

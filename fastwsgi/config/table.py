@@ -608,6 +608,12 @@ _TABLE = (
         "another file for --reload to watch, such as a template; repeat the flag for several",
         metavar="FILE", many=True),
     Setting(
+        "debug_page", "development", ("--debug-page",), False, values.switch,
+        "show an exception of the application in the browser, with its code and variables, to "
+        "browsers of this machine. Values whose names suggest a secret are masked. Addresses must "
+        "be those of this machine",
+        const=True),
+    Setting(
         "strict_wsgi", "development", ("--strict-wsgi",), False, values.switch,
         "report in the error log what the application does against PEP 3333, once per source "
         "line. Responses stay as they are. A request costs several times the server's own work, "

@@ -113,6 +113,9 @@ def load_application(
     Returns it and a function to call when serving has ended. Raises AppImportError.
     """
     application = load_all(target, config)
+    if config.debug_page:
+        from fastwsgi.worker.debug_page import wrap
+        application = wrap(application, log)
     if not config.strict_wsgi:
         return application, lambda: None
     from fastwsgi.strict import check
