@@ -437,6 +437,8 @@ static void ready(fw_conns *cs, fw_conn *c)
         return;
     c->turn = FW_TURN_REQUEST;
     c->ready_at = (uint32_t)cs->heard_at;
+    if (fw_unlikely(cs->cfg.times_queue))
+        c->queued_at = fw_deadline_us();
     if (fw_unlikely(cs->cfg.budgets != NULL))
         begin_budget(cs, c);
     if (fw_unlikely(cs->cfg.priorities != NULL))
@@ -1083,6 +1085,8 @@ static void log_refusal(const fw_conns *cs, const fw_conn *c, int status, const 
         .line = received_line(c),
         .client = fw_conn_client(c),
         .thread = -1,
+        .queue_us = FW_NO_TIME,
+        .application_us = FW_NO_TIME,
         .status = status,
         .reason = {reason, strlen(reason)},
         .bytes = head ? 0 : strlen(why) + 1,

@@ -110,6 +110,7 @@ typedef struct fw_conn {
     uint32_t ready_at; /* ms, the low bits: when its complete request was here, at the latest */
     uint64_t worth_until; /* ms: when nobody waits for the answer to the request at hand any more; 0: that is not known */
     uint32_t served; /* requests answered */
+    uint64_t queued_at; /* us: when its complete request began to wait, with cfg.times_queue */
     uint8_t memo_hint; /* slot of its last head plus one, 0 = none */
     fw_deadline deadline;
     struct fw_conn *prev, *next; /* all connections of the loop */

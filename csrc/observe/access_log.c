@@ -441,6 +441,14 @@ static void put_decimal_seconds(line *n, uint64_t us)
     n->to += 6;
 }
 
+static void put_part(line *n, uint64_t us)
+{
+    if (us == FW_NO_TIME)
+        put_nothing(n);
+    else
+        put_decimal_seconds(n, us);
+}
+
 /* ---- the line -------------------------------------------------------------------------------------------------- */
 
 static void put_piece(line *n, fw_access_log *a, const fw_log_piece *p, const fw_entry *e, const fw_text **given)
@@ -489,6 +497,8 @@ static void put_piece(line *n, fw_access_log *a, const fw_log_piece *p, const fw
         if (has_room(n, NUMBER))
             put(n, a->process + 1, a->process_len - 2u);
         return;
+    case FW_ATOM_QUEUE: put_part(n, e->queue_us); return;
+    case FW_ATOM_APPLICATION: put_part(n, e->application_us); return;
     case FW_ATOM_THREAD:
         if (e->thread >= 0)
             put_number(n, (uint64_t)e->thread);

@@ -37,7 +37,9 @@ enum fw_atom {
     FW_ATOM_PROCESS_NUMBER,
     FW_ATOM_THREAD, /* which of the application threads; nothing for a refusal of the core */
     FW_ATOM_HOST,   /* that the client has asked */
-    FW_ATOM_ID,     /* of the request (request_id.h) */
+    FW_ATOM_ID,     /* of the request (request_id.pxi) */
+    FW_ATOM_QUEUE,       /* seconds that it has waited for a thread */
+    FW_ATOM_APPLICATION, /* ... that it was in the application */
     FW_ATOM_FIELD, /* of the request, named by the piece */
     FW_ATOM_GIVEN, /* what the caller gives with the entry; the first such piece gets the first text, and so on */
 };
@@ -68,6 +70,8 @@ typedef struct fw_access_log {
     uint8_t process_len;
 } fw_access_log;
 
+#define FW_NO_TIME UINT64_MAX
+
 /* What is told of one request. */
 typedef struct fw_entry {
     const fw_request *req; /* NULL: no head of it was understood */
@@ -77,6 +81,7 @@ typedef struct fw_entry {
     fw_text reason;
     uint64_t bytes;        /* of the body of the response */
     uint64_t us;           /* how long it took */
+    uint64_t queue_us, application_us; /* parts of that, or FW_NO_TIME */
     fw_text id;            /* of the request, if it has one */
     int thread;            /* index of the application thread, -1 for none */
     const fw_text *given;

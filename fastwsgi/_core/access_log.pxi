@@ -24,6 +24,7 @@ cdef dict ATOMS = {
     "M": FW_ATOM_MILLISECONDS, "D": FW_ATOM_MICROSECONDS, "L": FW_ATOM_DECIMAL_SECONDS, "p": FW_ATOM_PROCESS,
     "pid": FW_ATOM_PROCESS_NUMBER, "i": FW_ATOM_FIELD, "o": FW_ATOM_GIVEN, "e": FW_ATOM_GIVEN,
     "full_path": FW_ATOM_FULL_PATH, "host": FW_ATOM_HOST, "request_id": FW_ATOM_ID, "thread": FW_ATOM_THREAD,
+    "queue": FW_ATOM_QUEUE, "application": FW_ATOM_APPLICATION,
 }
 cdef frozenset TIMES = frozenset("TMDL")
 
@@ -45,6 +46,7 @@ cdef class AccessLog:
     cdef list given           # (kind, name) of what is told from Python objects, in order
     cdef bint timed           # some piece tells how long a request took
     cdef bint wants_environ
+    cdef bint times_parts     # ... or how long it waited, or was in the application
 
     def __cinit__(self, object file, str script_name, unsigned number):
         cdef list pieces = file.pieces
@@ -71,6 +73,7 @@ cdef class AccessLog:
             p.len = <uint32_t>PyBytes_GET_SIZE(text)
             memcpy(p.head, p.text, min(p.len, sizeof(p.head)))
             self.timed |= kind in TIMES
+            self.times_parts |= kind == "queue" or kind == "application"
             if p.atom == FW_ATOM_GIVEN:
                 self.given.append((kind, name))
                 self.wants_environ |= kind == "e"
@@ -88,7 +91,7 @@ cdef class AccessLog:
 
     cdef int begin(self, Response r) except -1:
         """The request begins to be served."""
-        if self.timed:
+        if self.timed and r.began == 0:
             r.began = fw_deadline_us()
         return 0
 
@@ -176,6 +179,8 @@ cdef int put_line(fw_access_log *log, Response r, const fw_conn *c, uint64_t us,
         e.reason.len = <size_t>PyUnicode_GET_LENGTH(r.status) - PHRASE
     e.bytes = <uint64_t>r.sent - min(<uint64_t>r.sent, unsent)
     e.us = us
+    e.queue_us = r.queue_us
+    e.application_us = r.application_us
     e.id.at = NULL
     e.id.len = 0
     if r.request_id is not None:

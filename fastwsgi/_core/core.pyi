@@ -80,6 +80,7 @@ class Worker:
         gone_error: type[BaseException] | None = ...,
         number: int = ...,
         request_ids: int = ...,
+        slow: tuple[float, Callable[[int, int, str, str, float, float, float], object]] | None = ...,
     ) -> None: ...
     @property
     def wakeup_fd(self) -> int: ...

@@ -36,6 +36,8 @@ cdef extern from "observe/access_log.h" nogil:
         FW_ATOM_THREAD
         FW_ATOM_HOST
         FW_ATOM_ID
+        FW_ATOM_QUEUE
+        FW_ATOM_APPLICATION
         FW_ATOM_FIELD
         FW_ATOM_GIVEN
     struct fw_text:
@@ -57,6 +59,8 @@ cdef extern from "observe/access_log.h" nogil:
         fw_text reason
         uint64_t bytes
         uint64_t us
+        uint64_t queue_us
+        uint64_t application_us
         fw_text id
         int thread
         const fw_text *given
@@ -185,6 +189,7 @@ cdef extern from "fw.h" nogil:
         const char *live
         const char *ready
         fw_access_log *access
+        bint times_queue
         const fw_networks *uwsgi_from
     void fw_config_defaults(fw_config *)
 
@@ -458,6 +463,7 @@ cdef extern from "io/conn.h" nogil:
         bint broken
         bint leased
         unsigned origin
+        uint64_t queued_at
         uint64_t worth_until
         const fw_listener *listener
         fw_tls *tls

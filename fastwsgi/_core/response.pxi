@@ -85,6 +85,7 @@ cdef class Response:
     cdef object input         # wsgi.input while parked: detached when the response ends
     cdef object environ       # for the access log, if that tells of it
     cdef uint64_t began       # us, likewise
+    cdef uint64_t queue_us, application_us  # likewise, see Stopwatch
     cdef str request_id       # or None
     cdef bint answers_id      # ... the response has it, too
     cdef str status
@@ -211,6 +212,7 @@ cdef class Response:
         self.declared = -1
         self.limit = -1
         self.sent = 0
+        self.began = 0
         self.code = 0
         self.head_sent = self.chunked = self.bodiless = False
         self.keep = self.cut = self.wrote = self.excess = self.gone = self.exhausted = self.taken = False

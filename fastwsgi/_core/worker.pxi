@@ -91,7 +91,8 @@ cdef class Worker:
     *log* is called as ``log(level, message, exception_or_None)``; *errors* is the text stream for ``wsgi.errors``.
     *version* is the server's. *access* is the file of the access log: see AccessLog. *shown* is called with a request
     line that the log is to name, and returns what it may say of it. *number* is that of the worker among those of its
-    master. *request_ids*: 1 gives each request an id, 2 answers it, too. *board* is memory for the scoreboard
+    master. *request_ids*: 1 gives each request an id, 2 answers it, too. *slow*: a time in seconds and what is told of
+    requests that take as long (Stopwatch). *board* is memory for the scoreboard
     (csrc/observe/scoreboard.h), writable and large enough; without it the worker has its own. It is written every
     *beat_ms* milliseconds at least; 0: when there is something new. *lifeline* is what the loop is to watch for its
     end. With *siblings*, what fastwsgi/worker/siblings.py calls a slot, connections are shared with the other
@@ -131,7 +132,7 @@ cdef class Worker:
     def __cinit__(self, application, listeners, settings, *, log, errors, bint multiprocess=False, str version="",
                   access=None, shown=None, board=None, unsigned beat_ms=0, lifeline=None, siblings=None,
                   uwsgi=(), TlsContext tls=None, tls_on=(), bint memo=True, timeout_error=None,
-                  gone_error=None, unsigned number=1, int request_ids=0):
+                  gone_error=None, unsigned number=1, int request_ids=0, tuple slow=None):
         cdef fw_config cfg
         cdef list bases
         cdef Forwarding forwarding
@@ -167,6 +168,7 @@ cdef class Worker:
             Py_INCREF(self.access)  # ours until the loop is gone, whatever the garbage collector takes before
             self.held = <PyObject *>self.access
             cfg.access = self.access.log
+        cfg.times_queue = stopwatch_for(self.access, slow) is not None
         check(fw_process_open(&self.process))
         check(fw_leader_open(&self.leader, &_api, &cfg))
         self.loop = &self.leader.loop
@@ -195,7 +197,7 @@ cdef class Worker:
                  for i, (_, name, port) in enumerate(listeners)]
         warned = set()
         self.threads = [
-            self.thread(application, bases, log, errors, warned, memo, timeout_error, gone_error, request_ids)
+            self.thread(application, bases, log, errors, warned, memo, timeout_error, gone_error, request_ids, slow)
             for _ in range(self.nthreads)
         ]
 
@@ -253,7 +255,7 @@ cdef class Worker:
 
     cdef WorkerThread thread(
         self, object application, list bases, object log, object errors, set warned, bint memo, object timeout_error,
-        object gone_error, int request_ids
+        object gone_error, int request_ids, tuple slow
     ):
         cdef ThreadState state = ThreadState.__new__(ThreadState)
         state.thread = fw_thread_open(self.leader)
@@ -274,7 +276,8 @@ cdef class Worker:
         subject_of = self.tls.subject_of if self.tls is not None else None
         environs = EnvironBuilder(bases, self.no_body, self.script_name, memo, subject_of)
         ids = RequestIds(request_ids > 1) if request_ids else None
-        return WorkerThread(application, state, environs, self.no_body, self.access, ids)
+        return WorkerThread(application, state, environs, self.no_body, self.access, ids,
+                            stopwatch_for(self.access, slow))
 
     cdef dict base_environ(self, str server_name, str server_port, object errors, bint multiprocess, bint secure):
         """What every environ of one listener has in common (PEP 3333 "environ Variables").

@@ -56,6 +56,7 @@ cdef class WorkerThread:
     cdef Input no_body
     cdef AccessLog access     # or None
     cdef RequestIds ids       # or None
+    cdef Stopwatch watch      # or None
     cdef Response spare       # the last response, to be used again
     cdef object base_context  # what every request's contextvars.Context begins as
     cdef object context       # the one this thread is in
@@ -65,7 +66,7 @@ cdef class WorkerThread:
 
     def __init__(
         self, object application, ThreadState state, EnvironBuilder environs, Input no_body, AccessLog access,
-        RequestIds ids
+        RequestIds ids, Stopwatch watch
     ):
         self.application = application
         self.state = state
@@ -73,6 +74,7 @@ cdef class WorkerThread:
         self.no_body = no_body
         self.access = access
         self.ids = ids
+        self.watch = watch
 
     cdef int run(self, object base_context) except -1:
         """Serves until the loop is over; raises OSError if that fails, and whatever a signal handler raises.
@@ -144,17 +146,23 @@ cdef class WorkerThread:
             r = self.take_response(c)
             if r is None:
                 return self.turn_away(c)
+            if self.watch is not None:
+                self.watch.begin(r, c)
             if self.access is not None:
                 self.access.begin(r)
             outcome = self.serve(r, c)
         else:
             r = self.unpark(c)
+            if self.watch is not None:
+                self.watch.resume()
             if c.turn == FW_TURN_GONE:
                 r.abandon()
                 outcome = DONE
             else:
                 outcome = r.resume()
         self.state.leave()
+        if self.watch is not None:
+            self.watch.pause(r)
         if outcome == PARKED and self.park(r, c):
             return None
         self.end_request(r, c)
@@ -212,6 +220,8 @@ cdef class WorkerThread:
             r.input = None
         if r.socket is not None:
             end_offer(r)
+        if self.watch is not None:
+            self.watch.end(r, c)
         if self.access is not None:
             self.access.put(r, c)
         r.end()

@@ -94,6 +94,7 @@ class Config:
     request_id: str
     errorlog: str
     log_format: str
+    slow_request: float
     capture_output: bool
     logconfig: str
     logconfig_json: str

@@ -473,6 +473,12 @@ _TABLE = (
         "request that it is about; a traceback is a part of it",
         bounds=("text", "json"), metavar="text|json"),
     Setting(
+        "slow_request", "log", ("--slow-request",), 0.0, values.seconds,
+        "log each request that takes as long from its last byte to the end of its response: how "
+        "long it waited for a thread, was in the application and waited for its client, and the "
+        "stack that it had after this time. 0 for none",
+        metavar="SECONDS"),
+    Setting(
         "capture_output", "log", ("--capture-output",), False, values.switch,
         "let what the application prints to stdout and stderr come into the error log",
         const=True),

@@ -29,6 +29,8 @@ ATOMS = {
     "request_id": "id of the request", "host": "what the client has asked: Host, the target's, or "
     "with `host` in `forwarded_follow` the one that a trusted proxy names",
     "full_path": "path with SCRIPT_NAME in front, without query",
+    "queue": "time that the complete request has waited for a thread, in seconds with a fraction",
+    "application": "time in the application, likewise, without waiting for the client",
 }
 """What a format may hold as ``%(NAME)s``, besides ``%({NAME}i)s`` and its like for fields."""
 
@@ -45,7 +47,8 @@ JSON = {
     "full_path": "full_path", "query": "q", "protocol": "H", "status": "s", "reason": "st",
     "bytes": "B", "duration": "L", "referer": "f", "user_agent": "a", "host": "host",
     "script_name": "{SCRIPT_NAME}e", "scheme": "{wsgi.url_scheme}e", "request_id": "request_id",
-    "pid": "pid", "worker": "worker", "thread": "thread"}
+    "pid": "pid", "worker": "worker", "thread": "thread", "queue": "queue",
+    "application": "application"}
 """What a line in JSON may have, and the atom that says it; ``iso`` and ``pid`` are no atoms."""
 
 FIELDS = ("time", "client", "method", "path", "query", "protocol", "status", "bytes", "duration",

@@ -92,7 +92,12 @@ def build_worker(
     """
     if access is not None:
         access.begin(log.complain)
-    return core_worker()(
+    slow = None
+    if config.slow_request:
+        from fastwsgi.worker.slow_request import SlowRequests  # imported where somebody wants it
+
+        slow = SlowRequests(config.slow_request, log)
+    worker = core_worker()(
         application, [listener.core() for listener in listeners], config.core(),
         log=log, errors=cast("TextIO", log.errors), multiprocess=multiprocess,
         version=__version__, access=access, shown=mask_secrets,
@@ -100,9 +105,13 @@ def build_worker(
         siblings=siblings, timeout_error=RequestTimeout,
         gone_error=ClientGone, number=number,
         request_ids=request_ids(config, access),
+        slow=(config.slow_request, slow) if slow is not None else None,
         uwsgi=[i for i, listener in enumerate(listeners) if listener.protocol == "uwsgi"],
         tls=tls.context() if tls is not None else None,
         tls_on=[i for i, listener in enumerate(listeners) if listener.tls and tls is not None])
+    if slow is not None:
+        slow.watch(worker)
+    return worker
 
 
 def load_application(

@@ -220,15 +220,18 @@ def write_stacks_on_signal(log: Any) -> None:
         signal.signal(DUMP, signal.SIG_IGN)
 
 
-def stacks(marked: int) -> str:
+def stacks(marked: int, *, alone: bool = False) -> str:
     """Return the Python stacks of the threads that run code of the application, ``marked`` first.
 
-    Frames of the server and of the interpreter's start are left out.
+    Frames of the server and of the interpreter's start are left out; ``alone`` leaves out the other
+    threads.
     """
     names = {thread.ident: thread.name for thread in threading.enumerate()}
     frames = sys._current_frames()
     parts = []
     for ident in sorted(frames, key=lambda ident: ident != marked):
+        if alone and ident != marked:
+            continue
         stack = _above_server(traceback.extract_stack(frames[ident]))
         if ident == marked or any(not frame.filename.startswith(_PACKAGE) for frame in stack):
             parts.append(f"{'--> ' if ident == marked else '    '}"
