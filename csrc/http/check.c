@@ -69,15 +69,23 @@ static bool valid_port(const char *s, size_t n)
     return port <= 65535;
 }
 
+static bool valid_escapes(const char *s, size_t n)
+{
+    for (const char *c = s; (c = memchr(c, '%', (size_t)(s + n - c))) != NULL; c++)
+        if (s + n - c < 3 || !is(c[1], HEX) || !is(c[2], HEX))
+            return false;
+    return true;
+}
+
 static bool valid_name(const char *s, size_t n)
 {
+    bool escapes = false;
     for (size_t i = 0; i < n; i++) {
         if (!is(s[i], HOST))
             return false;
-        if (s[i] == '%' && (n - i < 3 || !is(s[i + 1], HEX) || !is(s[i + 2], HEX)))
-            return false;
+        escapes |= s[i] == '%';
     }
-    return n > 0;
+    return n > 0 && (!escapes || valid_escapes(s, n));
 }
 
 /* What RFC 3986 3.2.2 lets stand between brackets: IPvFuture, "v" 1*HEXDIG "." 1*( unreserved / sub-delims / ":" ). */

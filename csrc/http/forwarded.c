@@ -6,18 +6,23 @@
 
 #include <string.h>
 
+#define BIT(name) (UINT64_C(1) << FW_NAME_##name)
+
+/* Fields that say where a request came from: with one of these, Forwarded has no say of its own. A prefix is nothing that
+ * Forwarded could tell. */
+#define OF_X_FORWARDED (BIT(X_FORWARDED_FOR) | BIT(X_FORWARDED_HOST) | BIT(X_FORWARDED_PORT))
+#define LISTS (OF_X_FORWARDED | BIT(X_FORWARDED_PREFIX))
+
 /* What has been read so far. */
 typedef struct telling {
     const fw_forwarding *f;
     fw_request *r;
-    const fw_field *chain, *host, *port, *prefix; /* X-Forwarded-For and its like, the last of each; or NULL */
     unsigned place;  /* of the client in lists, from the right */
     bool placed;     /* ... is known */
-    bool found;      /* find_fields has been here */
     bool told;       /* the scheme is */
     bool secure;
-    bool named;      /* the client's address is */
-    fw_address client;
+    bool named;      /* the client's address is, in r->followed */
+    const fw_field *found[FW_NAME_COUNT]; /* the last field of each name that r->names has; no other entry is set */
 } telling;
 
 static bool refuse(fw_request *r, const char *why)
@@ -44,6 +49,12 @@ static inline bool follows(const telling *v, unsigned what)
 static inline bool has(const fw_request *r, enum fw_name name)
 {
     return (r->names >> name & 1) != 0;
+}
+
+/* The last field of a name, or NULL. */
+static inline const fw_field *last(const telling *v, enum fw_name name)
+{
+    return has(v->r, name) ? v->found[name] : NULL;
 }
 
 static fw_part trim(const char *at, const char *end)
@@ -107,45 +118,36 @@ static bool previous(list *l, fw_part *out)
     }
 }
 
-/* Where X-Forwarded-* are, in one pass; only if somebody wants to know. */
+/* Where the fields are, in one pass. */
 static void find_fields(telling *v)
 {
-    if (v->found)
-        return;
-    v->found = true;
-    for (uint32_t i = 0; i < v->r->nfields; i++) {
-        const fw_field *f = &v->r->fields[i];
-        switch (f->id) {
-        case FW_NAME_X_FORWARDED_FOR: v->chain = f; break;
-        case FW_NAME_X_FORWARDED_HOST: v->host = f; break;
-        case FW_NAME_X_FORWARDED_PORT: v->port = f; break;
-        case FW_NAME_X_FORWARDED_PREFIX: v->prefix = f; break;
-        default: break;
-        }
-    }
+    for (const fw_field *f = v->r->fields, *end = f + v->r->nfields; f < end; f++)
+        v->found[f->id] = f;
 }
 
 /* The client's place: as far to the left as X-Forwarded-For names trusted proxies. An element that is no address ends it:
  * who added it is trusted, and who the client is is not known. */
 static void find_client(telling *v)
 {
+    const fw_field *chain = last(v, FW_NAME_X_FORWARDED_FOR);
     fw_part p;
     v->placed = true;
-    find_fields(v);
-    if (v->chain == NULL)
+    if (chain == NULL)
         return;
-    if (fw_likely(is_single(v->r, v->chain))) {
-        v->named = fw_address_read(fw_request_at(v->r, v->chain->value), v->chain->value.len, &v->client);
+    p = value_of(v->r, chain);
+    /* One address has no comma. The last one that was read is known: a client sends several requests, as a rule. */
+    if (fw_likely(!v->r->repeats) && fw_address_reread(&v->r->known, p.at, p.len, &v->r->followed.client)) {
+        v->named = true;
         return;
     }
-    list l = list_of(v->r, v->chain);
+    list l = list_of(v->r, chain);
     for (unsigned place = 0; previous(&l, &p); place++) {
         fw_address a;
         v->place = place;
         if (!fw_address_read(p.at, p.len, &a))
             return;
         v->named = true;
-        v->client = a;
+        v->r->followed.client = a;
         if (!fw_networks_hold(&v->f->trusted, &a.any))
             return;
     }
@@ -198,12 +200,11 @@ static const fw_scheme_field *scheme_field(const telling *v, const fw_field *f)
 static bool read_scheme(telling *v, const fw_field *f, const fw_scheme_field *s)
 {
     fw_part p = value_of(v->r, f);
-    if (fw_unlikely(memchr(p.at, ',', p.len) != NULL)) {
+    bool secure = p.len == s->len && memcmp(p.at, s->value, p.len) == 0;
+    if (!secure && memchr(p.at, ',', p.len) != NULL) {
         const list l = {.r = v->r, .at = p.at, .end = p.at + p.len};
-        if (!at_client(v, l, &p))
-            p.len = 0;
+        secure = at_client(v, l, &p) && p.len == s->len && memcmp(p.at, s->value, p.len) == 0;
     }
-    const bool secure = p.len == s->len && memcmp(p.at, s->value, p.len) == 0;
     if (v->told && secure != v->secure)
         return refuse(v->r, "contradictory scheme header fields");
     v->told = true;
@@ -211,24 +212,34 @@ static bool read_scheme(telling *v, const fw_field *f, const fw_scheme_field *s)
     return true;
 }
 
-static bool read_host(telling *v)
+/* As a rule it is what the Host field says, which has been checked. */
+static bool is_own(const telling *v, fw_part p)
+{
+    const fw_field *own = last(v, FW_NAME_HOST);
+    return own != NULL && own->value.len == p.len && memcmp(fw_request_at(v->r, own->value), p.at, p.len) == 0;
+}
+
+static bool read_host(telling *v, const fw_field *f)
 {
     fw_part p;
-    if (!of_client(v, v->host, &p))
+    if (!of_client(v, f, &p))
         return true;
-    if (!fw_check_host(p.at, p.len))
+    if (!is_own(v, p) && !fw_check_host(p.at, p.len))
         return refuse(v->r, "invalid X-Forwarded-Host");
     v->r->followed.host = span_of(v->r, p);
     v->r->follows |= FW_FOLLOW_HOST;
     return true;
 }
 
-static bool read_port(telling *v)
+static bool read_port(telling *v, const fw_field *f)
 {
-    fw_part p;
-    if (!of_client(v, v->port, &p))
-        return true;
-    const int port = fw_address_port(p.at, p.len);
+    fw_part p = value_of(v->r, f);
+    int port = fw_likely(!v->r->repeats) ? fw_address_port(p.at, p.len) : -1; /* with a comma it is none */
+    if (port < 0) {
+        if (!of_client(v, f, &p))
+            return true;
+        port = fw_address_port(p.at, p.len);
+    }
     if (port <= 0)
         return refuse(v->r, "invalid X-Forwarded-Port");
     v->r->followed.port = (uint16_t)port;
@@ -243,9 +254,9 @@ static bool valid_mount(const char *s, size_t n)
 }
 
 /* Each proxy adds what it has taken from the front of the path: from the client's place on, all of it counts. */
-static bool read_prefix(telling *v)
+static bool read_prefix(telling *v, const fw_field *f)
 {
-    list l = list_of(v->r, v->prefix);
+    list l = list_of(v->r, f);
     fw_part p, last = {NULL, 0};
     unsigned place = 0;
     uint32_t field = 0; /* that `last` is in */
@@ -292,7 +303,7 @@ static bool check_forwarded(const telling *v, const fw_rfc7239 *f)
     const fw_request *r = v->r;
     const bool scheme = v->told && f->proto.at != NULL && v->secure != is_secure(f);
     const bool address = follows(v, FW_FOLLOW_ADDRESS) && v->named && f->named &&
-                         !fw_address_same(&v->client, &f->address);
+                         !fw_address_same(&r->followed.client, &f->address);
     const bool host = (r->follows & FW_FOLLOW_HOST) != 0 && f->host.at != NULL &&
                       !same_host(r, r->followed.host, f->host);
     return scheme || address || host ? refuse(v->r, "X-Forwarded and Forwarded fields contradict each other") : true;
@@ -315,7 +326,7 @@ static bool follow_forwarded(telling *v, const fw_rfc7239 *f)
         v->secure = is_secure(f);
     }
     v->named = f->named;
-    v->client = f->address;
+    r->followed.client = f->address;
     if (host.at == NULL || !follows(v, FW_FOLLOW_HOST | FW_FOLLOW_PORT))
         return true;
     if (!fw_check_host(host.at, host.len))
@@ -385,15 +396,14 @@ static bool read_unknown_of_stranger(telling *v)
 
 /* ---- the whole ------------------------------------------------------------------------------------------------- */
 
-#define BIT(name) (UINT64_C(1) << FW_NAME_##name)
-
-/* Fields that say where a request came from: with one of these, Forwarded has no say of its own. A prefix is nothing that
- * Forwarded could tell. */
-#define OF_X_FORWARDED (BIT(X_FORWARDED_FOR) | BIT(X_FORWARDED_HOST) | BIT(X_FORWARDED_PORT))
-#define LISTS (OF_X_FORWARDED | BIT(X_FORWARDED_PREFIX))
-
 static bool read_schemes(telling *v, bool *any)
 {
+    const uint64_t there = v->r->names & v->f->scheme_names;
+    if (fw_likely((there & (there - 1)) == 0 && (v->f->scheme_names & 1) == 0 && !v->r->repeats)) { /* there is one */
+        const fw_field *f = v->found[__builtin_ctzll(there)];
+        *any = true;
+        return !follows(v, FW_FOLLOW_SCHEME) || read_scheme(v, f, scheme_field(v, f));
+    }
     for (uint32_t i = 0; i < v->r->nfields; i++) {
         const fw_field *f = &v->r->fields[i];
         if (!(v->f->scheme_names >> f->id & 1))
@@ -410,14 +420,14 @@ static bool read_schemes(telling *v, bool *any)
 
 static bool read_lists(telling *v)
 {
-    find_fields(v);
-    if (v->chain != NULL && follows(v, FW_FOLLOW_ADDRESS) && !v->placed)
+    const fw_field *f;
+    if (follows(v, FW_FOLLOW_ADDRESS) && !v->placed)
         find_client(v);
-    if (v->host != NULL && follows(v, FW_FOLLOW_HOST) && !read_host(v))
+    if (follows(v, FW_FOLLOW_HOST) && (f = last(v, FW_NAME_X_FORWARDED_HOST)) != NULL && !read_host(v, f))
         return false;
-    if (v->port != NULL && follows(v, FW_FOLLOW_PORT) && !read_port(v))
+    if (follows(v, FW_FOLLOW_PORT) && (f = last(v, FW_NAME_X_FORWARDED_PORT)) != NULL && !read_port(v, f))
         return false;
-    return v->prefix == NULL || !follows(v, FW_FOLLOW_PREFIX) || read_prefix(v);
+    return !follows(v, FW_FOLLOW_PREFIX) || (f = last(v, FW_NAME_X_FORWARDED_PREFIX)) == NULL || read_prefix(v, f);
 }
 
 static bool read_names(telling *v)
@@ -431,6 +441,7 @@ static bool read_names(telling *v)
 static bool read_all(telling *v)
 {
     bool any = (v->r->names & OF_X_FORWARDED) != 0;
+    find_fields(v);
     if ((v->r->names & v->f->scheme_names) && !read_schemes(v, &any))
         return false;
     if ((v->r->names & LISTS) && (v->f->follow & ~FW_FOLLOW_SCHEME) && !read_lists(v))
@@ -447,7 +458,11 @@ static bool read_all(telling *v)
 
 enum fw_parse fw_forwarded_read(const fw_forwarding *f, bool trusted, fw_request *r)
 {
-    telling v = {.f = f, .r = r};
+    telling v;
+    v.f = f;
+    v.r = r;
+    v.place = 0;
+    v.placed = v.told = v.secure = v.named = false;
     if (!trusted)
         return !(r->names & 1) || read_unknown_of_stranger(&v) ? FW_PARSE_DONE : FW_PARSE_REFUSED;
     const bool accepted = read_all(&v);
@@ -455,10 +470,8 @@ enum fw_parse fw_forwarded_read(const fw_forwarding *f, bool trusted, fw_request
         r->followed.secure = v.secure;
         r->follows |= FW_FOLLOW_SCHEME;
     }
-    if (v.named && follows(&v, FW_FOLLOW_ADDRESS)) {
-        r->followed.client = v.client;
+    if (v.named && follows(&v, FW_FOLLOW_ADDRESS))
         r->follows |= FW_FOLLOW_ADDRESS;
-    }
     return accepted ? FW_PARSE_DONE : FW_PARSE_REFUSED;
 }
 

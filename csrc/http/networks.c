@@ -84,12 +84,13 @@ static size_t read4(const char *s, size_t n, uint32_t *to)
     for (int part = 0; part < 4; part++) {
         if (part > 0 && (i == n || s[i++] != '.'))
             return 0;
-        const size_t from = i;
-        uint32_t v = 0;
-        while (i < n && i - from < 4 && s[i] >= '0' && s[i] <= '9')
-            v = v * 10 + (uint32_t)(s[i++] - '0');
-        if (i == from || v > 255 || (s[from] == '0' && i - from > 1))
+        uint32_t v, digit;
+        if (i == n || (v = (uint32_t)(s[i++] - '0')) > 9)
             return 0;
+        for (; i < n && (digit = (uint32_t)(s[i] - '0')) <= 9; i++) {
+            if (v == 0 || (v = v * 10 + digit) > 255)
+                return 0;
+        }
         address = address << 8 | v;
     }
     *to = address;
@@ -134,4 +135,21 @@ bool fw_address_read(const char *s, size_t n, fw_address *to)
     to->v4.sin_family = AF_INET;
     to->v4.sin_addr.s_addr = htonl(v4);
     return read_port(s + used, n - used, &to->v4.sin_port);
+}
+
+bool fw_address_reread(fw_known_address *known, const char *s, size_t n, fw_address *to)
+{
+    if (n != 0 && n == known->len && memcmp(s, known->text, n) == 0) {
+        *to = known->address;
+        return true;
+    }
+    if (!fw_address_read(s, n, to))
+        return false;
+    known->len = 0;
+    if (n <= sizeof known->text) {
+        memcpy(known->text, s, n);
+        known->len = (uint8_t)n;
+        known->address = *to;
+    }
+    return true;
 }

@@ -17,6 +17,13 @@ typedef union fw_address {
     struct sockaddr_in6 v6;
 } fw_address;
 
+/* An address that has been read, to be known again. Zeroed memory knows none. */
+typedef struct fw_known_address {
+    fw_address address;
+    uint8_t len;
+    char text[39];
+} fw_known_address;
+
 typedef struct fw_range4 {
     uint32_t first, last; /* in the byte order of this machine */
 } fw_range4;
@@ -38,6 +45,9 @@ bool fw_networks_hold(const fw_networks *set, const struct sockaddr *a);
 /* Reads an address as X-Forwarded-For and Forwarded have it: 192.0.2.1, 192.0.2.1:80, 2001:db8::1, [2001:db8::1],
  * [2001:db8::1]:80. The port is 0 if there is none. False: it is something else. */
 bool fw_address_read(const char *s, size_t n, fw_address *to);
+
+/* The same, where it is the text that was read last, as a rule. */
+bool fw_address_reread(fw_known_address *known, const char *s, size_t n, fw_address *to);
 
 /* Reads 1 to 5 digits that make a number up to 65535; -1: they do not. */
 int fw_address_port(const char *s, size_t n);

@@ -60,6 +60,7 @@ typedef struct fw_request {
     struct fw_request *at_rest; /* the next one that nobody uses */
     uint32_t room;     /* fields that fit */
     fw_followed followed; /* what r->follows names */
+    fw_known_address known; /* of X-Forwarded-For, of this request or one before it */
     uint32_t nfields;  /* the first member that fw_request_reset clears */
     uint32_t start;    /* of the request line: 0, or 2 behind one empty line */
     uint32_t fed;      /* bytes given to llhttp */

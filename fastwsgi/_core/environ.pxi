@@ -3,6 +3,9 @@
 # The base dict of the listener is copied, then the request's own values are set: keys are interned and shared, values
 # are new str objects holding the bytes as Latin-1 (PEP 3333 "A Note On String Types"). Runs with the interpreter lock;
 # the spans it reads are lent for the duration of the request.
+#
+# It has more than 500 lines because an environ is made in three ways, anew, from the last one and from that of a memo,
+# and all of them set the same keys.
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
@@ -180,6 +183,8 @@ cdef class Last:
     cdef uint8_t follows               # what of it is a proxy's word
     cdef str scheme
     cdef tuple client
+    cdef str host                      # HTTP_HOST and SERVER_PORT as a proxy tells them; None: they may be others
+    cdef str port
 
     cdef bint fits(self, const fw_conn *c) noexcept:
         cdef const fw_request *r = c.req
@@ -230,6 +235,8 @@ cdef class Last:
         self.follows = r.follows
         self.scheme = scheme_of(r)
         self.client = builder.client_name
+        self.host = None
+        self.port = None
         self.method = builder.method(r)
         self.raw = environ[RAW_URI]
         self.environ = <dict>PyDict_Copy(environ)
@@ -334,6 +341,8 @@ cdef class EnvironBuilder:
                 value = text_at(r, f.value)
                 PyDict_SetItem(environ, <object>PyList_GET_ITEM(last.keys, i), value)
                 last.values[i] = value
+                if f.id == FW_NAME_HOST:
+                    last.host = None
         if r.follows:
             self.follow_alike(environ, r)
         last.environ = environ
@@ -386,21 +395,39 @@ cdef class EnvironBuilder:
                 last.client = client
                 PyDict_SetItem(environ, REMOTE_ADDR, <str>client[0])
                 PyDict_SetItem(environ, REMOTE_PORT, <str>client[1])
-        return self.follow_rest(environ, r) if r.follows > (FW_FOLLOW_SCHEME | FW_FOLLOW_ADDRESS) else 0
+        if r.follows & FW_FOLLOW_HOST:
+            self.host_of(r)
+            if last.host is not self.host:
+                PyDict_SetItem(environ, HTTP_HOST, self.host)
+                last.host = self.host
+        if r.follows & FW_FOLLOW_PORT:
+            self.port_of(r)
+            if last.port is not self.port_text:
+                PyDict_SetItem(environ, SERVER_PORT, self.port_text)
+                last.port = self.port_text
+        if r.follows & (FW_FOLLOW_PREFIX | FW_FOLLOW_MOUNT):
+            self.follow_paths(environ, r)
+        return 0
+
+    cdef int host_of(self, const fw_request *r) except -1:
+        if not same_text(self.host, fw_request_at(r, r.followed.host), r.followed.host.len):
+            self.host = text_at(r, r.followed.host)
+        return 0
+
+    cdef int port_of(self, const fw_request *r) except -1:
+        if self.port != r.followed.port:
+            self.port_text = str(r.followed.port)
+            self.port = r.followed.port
+        return 0
 
     cdef int follow_rest(self, dict environ, const fw_request *r) except -1:
         cdef uint8_t what = r.follows
         if what & FW_FOLLOW_HOST:
-            if not same_text(self.host, fw_request_at(r, r.followed.host), r.followed.host.len):
-                self.host = text_at(r, r.followed.host)
-            if PyDict_GetItem(environ, HTTP_HOST) != <PyObject *>self.host:
-                PyDict_SetItem(environ, HTTP_HOST, self.host)
+            self.host_of(r)
+            PyDict_SetItem(environ, HTTP_HOST, self.host)
         if what & FW_FOLLOW_PORT:
-            if self.port != r.followed.port:
-                self.port_text = str(r.followed.port)
-                self.port = r.followed.port
-            if PyDict_GetItem(environ, SERVER_PORT) != <PyObject *>self.port_text:
-                PyDict_SetItem(environ, SERVER_PORT, self.port_text)
+            self.port_of(r)
+            PyDict_SetItem(environ, SERVER_PORT, self.port_text)
         if what & (FW_FOLLOW_PREFIX | FW_FOLLOW_MOUNT):
             self.follow_paths(environ, r)
         return 0

@@ -83,10 +83,13 @@ class Servers:
             self.lines[memo, source] = Client(self.addresses[memo], source=source)
         return self.lines[memo, source]
 
-    def ask(self, memo: bool, source: str, target: str, fields: Fields) -> dict[str, str] | None:
+    def ask(
+        self, memo: bool, source: str, target: str, fields: Fields, host: str = "h",
+    ) -> dict[str, str] | None:
         """What the application saw of the keys in question; None: it was refused."""
         client = self.line(memo, source)
-        head = [f"GET {target} HTTP/1.1", "Host: h", *(f"{name}: {text}" for name, text in fields)]
+        head = [f"GET {target} HTTP/1.1", f"Host: {host}",
+                *(f"{name}: {text}" for name, text in fields)]
         client.send("\r\n".join([*head, "", ""]).encode())
         response = client.response()
         if response.status == 400:
@@ -145,6 +148,23 @@ def test_the_environ_says_what_the_twin_says(
             assert servers.ask(memo, source, target, fields) == wanted, (memo, source, fields)
             servers.served += wanted is not None
             servers.refused += wanted is None
+
+
+def test_what_changes_is_never_taken_from_the_head_before(servers: Servers) -> None:
+    """Heads of the same fields on one connection, whose values come, go and come back."""
+    addresses = ("192.0.2.7", "192.0.2.7", "192.0.2.70", "192.0.2.7:80", "unknown", "192.0.2.7",
+                 "2001:db8:ffff:ffff:ffff:ffff:255.255.255.255", "fe80::7", "192.0.2.7")
+    names = (("h", "h"), ("h", "a.example"), ("a.example", "a.example"), ("a.example", "h"),
+             ("b.example", "h"), ("b.example", "h"))
+    for number in range(54):
+        host, told = names[number % 6]
+        fields = [("X-Forwarded-For", addresses[number * 4 // 6 % 9]),
+                  ("X-Forwarded-Proto", ("http", "https")[number // 2 % 2]),
+                  ("X-Forwarded-Host", told), ("X-Forwarded-Port", ("80", "8443")[number // 3 % 2]),
+                  ("X-Request-Id", str(number))]
+        for memo in (True, False):
+            wanted = expected(servers, memo, "127.0.0.1", fields)
+            assert servers.ask(memo, "127.0.0.1", "/", fields, host) == wanted, (memo, fields)
 
 
 def test_the_examples_were_served_and_refused(servers: Servers) -> None:
