@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import struct
 import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -49,6 +50,12 @@ def watched(**settings: Any) -> Iterator[tuple[Server, Seen]]:
 def sent(pairs: Iterable[uwsgi.Variable]) -> bytes:
     """A packet of nginx's variables and these behind them."""
     return packet([*variables().items(), *pairs])
+
+
+def behind(raw: bytes) -> bytes:
+    """A packet of nginx's variables with these bytes behind them, counted in its size."""
+    block = sent([])[4:] + raw
+    return struct.pack("<BHB", 0, len(block), 0) + block
 
 
 # ---- what the application sees ----
@@ -268,7 +275,20 @@ REFUSED: dict[str, tuple[int, bytes]] = {
     "second spelling": (400, sent([("HTTP_X-OWN", "a")])),
     "client's address": (400, packet(variables(REMOTE_ADDR="localhost").items())),
     "no end": (400, sent([])[:4] + b"\xff\xff" + sent([])[6:]),
+    "value past the end": (400, behind(b"\1\0X\5\0four")),
+    "name past the end": (400, behind(b"\5\0four")),
+    "no value": (400, behind(b"\1\0X")),
+    "field without a name": (400, sent([("HTTP_", "x")])),
+    "empty packet": (400, packet([])),
+    "no target": (400, packet(variables(REQUEST_URI=None).items())),
+    "no token in a field": (400, sent([("HTTP_A B", "a")])),
+    "field in lower case": (400, sent([("HTTP_own", "a")])),
+    "path without a slash": (400, packet(variables(PATH_INFO="x").items())),
+    "mount without a slash": (400, packet(variables(SCRIPT_NAME="x").items())),
+    "another scheme": (400, packet(variables(UWSGI_SCHEME="ftp").items())),
+    "length past 64 bits": (400, packet(variables(CONTENT_LENGTH="9" * 20).items())),
     "another plugin": (400, packet(variables().items(), modifier1=5)),
+    "another modifier": (400, packet(variables().items(), modifier2=1)),
     "plain HTTP": (400, request()),
     "TLS": (400, b"\x16\x03\x01\x02\x00\x01\x00"),
     "too many fields": (431, sent([("HTTP_X", "a")] * 101)),
@@ -277,14 +297,28 @@ REFUSED: dict[str, tuple[int, bytes]] = {
 }
 
 
+@pytest.fixture(scope="module")
+def hostile() -> Iterator[tuple[Server, Seen]]:
+    with watched() as server_and_seen:
+        yield server_and_seen
+
+
+@pytest.mark.parametrize("piece", [1 << 20, 100, 7], ids=("whole", "100", "7"))
 @pytest.mark.parametrize("name", REFUSED)
-def test_refuses_what_two_readers_could_read_in_two_ways(name: str) -> None:
+def test_refuses_what_two_readers_could_read_in_two_ways(
+    hostile: tuple[Server, Seen], name: str, piece: int,
+) -> None:
+    server, seen = hostile
     status, data = REFUSED[name]
-    with watched() as (server, seen):
-        response = ask(server.address, data)
-    assert response.status == status
-    assert response.body.count(b"\n") == 1
-    assert seen == []
+    with Client(server.address) as client:
+        for at in range(0, len(data), piece):
+            with contextlib.suppress(ConnectionError):  # it is refused as soon as that is known
+                client.send(data[at : at + piece])
+        response = client.response()
+        assert response.status == status
+        assert response.body.count(b"\n") == 1
+        assert client.ended()
+    assert not seen, seen.pop()
 
 
 def test_a_body_over_the_limit_is_refused_before_it_comes() -> None:
@@ -353,7 +387,7 @@ def test_a_port_of_http_says_that_it_is_one() -> None:
         response = ask(server.address, packet(variables().items()))
     assert response.status == 400
     assert response.body == b"the uwsgi protocol on a port that speaks HTTP\n"
-    assert seen == []
+    assert not seen, seen.pop()
 
 
 # ---- what belongs to a request ----
