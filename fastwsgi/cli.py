@@ -40,6 +40,8 @@ def _run(argv: Sequence[str]) -> int:
 
         sys.stdout.write(migrate(argv[1:], parse))
         return 0
+    if argv and argv[0] in ("ctl", "top"):
+        return _ask_a_server(argv[0], argv[1:])
     arguments = parse(argv)
     more = _parse_variable(os.environ.get("GUNICORN_CMD_ARGS", ""))
     actions = {name: arguments.pop(name, False) or more.pop(name, False) for name in ACTIONS}
@@ -67,6 +69,20 @@ def _run(argv: Sequence[str]) -> int:
     if not config.workers:
         exit_on_stop_signals()
     return serve(_target(config), config, reconfigure=read)
+
+
+def _ask_a_server(command: str, argv: Sequence[str]) -> int:
+    """Be ``fastwsgi ctl`` or ``fastwsgi top``."""
+    from fastwsgi.control import ctl, top  # imported where somebody wants one
+
+    def configured() -> str:
+        try:
+            return gather({}, dict(os.environ)).control_socket
+        except FastwsgiError:  # it need not be whole, for somebody who only asks
+            return ""
+
+    main = ctl.main if command == "ctl" else top.main
+    return main(argv, configured)
 
 
 def _parse_variable(text: str) -> dict[str, Any]:
@@ -178,7 +194,8 @@ def build_parser() -> argparse.ArgumentParser:
         prog="fastwsgi", usage="%(prog)s [OPTIONS] MODULE:APP", add_help=False,
         allow_abbrev=False, argument_default=argparse.SUPPRESS,
         description="Serve a WSGI application over HTTP/1.1. 'fastwsgi migrate FILE' prints the "
-                    "configuration for one of gunicorn, uWSGI, waitress or mod_wsgi-express.",
+                    "configuration for one of gunicorn, uWSGI, waitress or mod_wsgi-express; "
+                    "'fastwsgi top' and 'fastwsgi ctl' ask a running server (--control-socket).",
         epilog="Each setting can also come from pyproject.toml ([tool.fastwsgi]), a configuration "
                "file, or a variable FASTWSGI_NAME. The command line comes first, then variables, "
                "the file and pyproject.toml. Signals: TERM finishes requests and stops, INT and "

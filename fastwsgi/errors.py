@@ -49,6 +49,10 @@ class PidFileError(FastwsgiError):
     """The pid file cannot be written, or names a process that is still running."""
 
 
+class ControlError(FastwsgiError):
+    """A running server could not be asked over its control socket, or has refused."""
+
+
 class WarmUpError(FastwsgiError):
     """The warm-up request was not answered with a status below 500."""
 

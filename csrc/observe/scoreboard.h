@@ -1,7 +1,7 @@
 /* scoreboard.h - what a worker is doing, in memory that others may read: its counters, and the calls in flight.
  *
  * A board is a head and one entry for each application thread, in memory that the worker shares with its master. The
- * worker alone writes (but for `draining`), under the loop's lock and without the interpreter lock; anybody may read at any time, and nobody
+ * worker alone writes (but for `draining` and `log_level`), under the loop's lock and without the interpreter lock; anybody may read at any time, and nobody
  * waits for anybody: each part has a number that is odd while the part is written (a seqlock).
  *
  * It costs the hot path next to nothing. The counters are copied by whoever leads, between two polls, a few times a second. A
@@ -59,7 +59,7 @@ typedef struct fw_board {
     uint64_t counters[FW_BOARD_COUNTERS]; /* fw_stats, and requests that wait for a thread */
     uint64_t latency[FW_BOARD_BUCKETS];   /* calls that have ended, by their time; the first holds shown ones only */
     _Atomic uint32_t draining; /* the one thing that the master writes: it is going to stop all of its workers */
-    uint32_t unused;
+    uint32_t log_level; /* for the worker's Python, which reads it there; not used here */
     fw_board_call calls[];
 } fw_board;
 

@@ -11,7 +11,7 @@ from fastwsgi.config.table import SETTINGS
 from fastwsgi.errors import ConfigError
 
 NEED_A_MASTER = ("preload_app", "cpu_affinity", "max_requests", "max_lifetime", "max_rss",
-                 "reload", "user", "group")
+                 "reload", "user", "group", "control_socket")
 """Settings that mean nothing to a process that serves by itself."""
 
 IDLE_WITHOUT = {"raw_paste_global_conf": "paste",

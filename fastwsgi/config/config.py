@@ -116,6 +116,7 @@ class Config:
     group: str | int | None
     initgroups: bool
     pidfile: str
+    control_socket: str
     proc_name: str
     daemon: bool
     sendfile: bool

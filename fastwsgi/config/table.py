@@ -579,6 +579,11 @@ _TABLE = (
         "while the process that it names runs",
         metavar="FILE"),
     Setting(
+        "control_socket", "system", ("--control-socket",), "", values.text,
+        "unix socket on which the master answers 'fastwsgi top' and 'fastwsgi ctl', for the "
+        "account of the server and root alone",
+        metavar="PATH"),
+    Setting(
         "proc_name", "system", ("-n", "--name"), "", values.text,
         "name that ps(1) shows beside 'fastwsgi: master' and 'fastwsgi: worker', by default the "
         "application's. Titles need the setproctitle library (pip install fastwsgi[title]), and "

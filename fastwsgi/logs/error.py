@@ -49,6 +49,7 @@ class ErrorLog:
         self._more = more
         self._captured: tuple[int, ...] = ()
         self._routed = False
+        self._wanted_level: Callable[[], str] = lambda: ""
         try:
             self.reopen()
         except OSError as error:
@@ -117,12 +118,29 @@ class ErrorLog:
             raise OSError("no standard error")
         return file.fileno()
 
+    @property
+    def level(self) -> str:
+        """The least severity that is written."""
+        return logging.getLevelName(self._logger.level).lower()
+
     def set_level(self, level: str) -> None:
         """Change the least severity that is written."""
         self._logger.setLevel(level.upper())
+        # logging remembers what is enabled, and forgets it for loggers that it has a name for only
+        getattr(self._logger, "_cache", {}).clear()
+
+    def follow(self, wanted: Callable[[], str]) -> None:
+        """Take the level from ``wanted``, if it names one, now and whenever the log is reopened."""
+        self._wanted_level = wanted
+        self._take_level()
+
+    def _take_level(self) -> None:
+        if level := self._wanted_level():
+            self.set_level(level)
 
     def reopen(self) -> None:
         """Reopen the file after it was moved away; raise OSError and keep the old one."""
+        self._take_level()
         if self._routed:
             reopen_files()
         if not self._path:

@@ -10,6 +10,7 @@ import contextlib
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 
 from fastwsgi.config.hooks import WorkerView
@@ -24,6 +25,7 @@ UNKNOWN = 256
 class Child:
     """A process as its master knows it; times are those of ``time.monotonic``.
 
+    ``begun`` is when it was forked;
     ``fd`` is the read end of the pipe it writes to, -1 once that has ended; ``view`` what hooks are
     shown of it; ``cpu`` the one it is bound to. ``replace_wanted`` says that it is to be replaced;
     ``board`` is where it shows what it does, at least every ``BEAT`` seconds if it ``beats``;
@@ -38,6 +40,7 @@ class Child:
         self.generation = generation
         self.fd = fd
         self.role = role
+        self.begun = time.monotonic()
         self.ready_at: float | None = None
         self.kill_at: float | None = None
         self.stopping = False

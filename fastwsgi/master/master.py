@@ -3,7 +3,8 @@
 The rule: signal handlers only enqueue (the signal's number goes through the wake-up pipe), and
 ``_reconcile`` compares what is wanted with what there is. So a start, a respawn, TTIN, TTOU, a
 rolling reload and a stop are one piece of code with different wishes. The master never imports the
-application. With --preload a fork server does, and forks the workers in its place.
+application. With --preload a fork server does, and forks the workers in its place. It has more than
+500 lines because it is one machine: what is wanted and what there is.
 """
 
 from __future__ import annotations
@@ -50,6 +51,7 @@ from fastwsgi.worker.process import (
 )
 
 if TYPE_CHECKING:
+    from fastwsgi.master.control import Control
     from fastwsgi.tls.settings import Tls
 
 HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGUSR1,
@@ -92,8 +94,8 @@ class Master:
         upgrade.on_finished = lambda: notifier.ready("the upgrade is finished")
         self._wanted: int = config.workers
         self._generation = 1
-        self._workers = Workers(lambda: (*self._signals.fds, self._held, *upgrade.links()))
-        upgrade.on_other_ended = self._workers.forget_others
+        self.workers = self._workers = Workers(self._private_fds)
+        upgrade.on_other_ended = self._on_other_ended
         self._view = ServerView(config, log, [listener.address for listener in listeners],
                                 self._wanted)
         self._stopping = False
@@ -108,12 +110,19 @@ class Master:
         self._failed_starts = 0  # workers in a row that died before they were ready
         self._early_deaths = 0  # early deaths of any kind in a row: the back-off grows with them
         self._next_spawn = 0.0
+        self.last_reload: str | None = None  # how it went: under way, done, or why it did not
+        self._control: Control | None = None
+        if config.control_socket:
+            from fastwsgi.master.control import Control  # imported where somebody wants it
+
+            self._control = Control(config.control_socket, self,
+                                    replace=upgrade.predecessor is not None)
 
     def run(self) -> int:
         """Keep the workers running until asked to stop; return the exit code."""
         self._signals = SignalQueue(HANDLED)
         with (contextlib.closing(self._signals), contextlib.closing(self._workers),
-              self._lifeline_held()):
+              self._lifeline_held(), self._control_closed()):
             set_title("master", self._spec().name)
             self._hook("when_ready", self._view)
             self._hook("nworkers_changed", self._view, self._wanted, None)
@@ -148,6 +157,27 @@ class Master:
             os.close(self._lifeline_fd)
             os.close(self._held)
 
+    @contextlib.contextmanager
+    def _control_closed(self) -> Iterator[None]:
+        """Close the control socket in the end."""
+        try:
+            yield
+        finally:
+            if self._control is not None:
+                self._control.socket.close()
+
+    def _private_fds(self) -> Iterator[int]:
+        """Yield the descriptors that a child has to close."""
+        yield from (*self._signals.fds, self._held, *self._upgrade.links())
+        if self._control is not None:
+            yield from self._control.socket.fds()
+
+    def _on_other_ended(self) -> None:
+        """Go on as the only master of these sockets."""
+        self._workers.forget_others()
+        if self._control is not None:
+            self._control.socket.ensure()
+
     def _wait(self) -> None:
         """Sleep until a signal, a message or a deadline, and deal with what happened."""
         poll = select.poll()
@@ -156,8 +186,14 @@ class Master:
             **self._workers.pipes(self._on_messages)}
         for fd in todo:
             poll.register(fd, select.POLLIN)
+        if self._control is not None:
+            for fd, (events, act) in self._control.interests().items():
+                poll.register(fd, events)
+                todo[fd] = act
         for fd, _ in poll.poll(self._timeout()):
             todo[fd]()
+        if self._control is not None:
+            self._control.check()
         self._reap()
 
     def _take_signals(self) -> None:
@@ -174,6 +210,8 @@ class Master:
             deadlines.append(self._drain_until)
         if self._rotation is not None and not self._stopping:
             deadlines += self._rotation.deadlines()
+        if self._control is not None:
+            deadlines += self._control.deadlines()
         if not deadlines:
             return None
         return max(0.0, min(deadlines) - time.monotonic()) * 1000 + 1
@@ -280,14 +318,14 @@ class Master:
         else:
             self._workers.stop(child, QUICK_GRACE, signal.SIGQUIT)
 
-    def _reload(self, *, at_once: bool = False) -> None:
+    def _reload(self, *, at_once: bool = False) -> str:
         """Begin a rolling reload: a new generation, with the settings as they are now.
 
         With ``at_once`` the old workers stop without waiting for new ones, for a developer who
-        wants to see only the new code or its error.
+        wants to see only the new code or its error. Returns why it is refused, empty if it is not.
         """
         if self._ending:
-            return
+            return "the server is stopping"
         self._notifier.reloading()
         since = file_time()
         try:
@@ -299,11 +337,12 @@ class Master:
         except FastwsgiError as error:
             self._log.error("reload refused, nothing has changed: %s", error)
             self._notifier.ready("the last reload was refused")
-            return
+            self.last_reload = f"refused: {error}"
+            return str(error)
         for name in ("bind", "protocol", "backlog", "reuse_port", "pidfile", "errorlog",
                      "log_format", "logconfig", "logconfig_json", "logconfig_dict", "syslog",
                      "syslog_addr", "syslog_prefix", "syslog_facility", "capture_output", "chdir",
-                     "daemon"):
+                     "daemon", "control_socket"):
             if getattr(config, name) != getattr(self._config, name):
                 self._log.warning("reload: a change of %s takes effect after a restart", name)
         self._log.info("reloading")
@@ -316,7 +355,9 @@ class Master:
         self._hook("on_reload", self._view)
         if config.workers != self._before_reload.workers or not self._wanted:
             self._want(max(1, config.workers))
+        self.last_reload = "under way"
         self._log.set_level(config.loglevel)
+        self._workers.log_from("")
         set_variables(config)
         set_import_path(config)
         self._generation += 1
@@ -326,6 +367,7 @@ class Master:
         for child in self._workers.children():
             if (at_once or child.ready_at is None) and not child.stopping:
                 self._stop_child(child, graceful=child.ready_at is not None)
+        return ""
 
     def _reconcile(self) -> None:
         """Bring the workers that exist closer to those that are wanted."""
@@ -371,10 +413,79 @@ class Master:
         if self._announced or reloading or len(ready) < self._wanted:
             return
         self._announced = True
+        if self.last_reload == "under way":
+            self.last_reload = "done"
         self._notifier.ready(f"{self._wanted} workers serve")
         pids = ", ".join(str(child.pid) for child in ready[: self._wanted])
         plural = "" if self._wanted == 1 else "s"
         self._announce_ready(f": {self._wanted} worker{plural} (pid {pids})")
+
+    # -- what the control socket may ask and do -----------------------------------------------
+
+    @property
+    def application(self) -> str:
+        """What is served, as the operator named it."""
+        return self._target if isinstance(self._target, str) else self._config.wsgi_app
+
+    @property
+    def addresses(self) -> list[str]:
+        """Where clients are served."""
+        return [listener.url for listener in self._listeners]
+
+    @property
+    def state(self) -> str:
+        """What the server is doing, in a word."""
+        if self._stopping:
+            return "stopping"
+        if self._drain_until is not None:
+            return "draining"
+        if not self._has_served:
+            return "starting"
+        return "reloading" if self.last_reload == "under way" else "serving"
+
+    @property
+    def generation(self) -> int:
+        """How often settings and application have been read."""
+        return self._generation
+
+    @property
+    def wanted(self) -> int:
+        """How many workers are wanted."""
+        return self._wanted
+
+    @property
+    def log_level(self) -> str:
+        """The least severity that is logged."""
+        return self._log.level
+
+    @property
+    def ending(self) -> bool:
+        """Whether a stop has begun, or is to follow a delay."""
+        return self._ending
+
+    def log_event(self, message: str, *values: object) -> None:
+        """Log what somebody has asked for."""
+        self._log.info(message, *values)
+
+    def log_from(self, level: str) -> None:
+        """Log from that level on, here and in all workers, until the next reload."""
+        self._log.set_level(level)
+        self._workers.log_from(level)
+
+    def reload(self) -> str:
+        """Begin a reload, as HUP does; return why it is refused, empty if it is not."""
+        return self._reload()
+
+    def end(self, *, quick: bool) -> None:
+        """Stop, as TERM does, or as QUIT does."""
+        if quick:
+            self._stop(graceful=False)
+        else:
+            self._terminate()
+
+    def want(self, count: int) -> None:
+        """Run so many workers from now on, as TTIN and TTOU do step by step."""
+        self._want(count)
 
     # -- starts and ends ----------------------------------------------------------------------
 
@@ -469,6 +580,7 @@ class Master:
     def _abandon_reload(self) -> None:
         """Keep the old workers, because the new one cannot serve."""
         self._log.error("reload abandoned: the new worker did not get ready; the old ones stay")
+        self.last_reload = "abandoned: the new worker did not get ready; the old ones stay"
         self._notifier.ready("the last reload was abandoned; the old workers serve")
         if all(map(self._is_old, self._workers.by_pid.values())):
             if self._config.workers != self._before_reload.workers:

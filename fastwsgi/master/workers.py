@@ -42,6 +42,7 @@ class Workers:
         self.fork_servers: list[ForkServer] = []
         self._private_fds = private_fds
         self._draining = False
+        self._level = ""  # what the workers are to log, whatever the settings say
         self.totals = Totals()
         self.siblings: Siblings | None = None
         self._age = 0
@@ -89,10 +90,13 @@ class Workers:
             raise
         finally:
             os.close(to_master)
-            board.close_fd()
+            if not spec.config.control_socket:
+                board.close_fd()
         view.pid, child.view, child.cpu, child.board = child.pid, view, cpu, board
         if self._draining:
             board.drain()
+        if self._level:
+            board.want_level(self._level)
         child.slot = slot
         child.beats = spec.limited
         self.by_pid[child.pid] = child
@@ -114,6 +118,14 @@ class Workers:
         for child in self.by_pid.values():
             if child.board is not None:
                 child.board.drain()
+
+    def log_from(self, level: str) -> None:
+        """Let them log from that level on, and those to come; empty for what the settings say."""
+        self._level = level
+        for child in self.by_pid.values():
+            if level and child.board is not None:
+                child.board.want_level(level)
+                child.send_signal(signal.SIGUSR1)  # it looks when it reopens its logs
 
     def end(self) -> None:
         """Note that all of them are going to stop."""

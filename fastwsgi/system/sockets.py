@@ -68,6 +68,12 @@ class Listener:
         """Return what the compiled worker needs: descriptor, name and port."""
         return self.socket.fileno(), self.name, self.port
 
+    def is_in_place(self) -> bool:
+        """Return whether the path of a unix socket still leads to this one."""
+        with contextlib.suppress(OSError), entry(self.path) as at:
+            return self._owned is not None and _identity(at) == self._owned
+        return False
+
     def close(self, *, remove: bool = True) -> None:
         """Stop listening; with ``remove`` the path of a unix socket goes too, if it is ours."""
         self.socket.close()
@@ -179,6 +185,37 @@ def _open_unix(path: str, backlog: int, umask: int, owner: tuple[int, int]) -> L
             if owner != (-1, -1):
                 _give(at, owner)
         return _listening(sock, backlog, path)
+
+
+def open_private(path: str, *, replace: bool = False) -> Listener:
+    """Open a unix socket that only the calling account can connect to; raise ListenError.
+
+    A socket at the path that nobody listens on makes room, and with ``replace`` one that somebody
+    listens on, too; anything else does not.
+    """
+    path = absolute(path)
+    try:
+        with _closing_on_error(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)) as sock, \
+                entry(path) as at:
+            try:
+                _remove_stale(path, at)
+                name = path
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE or not replace:
+                    raise
+                name = f"{path}.{os.getpid()}"
+            before = os.umask(0o177)
+            try:
+                sock.bind(name)
+            finally:
+                os.umask(before)
+            if name != path:
+                os.replace(f"{at.name}.{os.getpid()}", at.name, src_dir_fd=at.dir_fd,
+                           dst_dir_fd=at.dir_fd)
+            return _listening(sock, 16, path)
+    except OSError as error:
+        reason = _reason(error, Address("unix", path=path))
+        raise ListenError(f"cannot listen on unix:{path}: {reason}") from None
 
 
 def _give(at: Entry, owner: tuple[int, int]) -> None:

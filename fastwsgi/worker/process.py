@@ -309,6 +309,17 @@ class WorkerSpec(NamedTuple):
         return self._replace(target=application, multiprocess=multiprocess)
 
 
+STACKS = signal.SIGIO
+"""Let a worker write its stacks behind its scoreboard. It has a handler before it unblocks it."""
+
+
+def _write_stacks_behind(board: Board) -> None:
+    """Let ``STACKS`` write the stacks of all threads there, without the interpreter lock."""
+    import faulthandler  # imported where somebody can ask
+
+    faulthandler.register(STACKS, board.fd, all_threads=True)
+
+
 def run_worker(
     spec: WorkerSpec, view: WorkerView, to_master: int, board: Board, cpu: int | None = None,
     slot: int | None = None,
@@ -320,7 +331,11 @@ def run_worker(
     its place among its siblings.
     """
     exit_on_stop_signals()
-    board.close_fd()
+    if spec.config.control_socket:
+        _write_stacks_behind(board)
+        spec.log.follow(board.level)
+    else:
+        board.close_fd()
     for number in IGNORED_BY_WORKERS:
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)

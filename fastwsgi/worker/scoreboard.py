@@ -23,6 +23,9 @@ _DRAINING = 248  # where the master says that it is going to stop
 _CALL = struct.Struct("=2IQ2IQ24s48s408s")
 _SEQ = struct.Struct("=I")
 _TRIES = 1000
+MOST_STACKS = 1 << 20
+"""Bytes of the stacks of a worker that are read."""
+LEVELS = ("debug", "info", "warning", "error", "critical")
 
 COUNTERS = ("accepted", "requests", "refused", "timeouts", "truncated", "broken", "upgraded",
             "bytes_in", "bytes_out", "passed_on", "taken_over", "gone", "failed_handshakes",
@@ -120,6 +123,31 @@ class Board:
         self.close_fd()
         with contextlib.suppress(BufferError):
             self.memory.close()
+
+    def want_level(self, level: str) -> None:
+        """Tell the worker which records its error log is to write, once it is told to look."""
+        _SEQ.pack_into(self.memory, _DRAINING + _SEQ.size, LEVELS.index(level) + 1)
+
+    def level(self) -> str:
+        """Return the level that the master wants, empty if it wants no other one."""
+        (wanted,) = _SEQ.unpack_from(self.memory, _DRAINING + _SEQ.size)
+        return LEVELS[wanted - 1] if 0 < wanted <= len(LEVELS) else ""
+
+    def clear_stacks(self) -> None:
+        """Make room for stacks, which its worker writes behind the board on a signal.
+
+        The descriptor has to be open, here and there: both have its position in common.
+        """
+        os.ftruncate(self.fd, len(self.memory))
+        os.lseek(self.fd, len(self.memory), os.SEEK_SET)
+
+    def stacks_size(self) -> int:
+        """Return how many bytes of stacks are there."""
+        return os.fstat(self.fd).st_size - len(self.memory)
+
+    def stacks(self) -> str:
+        """Return the stacks, as far as they are there."""
+        return os.pread(self.fd, MOST_STACKS, len(self.memory)).decode("utf-8", "replace")
 
     def drain(self) -> None:
         """Tell the worker that the server is going to stop: it serves, and says it is not ready."""

@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from typing import TypeVar
 
 from fastwsgi.testing import raw
 
 GUARD = 30.0
+T = TypeVar("T")
+
+
+def eventually(ask: Callable[[], T], wanted: Callable[[T], object]) -> T:
+    """The first answer that is the one wanted; each asking has somebody do something."""
+    until = time.monotonic() + GUARD
+    while not wanted(answer := ask()):
+        assert time.monotonic() < until, answer
+    return answer
 
 
 def answer_with(address: tuple[str, int] | str, request: bytes, wanted: bytes) -> bytes:

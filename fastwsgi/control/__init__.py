@@ -1,0 +1,1 @@
+"""Asking a running server, and telling it what to do, over a unix socket of its master."""
