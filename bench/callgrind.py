@@ -45,6 +45,9 @@ _PROXIED = replace(SCENARIOS["hello"], headers=PROXY_FIELDS, only="ours")
 _DIFFER = replace(
     _PROXIED, headers=(*PROXY_FIELDS, ("X-Request-Id", "7d1a66c2-{n}")), differ=True
 )
+_COUNTED = replace(
+    SCENARIOS["hello"], extra=("--metrics-bind", "127.0.0.1:0"), only="ours"
+)
 _IGNORED = ("--forwarded-allow-ips", "192.0.2.1")
 _ALL = ("--forwarded-follow", "scheme,address,host,port,prefix")
 
@@ -62,8 +65,9 @@ COUNTED = {
     "proxied-differ": _DIFFER,
 }
 
-#: What those are compared with: of a peer that is not trusted, and with all of it followed.
+#: What those are compared with: "plain" with metrics; of a peer that is not trusted, and with all of it followed.
 COMPARED = {
+    "counted": _COUNTED,
     "proxied-ignored": replace(_PROXIED, extra=_IGNORED),
     "proxied-all": replace(_PROXIED, extra=_ALL),
     "proxied-differ-ignored": replace(_DIFFER, extra=_IGNORED),

@@ -237,7 +237,7 @@ def _add(section: argparse._ArgumentGroup, setting: Setting) -> None:
     if (setting.const is None or optional) and setting.default not in (None, "", ()):
         default = setting.default
         shown = (f"{default:g}" if isinstance(default, float)
-                 else ",".join(default) if isinstance(default, tuple) else str(default))
+                 else ",".join(map(str, default)) if isinstance(default, tuple) else str(default))
         text += f" [{shown}]".replace("%", "%%")
     if optional:
         section.add_argument(

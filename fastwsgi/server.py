@@ -30,6 +30,7 @@ from fastwsgi.worker.process import core_worker, serve_here
 from fastwsgi.worker.recycle import every
 
 if TYPE_CHECKING:
+    from fastwsgi.metrics.metrics import Metrics
     from fastwsgi.system.daemon import Daemon
     from fastwsgi.system.pidfile import PidFile
 
@@ -105,8 +106,12 @@ class _Server:
             self._call_on_starting(log)
             tls = load_tls(config, None, self._predecessor.tickets if self._predecessor else b"")
             listeners = self._listen(owner, passed)
-            upgrade = Upgrade(start, listeners, log, self._predecessor)
+            metrics = self._open_metrics(log)
+            upgrade = Upgrade(start, listeners, log, self._predecessor, metrics)
             stack.callback(_close, listeners, upgrade)
+            if metrics is not None:
+                stack.callback(_close, metrics.listeners, upgrade)
+                stack.callback(metrics.close)
             for notice in config.notices:
                 log.warning("%s", notice)
             if config.daemon and self._predecessor is None:
@@ -123,6 +128,8 @@ class _Server:
             def announce(text: str) -> None:
                 while banner:  # not before the application has loaded, and once
                     log.info("%s", banner.pop())
+                if metrics is not None and config.metrics_bind:
+                    log.info("metrics: %s", ", ".join(metrics.urls))
                 log.info("ready%s", text)
                 if not config.workers:
                     notifier.ready("serving")
@@ -137,17 +144,38 @@ class _Server:
             if config.workers:
                 master = Master(
                     self._target, config, listeners, log, announce, self._reconfigure, upgrade,
-                    notifier, access, tls)
+                    notifier, access, tls, metrics)
                 return master.run()
             stack.callback(_feed_watchdog(notifier))
             if config.proc_name:
                 titles.set_title("worker", config.proc_name)
+            slot = None
+            if metrics is not None:
+                slot = metrics.page.take()
+                metrics.page.note(slot, os.getpid())
+                stack.callback(metrics.begin_beside(listeners))
             code = serve_here(
                 self._target, listeners, config, log, access, tls=tls,
+                metrics=metrics.page.memory(slot) if metrics and slot is not None else None,
                 on_ready=lambda _: announce(""))
             notifier.stopping()
             log.info("stopped")
             return code
+
+    def _open_metrics(self, log: ErrorLog) -> Metrics | None:
+        """Open what the metrics need, if there are any to be; raise ListenError."""
+        old = self._predecessor.metrics if self._predecessor is not None else None
+        if not self._config.counts and old is None:
+            return None
+        from fastwsgi.metrics.metrics import open_metrics  # imported where somebody wants them
+
+        try:
+            metrics = open_metrics(self._config, old)
+        except OSError as error:
+            raise ListenError(f"no memory for metrics: {error.strerror}") from None
+        if metrics is not None and metrics.begins_anew:
+            log.warning("metrics: the old master counts in another way, so the sums begin anew")
+        return metrics
 
     def _listen(self, owner: tuple[int, int], passed: list[int]) -> Sequence[Listener]:
         """Return the listeners: given ones, systemd's, the old master's, new ones."""

@@ -78,7 +78,7 @@
                 "Content-Length: 3\r\nCache-Control: no-store\r\n%s\r\n%s"
 
 static void advance(fw_conns *cs, fw_conn *c);
-static void decline(fw_conns *cs, fw_conn *c, const char *why);
+static void decline(fw_conns *cs, fw_conn *c, const char *why, enum fw_reason because);
 static void discard(fw_conns *cs, fw_conn *c);
 static FW_NOINLINE void wait_for_client(fw_conns *cs, fw_conn *c, int rc);
 static void read_input(fw_conns *cs, fw_conn *c);
@@ -208,6 +208,89 @@ void fw_conn_limit_unsent(fw_conn *c)
 #endif
 }
 
+/* ---- metrics ----------------------------------------------------------------------------------------------------- */
+
+static uint64_t oldest_waiting(const fw_conns *cs)
+{
+    fw_conn *ends[] = {cs->ready_head, cs->first_tail != NULL ? cs->first_tail->link : NULL, cs->ready_tail};
+    uint64_t oldest = 0;
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++)
+        if (ends[i] != NULL && (oldest == 0 || fw_conn_timing(ends[i])->complete < oldest))
+            oldest = fw_conn_timing(ends[i])->complete;
+    return oldest;
+}
+
+/* The queue of requests has changed: it is in the order of arrival or, but for those that come first, in the opposite one. */
+static inline void show_waiting(fw_conns *cs)
+{
+    if (fw_likely(cs->metrics == NULL))
+        return;
+    cs->metrics->waiting = atomic_load_explicit(&cs->nready, memory_order_relaxed);
+    cs->metrics->oldest = fw_likely(cs->ready_head == NULL) ? 0 : oldest_waiting(cs);
+}
+
+/* At once: their difference is what is between two workers. */
+static void show_travel(fw_conns *cs)
+{
+    if (cs->metrics == NULL)
+        return;
+    cs->metrics->stats[offsetof(fw_stats, passed_on) / sizeof(uint64_t)] = cs->stats.passed_on;
+    cs->metrics->stats[offsetof(fw_stats, taken_over) / sizeof(uint64_t)] = cs->stats.taken_over;
+}
+
+/* A response of which something was not sent when it was handed over is over. */
+static FW_NOINLINE void settle(fw_conns *cs, fw_conn *c)
+{
+    c->unsettled = false;
+    cs->us = fw_deadline_us();
+    fw_metrics_sent(cs->metrics, fw_conn_timing(c), cs->us);
+}
+
+/* A request is complete. */
+static inline void time_complete(fw_conns *cs, fw_conn *c)
+{
+    if (fw_likely(cs->metrics == NULL))
+        return;
+    if (fw_unlikely(c->unsettled)) /* the answer before it shares a send with its own */
+        settle(cs, c);
+    fw_conn_timing(c)->complete = cs->us;
+}
+
+static void time_pulled(fw_conns *cs, fw_conn *c)
+{
+    fw_timing *t = fw_conn_timing(c);
+    if (fw_likely(c->turn == FW_TURN_REQUEST))
+        *t = (fw_timing){.complete = t->complete, .pulled = cs->us};
+    else
+        t->waited += cs->us - t->parked;
+}
+
+static void time_handed_over(fw_conns *cs, fw_conn *c)
+{
+    cs->us = fw_deadline_us();
+    const bool sent = c->out.head == NULL;
+    c->unsettled = !sent;
+    fw_metrics_handed_over(cs->metrics, fw_conn_timing(c), cs->us, sent);
+}
+
+static void count_late(fw_conns *cs, enum fw_late what)
+{
+    if (fw_unlikely(cs->metrics != NULL))
+        cs->metrics->late[what]++;
+}
+
+/* The deadline of a connection has passed that neither sends nor waits for a response. */
+static void count_expired(fw_conns *cs, const fw_conn *c)
+{
+    static const uint8_t LATE[FW_CLASSES] = {
+        [FW_CLASS_HEADER] = FW_LATE_HEADER, [FW_CLASS_BODY] = FW_LATE_BODY,
+        [FW_CLASS_KEEPALIVE] = FW_LATE_KEEPALIVE, [FW_CLASS_HANDSHAKE] = FW_LATE_HANDSHAKE,
+    };
+    const unsigned class = c->deadline.class;
+    if (class != FW_CLASS_LINGER && class != FW_CLASS_RETIRE)
+        count_late(cs, LATE[class]);
+}
+
 /* ---- life -------------------------------------------------------------------------------------------------------- */
 
 /* A connection has come (1) or gone (-1). */
@@ -220,7 +303,7 @@ static void tally(fw_conns *cs, int change)
 
 static fw_conn *open_conn(fw_conns *cs, int fd, const fw_listener *listener, const struct sockaddr *address, socklen_t len)
 {
-    fw_conn *c = calloc(1, sizeof *c);
+    fw_conn *c = calloc(1, sizeof *c + (fw_unlikely(cs->metrics != NULL) ? sizeof(fw_timing) : 0));
     if (c == NULL)
         return NULL;
     c->handle.kind = FW_HANDLE_CONN;
@@ -269,6 +352,8 @@ static FW_NOINLINE void end_tls(fw_conn *c)
 
 static void release(fw_conns *cs, fw_conn *c)
 {
+    if (fw_unlikely(c->unsettled))
+        settle(cs, c);
     fw_deadline_clear(&c->deadline);
     if (fw_unlikely(c->tls != NULL))
         end_tls(c);
@@ -439,6 +524,7 @@ static void ready(fw_conns *cs, fw_conn *c)
     c->ready_at = (uint32_t)cs->heard_at;
     if (fw_unlikely(cs->cfg.times_queue))
         c->queued_at = fw_deadline_us();
+    time_complete(cs, c);
     if (fw_unlikely(cs->cfg.budgets != NULL))
         begin_budget(cs, c);
     if (fw_unlikely(cs->cfg.priorities != NULL))
@@ -450,6 +536,7 @@ static void ready(fw_conns *cs, fw_conn *c)
     else
         enqueue(&cs->ready_head, &cs->ready_tail, c);
     atomic_store(&cs->nready, waiting + 1);
+    show_waiting(cs);
 }
 
 /* A suspended response can go on, or must end: its owner learns of it. */
@@ -716,6 +803,8 @@ static FW_NOINLINE bool owes_goodbye(fw_conns *cs, fw_conn *c)
 /* All output is with the kernel: close, or go on with what has been received. */
 static void after_flush(fw_conns *cs, fw_conn *c)
 {
+    if (fw_unlikely(c->unsettled))
+        settle(cs, c);
     if (!c->closing)
         advance(cs, c);
     else if (fw_unlikely(c->tls != NULL) && owes_goodbye(cs, c))
@@ -825,6 +914,7 @@ static void check_pace(fw_conns *cs, fw_conn *c)
     if (!timed_out(cs, c) && !takes_too_slowly(cs, c))
         return;
     cs->stats.timeouts++;
+    count_late(cs, FW_LATE_WRITE);
     fw_conn_close(cs, c);
 }
 
@@ -895,6 +985,7 @@ static inline fw_conn *next_waiting(fw_conns *cs, uint32_t *wait)
         return NULL;
     const uint32_t waiting = atomic_load_explicit(&cs->nready, memory_order_relaxed) - 1;
     atomic_store(&cs->nready, waiting);
+    show_waiting(cs);
     *wait = (uint32_t)cs->now - c->ready_at;
     if (fw_unlikely(c->first) && waiting != 0)
         return c; /* that it has not waited says nothing of the others */
@@ -913,7 +1004,7 @@ static void refuse_spent(fw_conns *cs, fw_conn *c)
     if (!move(cs, c, EV_PULLED))
         return;
     c->owner = NULL;
-    decline(cs, c, "the time for this request is over");
+    decline(cs, c, "the time for this request is over", FW_REFUSED_SPENT);
 }
 
 /* This one may be worth nothing: it and all behind it that are not are dropped or refused, up to one that is. */
@@ -951,6 +1042,8 @@ fw_conn *fw_conn_pull(fw_conns *cs, fw_owner *owner, bool any)
     if (!move(cs, c, EV_PULLED))
         return NULL;
     c->owner = owner;
+    if (fw_unlikely(cs->metrics != NULL))
+        time_pulled(cs, c);
     return c;
 }
 
@@ -961,6 +1054,10 @@ static void await_drain(fw_conns *cs, fw_conn *c)
     if (!move(cs, c, EV_SUSPENDED))
         return;
     await_client(cs, c);
+    if (fw_unlikely(cs->metrics != NULL)) {
+        cs->us = fw_conn_timing(c)->parked = fw_deadline_us();
+        cs->metrics->suspended++;
+    }
     if (c->broken || fw_input_compact(cs, c) != FW_OK)
         fw_conn_close(cs, c);
     else if (fw_conn_arm(cs, c) && !atomic_load_explicit(&c->blocked, memory_order_relaxed))
@@ -989,6 +1086,8 @@ void fw_conn_take_back(fw_conns *cs, fw_conn *c)
 void fw_conn_finish(fw_conns *cs, fw_conn *c, bool keep, bool cut, bool more)
 {
     cs->now = fw_deadline_clock(); /* the application may have taken long */
+    if (fw_unlikely(cs->metrics != NULL))
+        time_handed_over(cs, c);
     const bool client_closes = c->req == NULL || !c->req->keep_alive;
     c->served++;
     c->user = NULL;
@@ -1112,10 +1211,17 @@ static int queue_refusal(fw_conns *cs, fw_conn *c, int status, const char *why, 
     return n != 0 ? fw_outq_copy(&c->out, &cs->cache, text, n) : -ENOMEM;
 }
 
-static void refuse(fw_conns *cs, fw_conn *c, int status, const char *why)
+static void count_refusal(fw_conns *cs, const fw_conn *c, int status, enum fw_reason because)
+{
+    cs->stats.refused++;
+    if (fw_unlikely(cs->metrics != NULL))
+        fw_metrics_refused(cs->metrics, c->req, status, because);
+}
+
+static void refuse_because(fw_conns *cs, fw_conn *c, int status, const char *why, enum fw_reason because)
 {
     const bool head = asks_head(c);
-    cs->stats.refused++;
+    count_refusal(cs, c, status, because);
     if (cs->cfg.access != NULL)
         log_refusal(cs, c, status, why, head);
     c->closing = true;
@@ -1128,6 +1234,11 @@ static void refuse(fw_conns *cs, fw_conn *c, int status, const char *why)
     flush_or_wait(cs, c);
 }
 
+static void refuse(fw_conns *cs, fw_conn *c, int status, const char *why)
+{
+    refuse_because(cs, c, status, why, fw_metrics_reason(status));
+}
+
 static void refuse_request(fw_conns *cs, fw_conn *c)
 {
     refuse(cs, c, c->req->status, c->req->why);
@@ -1135,17 +1246,17 @@ static void refuse_request(fw_conns *cs, fw_conn *c)
 
 void fw_conn_refuse_now(fw_conns *cs, fw_conn *c, int status, const char *why)
 {
-    refuse(cs, c, status, why);
+    refuse_because(cs, c, status, why, FW_REFUSED_CONNECTIONS);
 }
 
 /* A complete request that is not served; its connection may live on. */
-static void decline(fw_conns *cs, fw_conn *c, const char *why)
+static void decline(fw_conns *cs, fw_conn *c, const char *why, enum fw_reason because)
 {
     const fw_request *r = c->req;
     const bool head = fw_request_is_head(r), leaves = cs->stopping && (!cs->passes_on || c->tls != NULL);
     const bool keep = r->keep_alive && !leaves && !c->broken;
     char text[FW_REFUSAL_MOST];
-    cs->stats.refused++;
+    count_refusal(cs, c, 503, because);
     if (cs->cfg.access != NULL)
         log_refusal(cs, c, 503, why, head);
     const size_t n = fw_wire_refusal(text, sizeof text, &cs->date, 503, why, head, keep);
@@ -1199,6 +1310,7 @@ void fw_conns_refuse_late(fw_conns *cs)
     uint32_t n;
     fw_conn *c = cut_late(cs, fw_admission_patience(a), &n);
     atomic_store(&cs->nready, atomic_load_explicit(&cs->nready, memory_order_relaxed) - n);
+    show_waiting(cs);
     a->refused += n;
     a->sweep_at = cs->now + SWEEP_MS;
     while (c != NULL) {
@@ -1207,7 +1319,7 @@ void fw_conns_refuse_late(fw_conns *cs)
         a->longest = wait > a->longest ? wait : a->longest;
         if (move(cs, c, EV_PULLED)) {
             c->owner = NULL;
-            decline(cs, c, "overloaded");
+            decline(cs, c, "overloaded", FW_REFUSED_OVERLOAD);
         }
         c = next;
     }
@@ -1240,6 +1352,7 @@ void fw_conns_refuse_spent(fw_conns *cs)
     uint32_t n;
     fw_conn *c = cut_spent(cs, &n);
     atomic_store(&cs->nready, atomic_load_explicit(&cs->nready, memory_order_relaxed) - n);
+    show_waiting(cs);
     if (cs->spent_at != 0 && cs->spent_at < cs->now + SWEEP_MS)
         cs->spent_at = cs->now + SWEEP_MS; /* the queue may be long */
     while (c != NULL) {
@@ -1256,7 +1369,7 @@ void fw_conns_refuse_ready(fw_conns *cs, int status, const char *why)
     while ((c = fw_conn_pull(cs, &nobody, true)) != NULL) {
         c->owner = NULL;
         fw_request_refuse(c->req, status, why);
-        refuse_request(cs, c);
+        refuse_because(cs, c, c->req->status, c->req->why, FW_REFUSED_STOPPING);
     }
 }
 
@@ -1313,7 +1426,7 @@ static bool answered(fw_conns *cs, fw_conn *c)
     if (fw_unlikely(probe != FW_PROBE_NONE))
         return answer_health(cs, c, probe);
     if (fw_unlikely(cs->cfg.max_ready != 0) && cs->cfg.overload_refuse && is_crowded(cs, c->req))
-        refuse(cs, c, 503, "too many requests are waiting");
+        refuse_because(cs, c, 503, "too many requests are waiting", FW_REFUSED_QUEUE);
     else
         ready(cs, c);
     return false;
@@ -1569,6 +1682,7 @@ static void read_input(fw_conns *cs, fw_conn *c)
         if (fw_unlikely(cs->cfg.min_rate != 0) && (c->state == FW_STATE_HEAD || c->state == FW_STATE_BODY) &&
             arrives_too_slowly(cs, c)) {
             cs->stats.timeouts++;
+            count_late(cs, c->state == FW_STATE_HEAD ? FW_LATE_HEADER : FW_LATE_BODY);
             refuse(cs, c, 408, "the request arrives too slowly");
             return;
         }
@@ -1663,6 +1777,7 @@ void fw_conn_expire(fw_conns *cs, fw_conn *c)
     cs->stats.timeouts += receiving;
     if (fw_unlikely(c->tls != NULL) && !c->tls->established)
         count_failed_handshake(cs, c, c->tls->begun ? "it took too long" : "the client has said nothing", 0);
+    count_expired(cs, c);
     if (receiving)
         refuse(cs, c, 408, "the request took too long to arrive");
     else
@@ -1689,8 +1804,10 @@ static bool may_travel(const fw_conn *c)
 static int pass_on(fw_conns *cs, fw_conn *c, const fw_travel *t)
 {
     const int rc = may_travel(c) ? fw_travel_send(t, c) : FW_TRAVEL_STAYS;
-    if (rc == FW_OK)
+    if (rc == FW_OK) {
         cs->stats.passed_on++;
+        show_travel(cs);
+    }
     return rc;
 }
 
@@ -1725,6 +1842,7 @@ unsigned fw_conns_pass_on_ready(fw_conns *cs, const fw_travel *t, unsigned most)
             forget(cs, c);
         n++;
     }
+    show_waiting(cs);
     return n;
 }
 
@@ -1747,6 +1865,7 @@ bool fw_conn_take_over(fw_conns *cs, fw_parcel *p, const fw_listener *listener)
     fw_input_begin_there(cs, c, p->note.origin, p->note.proxy);
     c->served = p->note.served;
     cs->stats.taken_over++;
+    show_travel(cs);
     if (p->note.kind == FW_TRAVEL_REQUEST) {
         const bool restored = fw_input_restore(cs, c, p) == FW_OK;
         fw_parcel_clear(p);

@@ -19,6 +19,7 @@
 #include "http/request.h"
 #include "io/deadline.h"
 #include "io/outq.h"
+#include "observe/metrics.h"
 #include "tls/context.h"
 #include "tls/tls.h"
 
@@ -128,8 +129,15 @@ typedef struct fw_conn {
     fw_address address; /* of its other end, or what a PROXY header says; family AF_UNIX or 0 when it has none */
     unsigned origin;    /* what decides, beside a head, what the head means: enum fw_origin, and the listener's index */
     uint8_t proxy;      /* enum fw_proxy_header_due */
+    bool unsettled;     /* with metrics: a response has been handed over, and some of it is not sent */
     struct fw_takeover *taken; /* its application speaks with the client itself (takeover.h), or NULL */
 } fw_conn;
+
+/* With metrics there is room for this behind every connection. */
+static inline fw_timing *fw_conn_timing(fw_conn *c)
+{
+    return (fw_timing *)(void *)(c + 1);
+}
 
 /* Bits of fw_conn.origin; the listener's index is above them. */
 enum fw_origin {

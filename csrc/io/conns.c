@@ -41,6 +41,8 @@ int fw_conns_open(fw_conns *cs, const fw_llhttp_api *api, const fw_config *cfg, 
     cs->cfg = *cfg;
     cs->cfg.timeouts[FW_CLASS_PACE] = pace(cfg);
     cs->probes = fw_health_is_on(cfg);
+    cs->metrics = cfg->metrics;
+    cs->us = fw_deadline_us();
     atomic_init(&cs->mark, cfg->high_water);
     cs->all.prev = cs->all.next = &cs->all;
     fw_deadlines_init(&cs->deadlines, cs->cfg.timeouts);
@@ -55,6 +57,16 @@ void fw_conns_close(fw_conns *cs)
     fw_input_clear_spares(cs);
     fw_chunk_cache_clear(&cs->cache);
     fw_poller_close(&cs->poller);
+}
+
+_Static_assert(FW_STATES <= FW_COUNTED_STATES, "a state is not counted");
+
+void fw_conns_census(fw_conns *cs)
+{
+    uint64_t n[FW_COUNTED_STATES] = {0};
+    for (const fw_conn *c = cs->all.next; c != &cs->all; c = c->next)
+        n[c->state]++;
+    memcpy(cs->metrics->states, n, sizeof n);
 }
 
 void fw_conns_reap(fw_conns *cs)

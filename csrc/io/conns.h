@@ -10,6 +10,7 @@
 #include "io/admission.h"
 #include "io/conn.h"
 #include "io/poller.h"
+#include "observe/metrics.h"
 #include "observe/scoreboard.h"
 
 #define FW_SHARE 8192 /* queued bytes up to which responses wait for each other */
@@ -56,6 +57,8 @@ typedef struct fw_conns {
     fw_failed_handshake failed;
     uint64_t illegal_moves; /* asked of connections, which were closed for it (conn.c): bugs of ours */
     uint64_t work;          /* spent on input: bytes received, and what costs as much as so many (conn.c) */
+    fw_metrics *metrics;    /* or NULL: nothing is counted or timed for them */
+    uint64_t us;            /* with metrics: the last look at the exact clock */
     bool probes;            /* a path is answered here (health.h) */
     const _Atomic uint32_t *draining; /* not 0: the whole server is going to stop, and serves meanwhile; or NULL */
     atomic_bool stopping; /* idle connections leave, and responses say Connection: close, */
@@ -100,6 +103,9 @@ void fw_conns_refuse_ready(fw_conns *cs, int status, const char *why);
 
 /* Goes on reading where fairness had cut it short; true if there was anything. */
 bool fw_conns_again(fw_conns *cs);
+
+/* With metrics: counts the connections by their state. */
+void fw_conns_census(fw_conns *cs);
 
 /* The safe point: frees the closed connections, except those whose `peer` is to be handed back first. */
 void fw_conns_reap(fw_conns *cs);

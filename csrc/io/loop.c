@@ -24,6 +24,7 @@
 #define NOTICE_MS 60000   /* the same notice at most once in this time */
 #define FAILED_MS 1000    /* ... and one of a failed handshake, which tells of another client each time */
 #define COUNT_MS 100      /* between two copies of the counters to the board */
+#define CENSUS_PER_MS 10  /* connections that may be counted by state for each ms that passes: about a thousandth of it */
 #define NAP_MS 1000       /* the standby's longest poll while there are connections */
 #define FORCE_MS 1000     /* beyond the end of a stop: then calls that do not end are left behind */
 #define REFUSE_SURPLUS 64 /* connections above the limit that may be open to be told 503 */
@@ -634,12 +635,31 @@ static int sooner(int a, uint64_t when, uint64_t now)
 static bool has_news(const fw_loop *l)
 {
     const fw_stats *s = &l->conns.stats;
+    if (fw_unlikely(l->conns.metrics != NULL) && s->bytes_out != l->counted_bytes_out)
+        return true;
     return s->bytes_in != l->counted_bytes || s->connections != l->counted_connections;
+}
+
+/* For whoever scrapes the metrics. To look at every connection takes time, so many are looked at less often. */
+static void count_for_metrics(fw_loop *l)
+{
+    fw_conns *cs = &l->conns;
+    fw_metrics *m = cs->metrics;
+    memcpy(m->stats, &cs->stats, sizeof cs->stats);
+    if (cs->cfg.access != NULL)
+        m->lost_lines = atomic_load_explicit(&cs->cfg.access->batch.lost_ever, memory_order_relaxed);
+    l->counted_bytes_out = cs->stats.bytes_out;
+    if (cs->now < l->census_at)
+        return;
+    l->census_at = cs->now + cs->stats.connections / CENSUS_PER_MS;
+    fw_conns_census(cs);
 }
 
 static FW_NOINLINE void count(fw_loop *l)
 {
     const fw_conns *cs = &l->conns;
+    if (fw_unlikely(cs->metrics != NULL))
+        count_for_metrics(l);
     l->counted_at = cs->now;
     l->counted_bytes = cs->stats.bytes_in;
     l->counted_connections = cs->stats.connections;
@@ -833,6 +853,8 @@ int fw_loop_poll(fw_loop *l)
 int fw_loop_polled(fw_loop *l, int rc)
 {
     l->conns.now = l->conns.heard_at = l->polled_at = fw_deadline_clock();
+    if (fw_unlikely(l->conns.metrics != NULL))
+        l->conns.us = fw_deadline_us();
     if (rc == FW_RETRY)
         return FW_LOOP_WAKE;
     if (rc < 0)

@@ -67,7 +67,8 @@ typedef struct fw_loop {
     unsigned notices;
     fw_board *board;    /* or NULL; borrowed */
     uint64_t counted_at; /* ms: when the counters were copied there, and two of them then */
-    uint64_t counted_bytes, counted_connections;
+    uint64_t counted_bytes, counted_connections, counted_bytes_out;
+    uint64_t census_at; /* ms: when the connections are to be counted by state again, at the earliest */
     uint64_t latency[FW_BOARD_BUCKETS]; /* calls that were shown on the board, for it; counted by those who make them */
     fw_handle lifeline;
     int lifeline_fd;     /* -1: none, or its end has been seen */

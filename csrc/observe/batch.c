@@ -36,6 +36,12 @@ void fw_batch_clear(fw_batch *b)
     pthread_mutex_destroy(&b->pour);
 }
 
+static void count_lost(fw_batch *b, unsigned long long lines)
+{
+    atomic_fetch_add(&b->lost, lines);
+    atomic_fetch_add(&b->lost_ever, lines);
+}
+
 char *fw_batch_begin(fw_batch *b, char **end)
 {
     pthread_mutex_lock(&b->fill);
@@ -49,7 +55,7 @@ void fw_batch_end(fw_batch *b, char *to)
         atomic_store_explicit(&b->len, (size_t)(to - b->filling), memory_order_relaxed);
     } else {
         atomic_store(&b->error, ENOBUFS);
-        atomic_fetch_add(&b->lost, 1);
+        count_lost(b, 1);
     }
     pthread_mutex_unlock(&b->fill);
 }
@@ -62,7 +68,7 @@ static void lose(fw_batch *b, const char *s, size_t n, int error)
     for (const char *end = s + n; s < end && (s = memchr(s, '\n', (size_t)(end - s))) != NULL; s++)
         lines++;
     atomic_store(&b->error, error);
-    atomic_fetch_add(&b->lost, lines);
+    count_lost(b, lines);
 }
 
 /* As many whole lines as one write may have; a single line that is longer goes by itself. */

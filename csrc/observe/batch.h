@@ -28,6 +28,7 @@ typedef struct fw_batch {
     size_t nrest; /* ... its bytes */
     atomic_size_t len; /* of what gathers */
     atomic_ullong lost; /* lines, until somebody is told */
+    atomic_ullong lost_ever; /* ... since the beginning */
     atomic_int error;   /* errno of the last failure */
     bool torn;          /* the last write ended within a line */
     atomic_bool waits;  /* there is a rest: it is tried again now and then, by whoever polls */

@@ -10,6 +10,8 @@
 #include <sys/syscall.h>
 #endif
 
+#define LARGE 65536 /* bytes of a response whose sending is timed from its very beginning */
+
 /* ---- life ------------------------------------------------------------------------------------------------------ */
 
 fw_thread *fw_thread_open(fw_leader *l)
@@ -192,6 +194,28 @@ int fw_thread_pass(fw_thread *t, fw_conn *c, bool more)
 
 /* ---- turns ----------------------------------------------------------------------------------------------------- */
 
+/* With metrics: a thread that has a turn is busy, whatever it waits for. */
+static void begin_turn(fw_thread *t)
+{
+    const fw_conns *cs = &t->leader->loop.conns;
+    t->turn_began = cs->us;
+    cs->metrics->busy++;
+    cs->metrics->began += t->turn_began;
+}
+
+/* The first two are taken back before the third grows: a reader between the two sees too little rather than too much. */
+static void end_turn(fw_thread *t)
+{
+    const fw_conns *cs = &t->leader->loop.conns;
+    if (t->turn_began == 0)
+        return;
+    cs->metrics->busy--;
+    cs->metrics->began -= t->turn_began;
+    atomic_thread_fence(memory_order_release);
+    cs->metrics->busy_us += cs->us - t->turn_began;
+    t->turn_began = 0;
+}
+
 static bool pull(fw_thread *t, fw_conn **out)
 {
     fw_leader *l = t->leader;
@@ -202,6 +226,8 @@ static bool pull(fw_thread *t, fw_conn **out)
         return false;
     t->parked -= c->turn != FW_TURN_REQUEST;
     *out = t->conn = c;
+    if (fw_unlikely(l->loop.conns.metrics != NULL))
+        begin_turn(t);
     if (fw_unlikely(l->loop.conns.admission.is_above))
         fw_lead_crowd(l);
     if (fw_unlikely(c->out.head != NULL)) { /* a pipelined response waits to share a send: not for long */
@@ -302,6 +328,8 @@ static void send_last(fw_thread *t, fw_conn *c, bool keep, bool more)
 {
     end_gathering(t);
     const bool pipelined = keep && c->in != NULL && c->in->pos != c->in->len;
+    if (fw_unlikely(t->leader->loop.conns.metrics != NULL) && c->out.bytes >= LARGE)
+        fw_conn_timing(c)->handed_over = fw_deadline_us();
     if (c->out.head != NULL && !pipelined && !(more && fw_conn_may_hold(&t->leader->loop.conns, c)))
         fw_thread_send(t, c);
     if (fw_unlikely(c->req != NULL && c->req->body.fd >= 0))
@@ -330,6 +358,8 @@ int fw_thread_next(fw_thread *t, fw_conn *done, bool keep, bool cut, bool hasty,
     come_back(t, done != NULL);
     if (done != NULL)
         fw_conn_finish(&l->loop.conns, done, keep, cut, has_more(t));
+    if (fw_unlikely(l->loop.conns.metrics != NULL))
+        end_turn(t);
     if (fw_unlikely(l->loop.conns.nheld >= atomic_load_explicit(&l->loop.conns.held_most, memory_order_relaxed)))
         release_held(t);
     const int rc = take_turn(t, hasty, out);
@@ -350,6 +380,8 @@ void fw_thread_finish(fw_thread *t, fw_conn *done, bool keep, bool cut)
     fw_leader_lock(l);
     come_back(t, true);
     fw_conn_finish(&l->loop.conns, done, keep, cut, false);
+    if (l->loop.conns.metrics != NULL)
+        end_turn(t);
     fw_lead_leave(l, t);
     fw_lead_wake_threads(l);
     fw_leader_unlock(l);
@@ -361,6 +393,8 @@ void fw_thread_enter(fw_thread *t)
     t->at_door = false;
     atomic_fetch_sub(&l->door, 1);
     t->entered = fw_deadline_us();
+    if (fw_unlikely(l->loop.conns.metrics != NULL) && t->conn->turn == FW_TURN_REQUEST)
+        fw_conn_timing(t->conn)->pulled = t->entered; /* to wait at the door is to wait for a thread */
     if (atomic_load(&l->loop.conns.nready) == 0)
         return;
     fw_leader_lock(l);
@@ -395,6 +429,8 @@ int fw_thread_wait(fw_thread *t, fw_conn *c)
         while (c->state == FW_STATE_SUSPENDED && !t->must_return && !l->over)
             fw_lead_wait(l, &t->wake);
         fw_lead_proceed(l, t, began);
+        if (l->loop.conns.metrics != NULL)
+            fw_conn_timing(c)->waited += fw_deadline_us() - fw_conn_timing(c)->parked;
     }
     if (c->state == FW_STATE_SUSPENDED) {
         fw_conn_take_back(&l->loop.conns, c);

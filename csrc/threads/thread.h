@@ -50,6 +50,7 @@ typedef struct fw_thread {
     int tid;                /* the system's number, to read its state */
     uint64_t entered;       /* us: when its call began (timed or shown) */
     uint64_t bytes_out;
+    uint64_t turn_began; /* with metrics: us; 0: it has no turn */
     /* gathering */
     pthread_mutex_t gate;
     _Atomic(fw_conn *) gathering; /* whose queue the standby may send */

@@ -190,6 +190,7 @@ cdef extern from "fw.h" nogil:
         const char *ready
         fw_access_log *access
         bint times_queue
+        fw_metrics *metrics
         const fw_networks *uwsgi_from
     void fw_config_defaults(fw_config *)
 
@@ -447,6 +448,20 @@ cdef extern from "observe/scoreboard.h" nogil:
     void fw_board_init(fw_board *, uint32_t pid, unsigned threads)
 
 
+cdef extern from "observe/metrics.h" nogil:
+    enum:
+        FW_METRICS_LAYOUT
+        FW_LATE_APPLICATION
+    struct fw_metrics:
+        uint64_t layout
+        uint64_t threads
+        uint64_t late[8]
+    struct fw_timing:
+        uint64_t route
+    void fw_metrics_answered(fw_metrics *, const fw_request *, int status, uint64_t route)
+    uint64_t fw_metrics_route(fw_metrics *, const char *, size_t)
+
+
 cdef extern from "io/conn.h" nogil:
     enum fw_turn:
         FW_TURN_REQUEST
@@ -472,6 +487,7 @@ cdef extern from "io/conn.h" nogil:
         size_t unsent
         void *user
         void *peer
+    fw_timing *fw_conn_timing(fw_conn *)
     const sockaddr *fw_conn_address(const fw_conn *)
     const sockaddr *fw_conn_client(const fw_conn *)
     bint fw_conn_offers(const fw_conn *)
@@ -494,6 +510,7 @@ cdef extern from "io/conns.h" nogil:
         fw_address peer
     struct fw_conns:
         fw_config cfg
+        fw_metrics *metrics
         fw_chunk_cache cache
         fw_date date
         fw_stats stats

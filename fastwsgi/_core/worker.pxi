@@ -95,10 +95,11 @@ cdef class Worker:
     requests that take as long (Stopwatch). *board* is memory for the scoreboard
     (csrc/observe/scoreboard.h), writable and large enough; without it the worker has its own. It is written every
     *beat_ms* milliseconds at least; 0: when there is something new. *lifeline* is what the loop is to watch for its
-    end. With *siblings*, what fastwsgi/worker/siblings.py calls a slot, connections are shared with the other
-    workers of the master. Those of *listeners* whose places are in *tls_on* speak TLS, with the certificates of *tls*,
-    a TlsContext. Without *memo* no heads are remembered. *timeout_error* and *gone_error* are the
-    exceptions that :meth:`interrupt` and :meth:`cancel` raise in the application.
+    end. *metrics* is memory that is shared, too (csrc/observe/metrics.h), prepared by its owner; without it nothing is
+    counted for it. With *siblings*, what fastwsgi/worker/siblings.py calls a slot, connections are shared with the
+    other workers of the master. Those of *listeners* whose places are in *tls_on* speak TLS, with the certificates of
+    *tls*, a TlsContext. Without *memo* no heads are remembered. *timeout_error* and *gone_error* are the exceptions
+    that :meth:`interrupt` and :meth:`cancel` raise in the application.
     """
 
     cdef fw_leader *leader
@@ -124,14 +125,15 @@ cdef class Worker:
     cdef fw_process *process  # the one that serves
     cdef Py_buffer board   # the scoreboard, if it is not our own
     cdef void *own_board
+    cdef Py_buffer metrics  # a slot of the page, if there is one
     cdef Py_buffer page    # of the siblings
     cdef int *bells        # ... and where to ring them
     cdef TlsContext tls    # or None
     cdef bint running
 
     def __cinit__(self, application, listeners, settings, *, log, errors, bint multiprocess=False, str version="",
-                  access=None, shown=None, board=None, unsigned beat_ms=0, lifeline=None, siblings=None,
-                  uwsgi=(), TlsContext tls=None, tls_on=(), bint memo=True, timeout_error=None,
+                  access=None, shown=None, board=None, unsigned beat_ms=0, lifeline=None, metrics=None,
+                  siblings=None, uwsgi=(), TlsContext tls=None, tls_on=(), bint memo=True, timeout_error=None,
                   gone_error=None, unsigned number=1, int request_ids=0, tuple slow=None):
         cdef fw_config cfg
         cdef list bases
@@ -162,6 +164,8 @@ cdef class Worker:
         self.temp_dir = os.fsencode(temporary_folder())
         cfg.temp_dir = self.temp_dir
         cfg.beat_ms = beat_ms
+        if metrics is not None:
+            cfg.metrics = self.open_metrics(metrics)
         cfg.memo = memo
         if access is not None:
             self.access = AccessLog(access, self.script_name, number)
@@ -213,6 +217,8 @@ cdef class Worker:
         if self.board.buf != NULL:
             PyBuffer_Release(&self.board)
         PyMem_Free(self.own_board)
+        if self.metrics.buf != NULL:
+            PyBuffer_Release(&self.metrics)
         if self.page.buf != NULL:
             PyBuffer_Release(&self.page)
         PyMem_Free(self.bells)
@@ -238,6 +244,16 @@ cdef class Worker:
         fw_board_init(self.loop.board, <uint32_t>getpid(), self.nthreads)
         self.loop.conns.draining = &self.loop.board.draining
         return 0
+
+    cdef fw_metrics *open_metrics(self, object slot) except NULL:
+        """Takes a slot of the page of the metrics."""
+        cdef fw_metrics *found
+        PyObject_GetBuffer(slot, &self.metrics, PyBUF_WRITABLE)
+        found = <fw_metrics *>self.metrics.buf
+        if <size_t>self.metrics.len < sizeof(fw_metrics) or found.layout != FW_METRICS_LAYOUT:
+            raise ValueError("this is no slot for metrics")
+        found.threads = self.nthreads
+        return found
 
     cdef int share(self, object page, unsigned own, list bells) except -1:
         """Takes the slot *own* of the *page*; *bells* are (read, write) of each slot."""
@@ -414,6 +430,11 @@ cdef class Worker:
             return False
         state.interrupt_with(state.gone_error, by_signal)
         return True
+
+    def count_timeout(self):
+        """Count a call that has outlasted its time, for the metrics."""
+        if self.loop.conns.metrics != NULL:
+            self.loop.conns.metrics.late[<int>FW_LATE_APPLICATION] += 1
 
     def take_overdue(self):
         """In a signal handler: what is to be raised in the application's call of the main thread, once, or None."""

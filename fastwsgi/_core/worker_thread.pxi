@@ -57,6 +57,7 @@ cdef class WorkerThread:
     cdef AccessLog access     # or None
     cdef RequestIds ids       # or None
     cdef Stopwatch watch      # or None
+    cdef fw_metrics *metrics  # what is counted, or NULL
     cdef Response spare       # the last response, to be used again
     cdef object base_context  # what every request's contextvars.Context begins as
     cdef object context       # the one this thread is in
@@ -68,6 +69,7 @@ cdef class WorkerThread:
         self, object application, ThreadState state, EnvironBuilder environs, Input no_body, AccessLog access,
         RequestIds ids, Stopwatch watch
     ):
+        self.metrics = state.conns.metrics
         self.application = application
         self.state = state
         self.environs = environs
@@ -222,6 +224,8 @@ cdef class WorkerThread:
             end_offer(r)
         if self.watch is not None:
             self.watch.end(r, c)
+        if self.metrics != NULL:
+            fw_metrics_answered(self.metrics, c.req, r.code, 0)
         if self.access is not None:
             self.access.put(r, c)
         r.end()

@@ -21,7 +21,8 @@ IDLE_WITHOUT = {"raw_paste_global_conf": "paste",
                 "max_requests_jitter": "max_requests",
                 "min_rate_grace": "min_rate", "initgroups": "user",
                 "proxy_allow_ips": "proxy_protocol",
-                "preload_memory": "preload_app", "keyfile": "certfile"}
+                "preload_memory": "preload_app", "keyfile": "certfile",
+                "metrics_buckets": "metrics_bind"}
 """Settings that do nothing without another one."""
 
 
@@ -53,6 +54,7 @@ def check_together(config: Config) -> None:
             f"{config.script_name!r} (from {config.origin('script_name')}): a client would be "
             "answered 404")
     _check_probes(config)
+    _check_metrics(config)
     for name, needed in IDLE_WITHOUT.items():
         if (getattr(config, name) != SETTINGS[name].default
                 and getattr(config, needed) == SETTINGS[needed].default):
@@ -82,6 +84,16 @@ def _check_probes(config: Config) -> None:
                 f"{config.origin(seen[path])}) must differ: both are {path!r}")
         if path:
             seen[path] = name
+
+
+def _check_metrics(config: Config) -> None:
+    """Refuse an address that is to serve two things."""
+    places = {address.place for address in config.bind if address.kind != "tcp" or address.port}
+    for address in config.metrics_bind:
+        if address.place in places:
+            raise ConfigError(
+                f"metrics_bind (from {config.origin('metrics_bind')}) and bind (from "
+                f"{config.origin('bind')}) must differ: both have {address.place}")
 
 
 OF_TLS = ("ca_certs", "cert_reqs", "ciphers", "tls_minimum", "ssl_version",

@@ -108,6 +108,8 @@ class Config:
     health_path: str
     live_path: str
     ready_path: str
+    metrics_bind: tuple[Address, ...]
+    metrics_buckets: tuple[float, ...]
     chdir: str
     pythonpath: tuple[str, ...]
     raw_env: tuple[str, ...]
@@ -140,6 +142,11 @@ class Config:
     def tls(self) -> bool:
         """Whether there is what TLS needs: a certificate, or a hook that makes a context."""
         return bool(self.certfile) or "ssl_context" in self.hooks
+
+    @property
+    def counts(self) -> bool:
+        """Whether somebody is told what the server counts of itself."""
+        return bool(self.metrics_bind)
 
     def origin(self, name: str) -> str:
         """Say where the value of the setting ``name`` came from."""

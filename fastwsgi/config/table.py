@@ -542,6 +542,21 @@ _TABLE = (
         metavar="PATH", member="ready", unit=units.octets),
 
     Setting(
+        "metrics_bind", "metrics", ("--metrics-bind",), (), values.optional_addresses,
+        "address on which the master serves /metrics, as Prometheus text or OpenMetrics, and the "
+        "paths above for the server as a whole; as for --bind, without a scheme. Whoever "
+        "reaches it may read it, so a loopback address is best. Unix sockets are for the "
+        "master's user only. By default there is none, and nothing is counted for it",
+        metavar="ADDRESS", many=True),
+    Setting(
+        "metrics_buckets", "metrics", ("--metrics-buckets",),
+        (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0),
+        values.buckets,
+        "upper bounds of the histograms' buckets, in seconds, ascending and separated by commas; "
+        "24 at most",
+        bounds=(24,), metavar="SECONDS"),
+
+    Setting(
         "chdir", "system", ("--chdir",), "", values.directory,
         "directory to change to before anything else is opened or imported; relative paths of "
         "other settings start there",

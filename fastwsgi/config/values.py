@@ -43,6 +43,33 @@ def addresses(value: object) -> tuple[Address, ...]:
     return found
 
 
+def optional_addresses(value: object) -> tuple[Address, ...]:
+    """Convert addresses of something that may be left out, and speaks plain HTTP."""
+    if value is None or value in ("", (), []):
+        return ()
+    found = addresses(value)
+    for address in found:
+        if address.scheme:
+            raise ValueError(f"an address without a scheme, not {str(address)!r}")
+    return found
+
+
+def buckets(value: object, most: int) -> tuple[float, ...]:
+    """Convert ascending bounds in seconds, a list of numbers or a text of them."""
+    items = value if isinstance(value, (list, tuple)) else (
+        value.split(",") if isinstance(value, str) else [value])
+    try:
+        found = tuple(math.nan if isinstance(item, bool) else float(item)  # type: ignore[arg-type]
+                      for item in items)
+    except (TypeError, ValueError):
+        found = ()
+    whole = [round(bound * 1e6) if 0 < bound <= 86400 else 0 for bound in found]
+    if not whole or len(whole) > most or 0 in whole or sorted(set(whole)) != whole:
+        raise ValueError(f"1 to {most} numbers of seconds (microseconds to a day), ascending, "
+                         f"not {value!r}")
+    return found
+
+
 def whole(value: object, least: int, most: int) -> int:
     """Convert a whole number from ``least`` to ``most``."""
     if isinstance(value, str) and re.fullmatch(r"\s*[+-]?\d{1,18}\s*", value, re.ASCII):

@@ -29,10 +29,11 @@ class Child:
     ``fd`` is the read end of the pipe it writes to, -1 once that has ended; ``view`` what hooks are
     shown of it; ``cpu`` the one it is bound to. ``replace_wanted`` says that it is to be replaced;
     ``board`` is where it shows what it does, at least every ``BEAT`` seconds if it ``beats``;
-    ``slot`` is its place among its siblings, if it has one;
+    ``slot`` is its place among its siblings, ``counted`` that in the metrics, if it has one;
     ``server`` is the fork server that has forked it, if one has, and ``gone`` says of a fork server
-    that it has ended; ``reason`` is why it cannot start, if it has reported that, and
-    ``reason_logged`` whether the log has that from it.
+    that it has ended; ``hangs`` that it is replaced because it makes no progress, ``cause`` why it
+    was asked to stop (``metrics.page.ENDS``); ``reason`` is why it cannot start, if it has reported
+    that, and ``reason_logged`` whether the log has that from it.
     """
 
     def __init__(self, pid: int, generation: int, fd: int, role: str = WORKER) -> None:
@@ -49,12 +50,15 @@ class Child:
         self.cpu: int | None = None
         self.board: Board | None = None
         self.slot: int | None = None
+        self.counted: int | None = None
         self.reason = ""
         self.reason_logged = False
         self._partial_reason: bytes | None = None
         self.server: Child | None = None
         self.gone = False
         self.beats = False
+        self.hangs = False
+        self.cause = ""
 
     def receive(self) -> list[bytes]:
         """Return its messages since the last time, byte by byte."""

@@ -61,17 +61,17 @@ class ForkServer(Child):
         return found
 
     def spawn(
-        self, age: int, cpu: int | None, slot: int | None, multiprocess: bool, to_master: int,
-        board: int,
+        self, age: int, cpu: int | None, slot: int | None, counted: int | None,
+        multiprocess: bool, to_master: int, board: int,
     ) -> int:
         """Let it fork a worker and return its id; raise OSError.
 
         The worker writes to the pipe ``to_master``; ``board`` is the descriptor of its scoreboard,
-        ``slot`` its place among its siblings.
+        ``slot`` its place among its siblings, ``counted`` that in the metrics.
         """
         import json
 
-        asked = json.dumps({"age": age, "cpu": cpu, "slot": slot,
+        asked = json.dumps({"age": age, "cpu": cpu, "slot": slot, "counted": counted,
                             "multiprocess": multiprocess}).encode() + b"\n"
         self.link.settimeout(FORK_TIMEOUT)
         try:
@@ -238,7 +238,7 @@ class _ForkServerProcess:
                 os.close(fd)
             return run_worker(
                 spec, view, to_master, Board(spec.config.threads, board), asked["cpu"],
-                asked["slot"])
+                asked["slot"], asked["counted"])
 
         pid = fork(main)
         self._workers.add(pid)

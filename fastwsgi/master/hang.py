@@ -112,7 +112,7 @@ class HangDetector:
             if not why and child.beats and timeout:
                 why = _no_progress(state, progress, timeout)
             if why:
-                child.replace_wanted = True
+                child.replace_wanted = child.hangs = True
                 self._log.error("%s %d is stuck: %s; replacing it. Its stacks follow",
                                 child.role, child.pid, why)
                 child.send_signal(DUMP)

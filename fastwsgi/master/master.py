@@ -52,6 +52,7 @@ from fastwsgi.worker.process import (
 
 if TYPE_CHECKING:
     from fastwsgi.master.control import Control
+    from fastwsgi.metrics.metrics import Metrics
     from fastwsgi.tls.settings import Tls
 
 HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGUSR1,
@@ -74,6 +75,7 @@ class Master:
         log: ErrorLog, announce: Callable[[str], None],
         reconfigure: Callable[[], Config], upgrade: Upgrade, notifier: Notifier,
         access: AccessFile | None = None, tls: Tls | None = None,
+        metrics: Metrics | None = None,
     ) -> None:
         self.exit_code = OK
         self._access = self._access_before = access
@@ -96,6 +98,9 @@ class Master:
         self._generation = 1
         self.workers = self._workers = Workers(self._private_fds)
         upgrade.on_other_ended = self._on_other_ended
+        self._metrics = self._workers.metrics = metrics
+        if metrics is not None:
+            metrics.begin(listeners, self._probe)
         self._view = ServerView(config, log, [listener.address for listener in listeners],
                                 self._wanted)
         self._stopping = False
@@ -117,6 +122,8 @@ class Master:
 
             self._control = Control(config.control_socket, self,
                                     replace=upgrade.predecessor is not None)
+        self._started = self._lost = 0  # workers of this generation; ends not made up for
+        self._reloading = False
 
     def run(self) -> int:
         """Keep the workers running until asked to stop; return the exit code."""
@@ -183,7 +190,8 @@ class Master:
         poll = select.poll()
         todo: dict[int, Callable[[], None]] = {
             self._signals.fd: self._take_signals, **self._upgrade.links(),
-            **self._workers.pipes(self._on_messages)}
+            **self._workers.pipes(self._on_messages),
+            **(self._metrics.links() if self._metrics is not None else {})}
         for fd in todo:
             poll.register(fd, select.POLLIN)
         if self._control is not None:
@@ -194,6 +202,8 @@ class Master:
             todo[fd]()
         if self._control is not None:
             self._control.check()
+        if self._metrics is not None:
+            self._metrics.check()
         self._reap()
 
     def _take_signals(self) -> None:
@@ -212,9 +222,24 @@ class Master:
             deadlines += self._rotation.deadlines()
         if self._control is not None:
             deadlines += self._control.deadlines()
+        if self._metrics is not None:
+            deadlines += self._metrics.deadlines()
         if not deadlines:
             return None
         return max(0.0, min(deadlines) - time.monotonic()) * 1000 + 1
+
+    def _probe(self, path: str) -> str | None:
+        """Answer for the server as a whole, for whoever asks at the address of the metrics."""
+        config = self._config
+        if not path or path not in (config.live_path, config.ready_path, config.health_path):
+            return None
+        if path == config.live_path:
+            return ""
+        if self._ending and not self._upgrade.shared:
+            return "stopping" if self._stopping else "draining"
+        serving = any(child.ready_at is not None and not child.stopping
+                      for child in self._workers.by_pid.values())
+        return "" if serving else "starting"
 
     def _on_messages(self, child: Child) -> None:
         """Act on what a child has sent."""
@@ -312,11 +337,37 @@ class Master:
         """Ask a child to stop and set the time at which it is killed."""
         if not child.stopping:
             self._log.debug("%s %d is stopping", child.role, child.pid)
+            child.cause = self._why_stopped(child)
         if graceful:
             grace = self._config.graceful_timeout + KILL_MARGIN
             self._workers.stop(child, grace, signal.SIGTERM)
         else:
             self._workers.stop(child, QUICK_GRACE, signal.SIGQUIT)
+
+    def _why_stopped(self, child: Child) -> str:
+        """Say why a child is asked to stop, for the metrics."""
+        if self._stopping:
+            return "stop"
+        if self._is_old(child):
+            return "reload"
+        if child.replace_wanted:
+            return "hang" if child.hangs else "limit"
+        return "scale"
+
+    def _why_started(self) -> str:
+        """Say why one more worker is started, for the metrics."""
+        if self._lost:
+            self._lost -= 1
+            return "death"
+        if self._started < self._wanted:
+            return "reload" if self._generation > 1 else "start"
+        if any(child.replace_wanted for child in self._workers.by_pid.values()):
+            return "limit"
+        return "scale"
+
+    def _count(self, kind: str, cause: str) -> None:
+        if self._metrics is not None:
+            self._metrics.page.count_own(kind, cause)
 
     def _reload(self, *, at_once: bool = False) -> str:
         """Begin a rolling reload: a new generation, with the settings as they are now.
@@ -335,6 +386,7 @@ class Master:
                 raise ConfigError("a restart is needed to begin or to end to speak TLS (certfile)")
             tls = load_tls(config, self._rotation.tls if self._rotation is not None else None)
         except FastwsgiError as error:
+            self._count("reloads", "refused")
             self._log.error("reload refused, nothing has changed: %s", error)
             self._notifier.ready("the last reload was refused")
             self.last_reload = f"refused: {error}"
@@ -342,7 +394,7 @@ class Master:
         for name in ("bind", "protocol", "backlog", "reuse_port", "pidfile", "errorlog",
                      "log_format", "logconfig", "logconfig_json", "logconfig_dict", "syslog",
                      "syslog_addr", "syslog_prefix", "syslog_facility", "capture_output", "chdir",
-                     "daemon", "control_socket"):
+                     "daemon", "control_socket", "metrics_bind", "metrics_buckets"):
             if getattr(config, name) != getattr(self._config, name):
                 self._log.warning("reload: a change of %s takes effect after a restart", name)
         self._log.info("reloading")
@@ -361,6 +413,8 @@ class Master:
         set_variables(config)
         set_import_path(config)
         self._generation += 1
+        self._started = self._lost = 0
+        self._reloading = True
         self._announced = False
         self._failed_starts, self._early_deaths, self._next_spawn = 0, 0, 0.0
         self._failures_logged.clear()
@@ -415,6 +469,9 @@ class Master:
         self._announced = True
         if self.last_reload == "under way":
             self.last_reload = "done"
+        if self._reloading:
+            self._reloading = False
+            self._count("reloads", "done")
         self._notifier.ready(f"{self._wanted} workers serve")
         pids = ", ".join(str(child.pid) for child in ready[: self._wanted])
         plural = "" if self._wanted == 1 else "s"
@@ -495,17 +552,22 @@ class Master:
                     self._view, self._wanted > 1, self._watchdog.heartbeat, self._access,
                     self._config_since, self._workers.siblings,
                     rotation.tls if rotation is not None else None,
-                    rotation.page() if rotation is not None else None)
+                    rotation.page() if rotation is not None else None,
+                    self._metrics.page if self._metrics is not None else None)
 
     def _spawn(self) -> bool:
         """Start one worker; False if that fails now, and ``_reconcile`` will try again."""
         self._share()
         try:
-            return self._workers.spawn(self._spec(), self._generation)
+            if not self._workers.spawn(self._spec(), self._generation):
+                return False
         except OSError as error:
             self._back_off()
             self._log.error("cannot fork a worker: %s", error.strerror or error)
             return False
+        self._count("starts", self._why_started())
+        self._started += 1
+        return True
 
     def _share(self) -> None:
         """Let the workers share connections, if that can be done: they serve without it."""
@@ -530,6 +592,8 @@ class Master:
         how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
         if code == UNKNOWN:
             how = "exit code unknown"
+        if child.role == WORKER:
+            self._count_end(child, code)
         if child.stopping or self._stopping:
             self._log.debug("%s %d exited (%s)", child.role, child.pid, how)
             return
@@ -563,6 +627,20 @@ class Master:
             self._failed = not self._has_served
             self._stop(graceful=False)
 
+    def _count_end(self, child: Child, code: int) -> None:
+        if child.stopping:
+            killed = code == -signal.SIGKILL
+            self._count("ends", "killed" if killed else child.cause or "stop")
+            return
+        if self._stopping:
+            self._count("ends", "stop")
+            return
+        self._lost += 1
+        if child.ready_at is None:
+            self._count("ends", "failed_start")
+        else:
+            self._count("ends", "signal" if code < 0 else "exit")
+
     def _on_reason(self, child: Child) -> None:
         """Log why a child cannot start; once, when many have the same reason."""
         child.reason_logged = self._is_new_failure(child.reason) and not self._stopping
@@ -579,6 +657,8 @@ class Master:
 
     def _abandon_reload(self) -> None:
         """Keep the old workers, because the new one cannot serve."""
+        self._reloading = False
+        self._count("reloads", "abandoned")
         self._log.error("reload abandoned: the new worker did not get ready; the old ones stay")
         self.last_reload = "abandoned: the new worker did not get ready; the old ones stay"
         self._notifier.ready("the last reload was abandoned; the old workers serve")

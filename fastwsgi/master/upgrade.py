@@ -15,13 +15,14 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fastwsgi.errors import FastwsgiError
 from fastwsgi.logs.error import ErrorLog
 from fastwsgi.system.sockets import Listener, adopt
 
 if TYPE_CHECKING:
+    from fastwsgi.metrics.metrics import Metrics
     from fastwsgi.system.pidfile import PidFile
     from fastwsgi.worker.siblings import Siblings
 
@@ -54,7 +55,8 @@ class Predecessor(NamedTuple):
     """The master that started this one: its process id, our end of the link, its sockets, and what
     its workers share.
 
-    ``tickets`` are its keys of session tickets, packed; empty if it has none.
+    ``tickets`` are its keys of session tickets, packed; empty if it has none. ``metrics`` is what
+    its metrics are, as ``Metrics.described`` puts it.
     """
 
     pid: int
@@ -62,6 +64,7 @@ class Predecessor(NamedTuple):
     sockets: list[tuple[int, str, str]]
     siblings: Siblings | None = None
     tickets: bytes = b""
+    metrics: dict[str, Any] | None = None
 
     @classmethod
     def take(cls) -> Predecessor | None:
@@ -84,7 +87,10 @@ class Predecessor(NamedTuple):
 
                 siblings = Siblings.inherited(shared)
             tickets = _read(int(inherited.get("tickets", -1)))
-            return cls(int(inherited["pid"]), link, sockets, siblings, tickets)
+            metrics = inherited.get("metrics")
+            for fd in metrics["fds"] if metrics is not None else ():
+                os.set_inheritable(int(fd), False)
+            return cls(int(inherited["pid"]), link, sockets, siblings, tickets, metrics)
         except (ValueError, KeyError, TypeError, OSError) as error:
             raise FastwsgiError(f"{VARIABLE} is not from a running master: {error}") from None
 
@@ -103,7 +109,7 @@ class Successor:
 
     def __init__(
         self, start: Start, listeners: Sequence[Listener], siblings: Siblings | None,
-        tickets: bytes = b"",
+        tickets: bytes = b"", metrics: Metrics | None = None,
     ) -> None:
         import json
         import subprocess
@@ -111,12 +117,15 @@ class Successor:
         self.link, theirs = socket.socketpair()
         self.received = ""
         shared = siblings.described() if siblings is not None else None
+        counted = metrics.described() if metrics is not None else None
         with theirs, _filled_pipe(tickets) as secret:
             inherited = json.dumps({
                 "pid": os.getpid(), "link": theirs.fileno(), "tickets": secret, "siblings": shared,
+                "metrics": counted,
                 "sockets": [(item.fileno(), item.asked, item.path) for item in listeners]})
             fds = [theirs.fileno(), secret, *(item.fileno() for item in listeners),
-                   *(shared["fds"] if shared is not None else ())]
+                   *(shared["fds"] if shared is not None else ()),
+                   *(counted["fds"] if counted is not None else ())]
             try:
                 self._popen = subprocess.Popen(
                     start.command, cwd=start.directory, env={**start.environ, VARIABLE: inherited},
@@ -145,7 +154,7 @@ class Upgrade:
 
     def __init__(
         self, start: Start, listeners: Sequence[Listener], log: ErrorLog,
-        predecessor: Predecessor | None = None,
+        predecessor: Predecessor | None = None, metrics: Metrics | None = None,
     ) -> None:
         self.successor: Successor | None = None
         self.predecessor = predecessor
@@ -155,6 +164,7 @@ class Upgrade:
         self.tickets: Callable[[], bytes] = lambda: b""
         self._start = start
         self._listeners = listeners
+        self._metrics = metrics
         self._log = log
 
     @property
@@ -189,7 +199,7 @@ class Upgrade:
         try:
             pre_exec()
             self.successor = Successor(
-                self._start, self._listeners, siblings, self.tickets())
+                self._start, self._listeners, siblings, self.tickets(), self._metrics)
         except Exception as error:
             self._log.error("upgrade failed, nothing has changed: %s", error)
             return

@@ -22,6 +22,7 @@ from fastwsgi.worker.scoreboard import Board, Totals
 
 if TYPE_CHECKING:
     from fastwsgi.master.forkserver import ForkServer
+    from fastwsgi.metrics.metrics import Metrics
     from fastwsgi.worker.siblings import Siblings
 
 QUICK_GRACE = 1.0
@@ -43,6 +44,7 @@ class Workers:
         self._private_fds = private_fds
         self._draining = False
         self._level = ""  # what the workers are to log, whatever the settings say
+        self.metrics: Metrics | None = None
         self.totals = Totals()
         self.siblings: Siblings | None = None
         self._age = 0
@@ -69,24 +71,25 @@ class Workers:
             raise
         cpu = self._least_used_cpu() if spec.config.cpu_affinity else None
         slot = self.siblings.take() if self.siblings is not None else None
+        counted = self.metrics.page.take() if self.metrics is not None else None
         view = WorkerView(self._age, spec.config, spec.log)
         try:
             if server is not None:
                 pid = server.spawn(
-                    self._age, cpu, slot, spec.multiprocess, to_master, board.fd)
+                    self._age, cpu, slot, counted, spec.multiprocess, to_master, board.fd)
                 child: Child = server.child(pid, from_child)
             else:
                 spec.config.hooks.attempt(spec.log, "pre_fork", spec.server, view)
 
                 def main() -> int:
                     self._close_inherited(from_child)
-                    return run_worker(spec, view, to_master, board, cpu, slot)
+                    return run_worker(spec, view, to_master, board, cpu, slot, counted)
 
                 child = Child(fork(main), generation, from_child)
         except OSError:
             os.close(from_child)
             board.close()
-            self._free(slot)
+            self._free(slot, counted)
             raise
         finally:
             os.close(to_master)
@@ -97,7 +100,9 @@ class Workers:
             board.drain()
         if self._level:
             board.want_level(self._level)
-        child.slot = slot
+        child.slot, child.counted = slot, counted
+        if self.metrics is not None:
+            self.metrics.page.note(counted, child.pid)
         child.beats = spec.limited
         self.by_pid[child.pid] = child
         return True
@@ -134,6 +139,8 @@ class Workers:
 
     def forget_others(self) -> None:
         """Note that the other master of an upgrade has ended, whose workers shared with ours."""
+        if self.metrics is not None:
+            self.metrics.page.forget_other()
         if self.siblings is not None:
             self.siblings.forget_others()
 
@@ -142,7 +149,9 @@ class Workers:
         if self.siblings is not None:
             self.siblings.close()
 
-    def _free(self, slot: int | None) -> None:
+    def _free(self, slot: int | None, counted: int | None) -> None:
+        if self.metrics is not None:
+            self.metrics.page.give_back(counted)
         if self.siblings is not None:
             self.siblings.give_back(slot)
 
@@ -157,6 +166,8 @@ class Workers:
             os.close(fd)
         for sibling in self.children():
             sibling.close_all()
+        if self.metrics is not None:
+            self.metrics.leave()
 
     def _fork_server(self, spec: WorkerSpec, generation: int) -> ForkServer:
         """Return the fork server of a generation; fork one if there is none."""
@@ -266,7 +277,7 @@ class Workers:
                 if child.board is not None:
                     self.totals.add(child.board.state())
                 child.close_all()
-                self._free(child.slot)
+                self._free(child.slot, child.counted)
                 del self.by_pid[child.pid]
             found.append((child, code))
         return found

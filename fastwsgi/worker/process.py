@@ -18,7 +18,7 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TextIO, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Protocol, TextIO, cast
 
 from fastwsgi._version import __version__
 from fastwsgi.config.config import Config
@@ -48,6 +48,12 @@ if TYPE_CHECKING:
     from fastwsgi.tls.settings import Tls
     from fastwsgi.worker.reloader import Reloader
     from fastwsgi.worker.siblings import Siblings, Slot
+
+    class MetricsPage(Protocol):
+        """What a worker has to know of the page of the metrics, which is above it."""
+
+        def memory(self, slot: int) -> memoryview:
+            """Return a slot."""
 
 OK, FAILED, NOT_BOOTED, NOT_LOADED = 0, 1, 3, 4
 """Exit codes of a worker; the master passes 3 and 4 on as its own."""
@@ -82,13 +88,14 @@ def build_worker(
     application: Application, listeners: Sequence[Listener], config: Config, log: ErrorLog,
     access: AccessFile | None = None, *, multiprocess: bool, board: Board | None = None,
     beat: float = 0.0, lifeline: int | None = None, siblings: Slot | None = None,
-    tls: Tls | None = None, number: int = 1,
+    tls: Tls | None = None, number: int = 1, metrics: memoryview | None = None,
 ) -> Worker:
     """Hand application, listeners, settings, logs and what the master shares to the core.
 
     ``board`` is written every ``beat`` seconds at least, 0 for when there is something new;
     ``siblings`` is its slot among the workers that share new connections. ``tls`` is what those of
-    the listeners speak TLS with that do. ``number`` is the worker's.
+    the listeners speak TLS with that do. ``number`` is the worker's, ``metrics`` its slot of the
+    page of the metrics.
     """
     if access is not None:
         access.begin(log.complain)
@@ -102,7 +109,7 @@ def build_worker(
         log=log, errors=cast("TextIO", log.errors), multiprocess=multiprocess,
         version=__version__, access=access, shown=mask_secrets,
         board=board.memory if board else None, beat_ms=milliseconds(beat), lifeline=lifeline,
-        siblings=siblings, timeout_error=RequestTimeout,
+        metrics=metrics, siblings=siblings, timeout_error=RequestTimeout,
         gone_error=ClientGone, number=number,
         request_ids=request_ids(config, access),
         slow=(config.slow_request, slow) if slow is not None else None,
@@ -143,7 +150,7 @@ def with_request_hooks(application: Application, config: Config, view: WorkerVie
 def serve_here(
     target: Application | str, listeners: Sequence[Listener], config: Config, log: ErrorLog,
     access: AccessFile | None = None, *, tls: Tls | None = None,
-    on_ready: Callable[[Worker], None] | None = None,
+    metrics: memoryview | None = None, on_ready: Callable[[Worker], None] | None = None,
 ) -> int:
     """Serve in the calling thread until stopped; return 0.
 
@@ -155,7 +162,7 @@ def serve_here(
     application, at_end = load_application(target, config, log)
     view = WorkerView(1, config, log, os.getpid(), os.getppid(), application)
     worker = build_worker(with_request_hooks(application, config, view), listeners, config, log,
-                          access, multiprocess=False, tls=tls)
+                          access, multiprocess=False, tls=tls, metrics=metrics)
     request_warm_up(application, listeners, config, log, multiprocess=False)
     with _signals(worker, log, access, config.drain_delay):
         if on_ready is not None:
@@ -265,7 +272,7 @@ class WorkerSpec(NamedTuple):
     ``config_since`` is when the reading of the settings began (of ``system.paths.file_time``).
     ``siblings`` is how the workers share new connections, None while there is only one. ``tls`` is
     what TLS is spoken with, None where it is not, and ``page`` where the worker sees that it
-    changes.
+    changes. ``metrics`` is where it is counted what they do, None if nobody wants to know.
     """
 
     target: Application | str
@@ -281,6 +288,7 @@ class WorkerSpec(NamedTuple):
     siblings: Siblings | None = None
     tls: Tls | None = None
     page: Page | None = None
+    metrics: MetricsPage | None = None
 
     @property
     def limited(self) -> bool:
@@ -304,6 +312,10 @@ class WorkerSpec(NamedTuple):
         """Return what the worker in this slot gets; None if it does not share."""
         return self.siblings.slot(slot) if self.siblings and slot is not None else None
 
+    def counted(self, slot: int | None) -> memoryview | None:
+        """Return where the worker with this slot is to count; None if it is not."""
+        return self.metrics.memory(slot) if self.metrics and slot is not None else None
+
     def preloaded(self, application: Application, multiprocess: bool) -> WorkerSpec:
         """Return the same with the loaded application."""
         return self._replace(target=application, multiprocess=multiprocess)
@@ -322,13 +334,13 @@ def _write_stacks_behind(board: Board) -> None:
 
 def run_worker(
     spec: WorkerSpec, view: WorkerView, to_master: int, board: Board, cpu: int | None = None,
-    slot: int | None = None,
+    slot: int | None = None, counted: int | None = None,
 ) -> int:
     """Be a forked worker until it has to end; return the exit code.
 
     READY is written to ``to_master`` when requests are about to be taken. ``view`` is what hooks
     are shown of it, ``board`` what everybody is shown, ``cpu`` the one it is to run on, ``slot``
-    its place among its siblings.
+    its place among its siblings, ``counted`` that in the metrics.
     """
     exit_on_stop_signals()
     if spec.config.control_socket:
@@ -364,7 +376,8 @@ def run_worker(
                               spec.config, spec.log, spec.access,
                               multiprocess=spec.multiprocess, board=board,
                               lifeline=spec.lifeline_fd, beat=spec.beat,
-                              siblings=spec.sibling(slot), tls=tls, number=view.age)
+                              siblings=spec.sibling(slot), tls=tls, number=view.age,
+                              metrics=spec.counted(counted))
         request_warm_up(application, spec.listeners, spec.config, spec.log, spec.multiprocess)
         hooks.call("post_worker_init", view)
     except AppImportError as error:

@@ -174,6 +174,7 @@ class RequestTimeouts:
         before = self._reported.get(key)
         if before is None or before.own_limit != call.own_limit:
             self._reported[key] = call
+            self._worker.count_timeout()
             self._log.error(
                 "%s has been in the application for %.1f s (timeout %s); interrupting it. Stacks "
                 "of this worker:\n%s", call.request, age, shown(limit), stacks(ident))

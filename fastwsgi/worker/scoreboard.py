@@ -105,7 +105,7 @@ class Board:
     def __init__(self, threads: int, fd: int = -1) -> None:
         self.threads = threads
         size = _HEAD.size + threads * _CALL.size
-        self.fd = fd if fd >= 0 else _nameless(size)
+        self.fd = fd if fd >= 0 else nameless(size)
         try:
             self.memory = mmap.mmap(self.fd, size)
         except OSError:
@@ -195,7 +195,7 @@ def _seconds(limit: int) -> float | None:
     return math.inf if limit == _NO_LIMIT else limit / 1e6
 
 
-def _nameless(size: int) -> int:
+def nameless(size: int) -> int:
     """Open zeroed memory of ``size`` bytes that no name leads to."""
     if hasattr(os, "memfd_create"):
         fd = os.memfd_create("fastwsgi-scoreboard")
