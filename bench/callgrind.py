@@ -65,7 +65,8 @@ COUNTED = {
     "proxied-differ": _DIFFER,
 }
 
-#: What those are compared with: "plain" with metrics; of a peer that is not trusted, and with all of it followed.
+#: What those are compared with: "plain" with metrics; of a peer that is not trusted, and with all
+#: of it followed.
 COMPARED = {
     "counted": _COUNTED,
     "proxied-ignored": replace(_PROXIED, extra=_IGNORED),

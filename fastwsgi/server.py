@@ -153,7 +153,7 @@ class _Server:
             if metrics is not None:
                 slot = metrics.page.take()
                 metrics.page.note(slot, os.getpid())
-                stack.callback(metrics.begin_beside(listeners))
+                stack.callback(metrics.begin_beside(listeners, partial(log.warning, "%s")))
             code = serve_here(
                 self._target, listeners, config, log, access, tls=tls,
                 metrics=metrics.page.memory(slot) if metrics and slot is not None else None,

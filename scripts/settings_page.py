@@ -63,7 +63,7 @@ def shown(value: object) -> str:
     if isinstance(value, bool):
         return "on" if value else "off"
     if isinstance(value, tuple):
-        return ",".join(value)
+        return ",".join(str(item) for item in value)
     if isinstance(value, dict):
         return ",".join(f"{name}={text}" for name, text in value.items())
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -72,6 +72,7 @@ class Worker:
         beat_ms: int = ...,
         lifeline: int | None = ...,
         metrics: Buffer | None = ...,
+        route: Callable[[dict[str, Any]], str] | None = ...,
         siblings: tuple[Buffer, int, list[tuple[int, int]], tuple[int, int]] | None = ...,
         uwsgi: Iterable[int] = ...,
         tls: TlsContext | None = ...,

@@ -83,7 +83,8 @@ cdef class Response:
     cdef object writer        # bound write
     cdef object context       # contextvars.Context while parked
     cdef object input         # wsgi.input while parked: detached when the response ends
-    cdef object environ       # for the access log, if that tells of it
+    cdef object environ       # for the access log, if that tells of it, and the metrics
+    cdef Py_ssize_t keys      # that it had when the application got it, with metrics
     cdef uint64_t began       # us, likewise
     cdef uint64_t queue_us, application_us  # likewise, see Stopwatch
     cdef str request_id       # or None

@@ -3,6 +3,7 @@
 # The thread that calls run() is application thread 0 and the one that handles signals; the others are Python threads of
 # our own. Each has a WorkerThread (worker_thread.pxi) and shares with the others only what the core guards and what
 # never changes.
+# It has more than 500 lines because the settings of the core, and what is borrowed for them, are in one place.
 
 from cpython.buffer cimport PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.contextvars cimport PyContext_CopyCurrent
@@ -96,9 +97,10 @@ cdef class Worker:
     (csrc/observe/scoreboard.h), writable and large enough; without it the worker has its own. It is written every
     *beat_ms* milliseconds at least; 0: when there is something new. *lifeline* is what the loop is to watch for its
     end. *metrics* is memory that is shared, too (csrc/observe/metrics.h), prepared by its owner; without it nothing is
-    counted for it. With *siblings*, what fastwsgi/worker/siblings.py calls a slot, connections are shared with the
-    other workers of the master. Those of *listeners* whose places are in *tls_on* speak TLS, with the certificates of
-    *tls*, a TlsContext. Without *memo* no heads are remembered. *timeout_error* and *gone_error* are the exceptions
+    counted for it. *route* is called with the environ of a request that is over, and names its route; without it the
+    application alone does. With *siblings*, what fastwsgi/worker/siblings.py calls a slot, connections are shared with
+    the other workers of the master. Those of *listeners* whose places are in *tls_on* speak TLS, with the certificates
+    of *tls*, a TlsContext. Without *memo* no heads are remembered. *timeout_error* and *gone_error* are the exceptions
     that :meth:`interrupt` and :meth:`cancel` raise in the application.
     """
 
@@ -111,6 +113,7 @@ cdef class Worker:
     cdef unsigned nthreads
     cdef bint sendfile
     cdef object shown
+    cdef object route      # see WorkerThread
     cdef Input no_body
     cdef PyObject *forwarding  # Forwarding, or NULL: the core borrows it, so it is out of the garbage collector's reach
     cdef PyObject *time_limits  # Globs, likewise
@@ -134,7 +137,7 @@ cdef class Worker:
     def __cinit__(self, application, listeners, settings, *, log, errors, bint multiprocess=False, str version="",
                   access=None, shown=None, board=None, unsigned beat_ms=0, lifeline=None, metrics=None,
                   siblings=None, uwsgi=(), TlsContext tls=None, tls_on=(), bint memo=True, timeout_error=None,
-                  gone_error=None, unsigned number=1, int request_ids=0, tuple slow=None):
+                  gone_error=None, unsigned number=1, int request_ids=0, tuple slow=None, route=None):
         cdef fw_config cfg
         cdef list bases
         cdef Forwarding forwarding
@@ -161,6 +164,7 @@ cdef class Worker:
         cfg.priorities = priorities.borrowed()
         self.version = version
         self.shown = shown
+        self.route = route
         self.temp_dir = os.fsencode(temporary_folder())
         cfg.temp_dir = self.temp_dir
         cfg.beat_ms = beat_ms
@@ -293,7 +297,7 @@ cdef class Worker:
         environs = EnvironBuilder(bases, self.no_body, self.script_name, memo, subject_of)
         ids = RequestIds(request_ids > 1) if request_ids else None
         return WorkerThread(application, state, environs, self.no_body, self.access, ids,
-                            stopwatch_for(self.access, slow))
+                            stopwatch_for(self.access, slow), self.route)
 
     cdef dict base_environ(self, str server_name, str server_port, object errors, bint multiprocess, bint secure):
         """What every environ of one listener has in common (PEP 3333 "environ Variables").

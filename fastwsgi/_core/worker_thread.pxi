@@ -14,12 +14,16 @@
 cimport cython
 from cpython.contextvars cimport PyContext_Copy, PyContext_Enter, PyContext_Exit
 from cpython.exc cimport PyErr_CheckSignals
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.dict cimport PyDict_Size
 from cpython.object cimport PyObject_Size
 from cpython.ref cimport Py_DECREF, Py_INCREF
 
 import logging
 import os
 
+
+cdef str ROUTE = "fastwsgi.route"  # what an application names its route by
 
 cdef enum:
     STREAK = 8  # requests in a row for which the lock may be kept
@@ -58,6 +62,7 @@ cdef class WorkerThread:
     cdef RequestIds ids       # or None
     cdef Stopwatch watch      # or None
     cdef fw_metrics *metrics  # what is counted, or NULL
+    cdef object route         # what names the route of an environ, or None: the application alone
     cdef Response spare       # the last response, to be used again
     cdef object base_context  # what every request's contextvars.Context begins as
     cdef object context       # the one this thread is in
@@ -67,7 +72,7 @@ cdef class WorkerThread:
 
     def __init__(
         self, object application, ThreadState state, EnvironBuilder environs, Input no_body, AccessLog access,
-        RequestIds ids, Stopwatch watch
+        RequestIds ids, Stopwatch watch, object route
     ):
         self.metrics = state.conns.metrics
         self.application = application
@@ -77,6 +82,7 @@ cdef class WorkerThread:
         self.access = access
         self.ids = ids
         self.watch = watch
+        self.route = route
 
     cdef int run(self, object base_context) except -1:
         """Serves until the loop is over; raises OSError if that fails, and whatever a signal handler raises.
@@ -207,6 +213,9 @@ cdef class WorkerThread:
             return r.decline()
         if self.access is not None and self.access.wants_environ:
             r.environ = environ
+        if self.metrics != NULL:
+            r.environ = environ
+            r.keys = PyDict_Size(environ)
         outcome = r.run(self.application, environ)
         if outcome == DONE:
             if body.body != NULL:
@@ -225,13 +234,41 @@ cdef class WorkerThread:
         if self.watch is not None:
             self.watch.end(r, c)
         if self.metrics != NULL:
-            fw_metrics_answered(self.metrics, c.req, r.code, 0)
+            self.count(r, c)
         if self.access is not None:
             self.access.put(r, c)
         r.end()
         if not self.pristine or PyObject_Size(self.context) != 0:  # what it has set is not for the next request
             self.renew()
         return 0
+
+    cdef int count(self, Response r, fw_conn *c) except -1:
+        """The request counts, with the route that it has taken."""
+        cdef uint64_t route = 0
+        cdef object environ = r.environ
+        if environ is not None:
+            if self.route is not None or PyDict_Size(environ) != r.keys:  # the application has added something
+                route = self.route_of(r, environ)
+                fw_conn_timing(c).route = route
+            if self.access is None or not self.access.wants_environ:
+                r.environ = None
+        fw_metrics_answered(self.metrics, c.req, r.code, route)
+        return 0
+
+    cdef uint64_t route_of(self, Response r, object environ):
+        cdef object name
+        cdef bytes text
+        try:
+            name = environ.get(ROUTE) if self.route is None else self.route(environ)
+            if not name:
+                return 0
+            text = str(name).partition("\0")[0].encode("utf-8", "backslashreplace")
+            return fw_metrics_route(self.metrics, PyBytes_AS_STRING(text), <size_t>PyBytes_GET_SIZE(text))
+        except Exception:  # the application's objects: no request fails for its name
+            return 0
+        except BaseException as interrupt:  # a signal handler's; raised when nothing is half done any more
+            r.state.interrupt = interrupt
+            return 0
 
     cdef int renew(self) except -1:
         """As refresh, later if there is no memory now."""

@@ -22,7 +22,8 @@ IDLE_WITHOUT = {"raw_paste_global_conf": "paste",
                 "min_rate_grace": "min_rate", "initgroups": "user",
                 "proxy_allow_ips": "proxy_protocol",
                 "preload_memory": "preload_app", "keyfile": "certfile",
-                "metrics_buckets": "metrics_bind"}
+                "metrics_buckets": "metrics_bind", "route_label": "metrics_bind",
+                "statsd_prefix": "statsd_host", "dogstatsd_tags": "statsd_host"}
 """Settings that do nothing without another one."""
 
 

@@ -110,6 +110,10 @@ class Config:
     ready_path: str
     metrics_bind: tuple[Address, ...]
     metrics_buckets: tuple[float, ...]
+    route_label: tuple[str, ...]
+    statsd_host: Address | None
+    statsd_prefix: str
+    dogstatsd_tags: str
     chdir: str
     pythonpath: tuple[str, ...]
     raw_env: tuple[str, ...]
@@ -146,7 +150,7 @@ class Config:
     @property
     def counts(self) -> bool:
         """Whether somebody is told what the server counts of itself."""
-        return bool(self.metrics_bind)
+        return bool(self.metrics_bind) or self.statsd_host is not None
 
     def origin(self, name: str) -> str:
         """Say where the value of the setting ``name`` came from."""
@@ -171,6 +175,8 @@ def _literal(name: str, value: object) -> str:
     """Write a value as Python that ``-c`` reads back."""
     if name == "umask" and isinstance(value, int):
         return f"0o{value:03o}"
+    if isinstance(value, Address):
+        return repr(str(value))
     if isinstance(value, tuple):
         return repr([str(item) if isinstance(item, Address) else item for item in value])
     if isinstance(value, float) and value.is_integer():

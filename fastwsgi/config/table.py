@@ -555,6 +555,25 @@ _TABLE = (
         "upper bounds of the histograms' buckets, in seconds, ascending and separated by commas; "
         "24 at most",
         bounds=(24,), metavar="SECONDS"),
+    Setting(
+        "route_label", "metrics", ("--route-label",), (), values.route_labels,
+        "what names the route of a request in the metrics, beside environ['fastwsgi.route'], which "
+        "an application sets: another variable of the environ, or a pattern of paths with a name, "
+        "such as '/users/*=user'. Repeat the flag for several; the first that fits decides",
+        metavar="KEY|PATTERN=NAME", many=True),
+    Setting(
+        "statsd_host", "metrics", ("--statsd-host",), None, values.statsd_address,
+        "HOST:PORT of a statsd, or unix:PATH, to which gunicorn's metrics are sent once a second; "
+        "the port is 8125 by default",
+        metavar="HOST:PORT"),
+    Setting(
+        "statsd_prefix", "metrics", ("--statsd-prefix",), "", values.statsd_text,
+        "prefix of their names; a dot follows it",
+        metavar="PREFIX"),
+    Setting(
+        "dogstatsd_tags", "metrics", ("--dogstatsd-tags",), "", values.statsd_text,
+        "tags of each of them, as DogStatsD has them: name:value, separated by commas",
+        metavar="TAGS"),
 
     Setting(
         "chdir", "system", ("--chdir",), "", values.directory,

@@ -5,6 +5,7 @@ TOML value from a file, a keyword argument) and the bounds of the setting, if it
 returns the value the server works with, or raises ``ValueError`` whose text completes the sentence
 "NAME must be ...". It knows nothing of origins; sources.py adds those. The type it returns becomes
 the type of the setting in config.py.
+It has more than 500 lines because there are so many kinds.
 """
 
 from __future__ import annotations
@@ -51,6 +52,50 @@ def optional_addresses(value: object) -> tuple[Address, ...]:
     for address in found:
         if address.scheme:
             raise ValueError(f"an address without a scheme, not {str(address)!r}")
+    return found
+
+
+def statsd_address(value: object) -> Address | None:
+    """Convert the address of a statsd: HOST, HOST:PORT or unix:PATH; empty means none."""
+    if value is None or isinstance(value, Address):
+        return value
+    if isinstance(value, tuple) and len(value) == 2:  # as gunicorn's own
+        value = f"{value[0]}:{value[1]}"
+    asked = text(value).strip()
+    if not asked:
+        return None
+    try:
+        found = parse_address(asked.removeprefix("udp://"))
+    except ValueError:
+        found = None
+    if found is None or found.scheme or found.kind == "fd" or asked.startswith(":"):
+        raise ValueError(f"HOST:PORT or unix:PATH, not {value!r}")
+    if found.kind == "tcp" and re.search(r":\d+\Z", asked) is None:
+        found = found._replace(port=8125)
+    if found.kind == "tcp" and not found.port:
+        raise ValueError(f"HOST:PORT with a port from 1 to 65535, not {value!r}")
+    return found
+
+
+def statsd_text(value: object) -> str:
+    """Convert a part of a line for statsd: visible ASCII that does not end another part."""
+    found = text(value)
+    if not re.fullmatch(r"[!-~]*", found) or set(found) & set("|@\n"):
+        raise ValueError(f"visible ASCII without '|' and '@', not {value!r}")
+    return found
+
+
+def route_labels(value: object) -> tuple[str, ...]:
+    """Convert variables of the environ, and patterns of paths with the names of routes."""
+    found = tuple(_items(value, "KEY, PATTERN=NAME or a list of them"))
+    for item in found:
+        pattern, equals, name = item.partition("=")
+        if pattern.startswith("/"):
+            if not name or len(name.encode()) > 95 or not name.isprintable():
+                raise ValueError(f"PATTERN=NAME with a name of 1 to 95 bytes, not {item!r}")
+        elif equals or not re.fullmatch(r"[!-<>-~]+", item):
+            raise ValueError(f"a variable of the environ, or PATTERN=NAME with a pattern that "
+                             f"begins with '/', not {item!r}")
     return found
 
 

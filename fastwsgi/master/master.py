@@ -17,6 +17,7 @@ import select
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from fastwsgi.config.config import Config
@@ -100,7 +101,7 @@ class Master:
         upgrade.on_other_ended = self._on_other_ended
         self._metrics = self._workers.metrics = metrics
         if metrics is not None:
-            metrics.begin(listeners, self._probe)
+            metrics.begin(listeners, partial(log.warning, "%s"), self._probe)
         self._view = ServerView(config, log, [listener.address for listener in listeners],
                                 self._wanted)
         self._stopping = False
@@ -394,7 +395,8 @@ class Master:
         for name in ("bind", "protocol", "backlog", "reuse_port", "pidfile", "errorlog",
                      "log_format", "logconfig", "logconfig_json", "logconfig_dict", "syslog",
                      "syslog_addr", "syslog_prefix", "syslog_facility", "capture_output", "chdir",
-                     "daemon", "control_socket", "metrics_bind", "metrics_buckets"):
+                     "daemon", "control_socket", "metrics_bind", "metrics_buckets", "statsd_host",
+                     "statsd_prefix", "dogstatsd_tags"):
             if getattr(config, name) != getattr(self._config, name):
                 self._log.warning("reload: a change of %s takes effect after a restart", name)
         self._log.info("reloading")

@@ -14,7 +14,6 @@ from __future__ import annotations
 import contextlib
 import selectors
 import socket
-import threading
 import time
 from collections.abc import Callable, Sequence
 
@@ -173,30 +172,3 @@ def _response(
             f"Content-Length: {len(body)}\r\nCache-Control: no-store\r\n"
             f"X-Content-Type-Options: nosniff\r\n{more}Connection: close\r\n\r\n"
             ).encode("latin-1") + (b"" if head else body)
-
-
-def serve_beside(exporter: Exporter) -> Callable[[], None]:
-    """Let a thread serve, where there is no master; return a function that ends that."""
-    ours, theirs = socket.socketpair()
-
-    def run() -> None:
-        with selectors.DefaultSelector() as selector, theirs:
-            selector.register(exporter, selectors.EVENT_READ)
-            selector.register(theirs, selectors.EVENT_READ)
-            while True:
-                wait = min(exporter.deadlines(), default=None)
-                ready = selector.select(None if wait is None else
-                                        max(0.0, wait - time.monotonic()))
-                if any(key.fileobj is theirs for key, _ in ready):
-                    break
-                exporter.serve()
-        exporter.close()
-
-    thread = threading.Thread(target=run, name="fastwsgi-metrics", daemon=True)
-    thread.start()
-
-    def end() -> None:
-        ours.close()
-        thread.join(1.0)
-
-    return end

@@ -10,7 +10,17 @@ from collections.abc import Sequence
 
 from fastwsgi._version import __version__
 from fastwsgi.metrics.backlog import backlog
-from fastwsgi.metrics.page import AT, CLASSES, LATE, METHODS, REFUSALS, Figures, Page
+from fastwsgi.metrics.page import (
+    AT,
+    CLASSES,
+    LATE,
+    METHODS,
+    OTHER,
+    REFUSALS,
+    ROUTES,
+    Figures,
+    Page,
+)
 from fastwsgi.metrics.processes import Processes, alive
 from fastwsgi.metrics.text import Labels, Text
 from fastwsgi.system.sockets import Listener
@@ -26,10 +36,12 @@ class Families:
         self._listeners = listeners
         self._processes = Processes()
         self._busy_seconds = 0.0
+        self._routes: set[str] = {OTHER}
 
     def text(self, *, openmetrics: bool = False) -> bytes:
         """Return them as they are now."""
         figures = self._page.read(alive)
+        figures = figures._replace(routes=self._few(figures.routes))
         text = Text(openmetrics=openmetrics)
         text.gauge("fastwsgi_build_info", "The version of the server.",
                    [({"version": __version__}, 1)])
@@ -41,6 +53,21 @@ class Families:
         self._backlog(text)
         self._workers(text, figures)
         return text.bytes()
+
+    def _few(self, routes: dict[str, list[int]]) -> dict[str, list[int]]:
+        """Keep the routes that were told before, and as many others as there is room for.
+
+        Each worker has its own table, so together they may have more.
+        """
+        found: dict[str, list[int]] = {}
+        for name, numbers in routes.items():
+            if name not in self._routes and len(self._routes) < ROUTES:
+                self._routes.add(name)
+            kept = name if name in self._routes else OTHER
+            before = found.get(kept)
+            found[kept] = numbers if before is None else [
+                a + b for a, b in zip(before, numbers, strict=True)]
+        return found
 
     def _backlog(self, text: Text) -> None:
         found = [(listener.url, backlog(listener.socket)) for listener in self._listeners]

@@ -34,6 +34,8 @@ REFUSALS = (
 """Reasons of refusals, and their status."""
 HISTOGRAMS = ("queue", "application", "send", "total")
 ROUTES = 100
+OTHER = "other"
+"""The route that stands for all that there is no room for."""
 _NAME = 12  # numbers that the name of a route takes the place of
 _CELLS = len(METHODS) * len(CLASSES)
 _BUCKETS = BOUNDS_MOST + 2  # with the one above all bounds, and the sum
@@ -105,6 +107,14 @@ class Figures(NamedTuple):
         """Return the answered and the refused requests by method and class."""
         return [a + b for a, b in zip(self.part("answered", _CELLS),
                                       self.part("refused_requests", _CELLS), strict=True)]
+
+    def statuses(self) -> list[int]:
+        """Return the answered and the refused requests by status, from 100 on."""
+        found = self.part("statuses", 500)
+        for (_, status), count in zip(REFUSALS, self.part("refused", len(REFUSALS)), strict=True):
+            if status:
+                found[status - 100] += count
+        return found
 
     def histogram(self, name: str) -> tuple[list[int], float]:
         """Return the requests of each bucket, the one above all bounds included, and the sum."""
@@ -254,7 +264,7 @@ class Page:
         known = [name for name, _ in self._routes(at)]
         place = known.index(wanted) if wanted in known else len(known)
         if place == len(known) and place < ROUTES:
-            text = ("other" if place == ROUTES - 1 else wanted).encode("utf-8")
+            text = (OTHER if place == ROUTES - 1 else wanted).encode("utf-8")
             start = (at + AT["routes"] + place * _ROUTE) * 8
             memoryview(self._memory)[start : start + len(text)] = text
             self._numbers[at + AT["nroutes"]] = place + 1

@@ -40,6 +40,7 @@ from fastwsgi.worker.loader import Application
 from fastwsgi.worker.mounts import load_all
 from fastwsgi.worker.recycle import PERIOD, Limits, every
 from fastwsgi.worker.request_timeout import INTERRUPT, RequestTimeouts, write_stacks_on_signal
+from fastwsgi.worker.routes import finder
 from fastwsgi.worker.scoreboard import Board
 
 if TYPE_CHECKING:
@@ -109,7 +110,8 @@ def build_worker(
         log=log, errors=cast("TextIO", log.errors), multiprocess=multiprocess,
         version=__version__, access=access, shown=mask_secrets,
         board=board.memory if board else None, beat_ms=milliseconds(beat), lifeline=lifeline,
-        metrics=metrics, siblings=siblings, timeout_error=RequestTimeout,
+        metrics=metrics, route=finder(config.route_label) if metrics is not None else None,
+        siblings=siblings, timeout_error=RequestTimeout,
         gone_error=ClientGone, number=number,
         request_ids=request_ids(config, access),
         slow=(config.slow_request, slow) if slow is not None else None,
