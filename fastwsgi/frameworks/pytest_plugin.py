@@ -1,4 +1,4 @@
-"""Fixtures for pytest: ``fastwsgi_server`` starts servers that end with the test."""
+"""For pytest: the fixture ``fastwsgi_server``, and the setting ``fastwsgi_live_server``."""
 
 from __future__ import annotations
 
@@ -25,3 +25,17 @@ def fastwsgi_server() -> Iterator[Callable[..., Server]]:
             return stack.enter_context(serve(app, **settings))
 
         yield start
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Declare the line of the configuration that changes Django's live servers."""
+    parser.addini("fastwsgi_live_server", type="bool", default=False, help=(
+        "let the live servers of Django and pytest-django be fastwsgi"))
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Change them when Django has been set up, before the first test."""
+    if session.config.getini("fastwsgi_live_server"):
+        from fastwsgi.frameworks.live_server import use
+
+        use()

@@ -174,6 +174,43 @@ def test_the_fixture_of_pytest_starts_servers(installed: Path, project: Project)
     assert "1 passed" in done.stdout, done.stdout + done.stderr
 
 
+def test_live_servers_of_django_are_this_server(project: Project) -> None:
+    """The fixture of pytest-django starts the thread in the same way, by the name in testcases."""
+    where = project({"pytest.ini": "[pytest]\nfastwsgi_live_server = true\n"}, test_of_a_user="""
+        from urllib.request import urlopen
+        import django
+        from django.conf import settings
+        settings.configure(
+            ROOT_URLCONF=__name__, STATIC_URL="/static/", MEDIA_URL="/media/",
+            DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}})
+        django.setup()
+        from django.db import connection
+        from django.http import HttpResponse
+        from django.test import LiveServerTestCase, testcases
+        from django.urls import path
+        def view(request):
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT a FROM t")
+                return HttpResponse(str(cursor.fetchone()))
+        urlpatterns = [path("", view)]
+        class TestLive(LiveServerTestCase):
+            def test_it_shares_the_connection(self):
+                with connection.cursor() as cursor:
+                    cursor.execute("CREATE TABLE t (a)")
+                    cursor.execute("INSERT INTO t VALUES (42)")
+                with urlopen(self.live_server_url) as response:
+                    assert response.headers["Server"] == "fastwsgi"
+                    assert response.read() == b"(42,)"
+                assert testcases.LiveServerThread.of_fastwsgi
+        """)
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p",
+         "fastwsgi.frameworks.pytest_plugin", "test_of_a_user.py"], cwd=where,
+        env=environment({"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}), capture_output=True, text=True,
+        timeout=60)
+    assert "1 passed" in done.stdout, done.stdout + done.stderr
+
+
 def test_every_entry_point_leads_somewhere(installed: Path) -> None:
     import importlib
 
