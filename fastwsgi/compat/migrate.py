@@ -22,12 +22,23 @@ KINDS = ("a gunicorn.conf.py, a uwsgi.ini (or .yaml, .xml, .json), a Procfile, a
          "shell script or a unit of systemd")
 
 
+USAGE = f"""\
+usage: fastwsgi migrate FILE
+       fastwsgi migrate COMMAND [ARGUMENT ...]
+
+Print our configuration for {KINDS},
+or for a command line of gunicorn, uwsgi, waitress-serve or mod_wsgi-express. Nothing is run.
+"""
+
+
 def migrate(arguments: Sequence[str], parse: Parse) -> str:
     """Return our configuration for a file, or for the command line of another server."""
     if not arguments:
         raise ConfigError(f"migrate needs a file or a command line: {KINDS}, or a command such as "
                           "gunicorn -w 4 shop:app")
     path = arguments[0]
+    if path in ("-h", "--help"):
+        return USAGE
     if len(arguments) == 1 and (os.path.exists(path) or not find(path)):
         return _file(path, parse)
     whole = [word for item in arguments for word in (words(item) if len(arguments) == 1 else

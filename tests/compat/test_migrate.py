@@ -281,6 +281,10 @@ def test_what_cannot_be_read_is_one_line(
     assert "\n" not in str(caught.value)
 
 
+def test_the_usage_is_shown() -> None:
+    assert migrate(["--help"], cli.parse).startswith("usage: fastwsgi migrate FILE\n")
+
+
 @pytest.mark.parametrize(("arguments", "message"), [
     ([], "migrate needs a file or a command line"),
     (["no.ini"], "cannot read no.ini: No such file or directory"),
