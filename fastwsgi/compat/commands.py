@@ -250,8 +250,8 @@ def mod_wsgi(draft: Draft, arguments: Sequence[str]) -> None:
             follow(draft, name, values, MOD_WSGI)
     if follows:
         draft.set("forwarded_follow", list(dict.fromkeys(follows)), "--trust-proxy-header")
-    if targets or "entry-point" in given:
-        _target_of_mod_wsgi(draft, given.get("entry-point") or targets[0], given)
+    if target := given.get("entry-point") or "".join(targets[:1]):
+        _target_of_mod_wsgi(draft, target, given)
     secure = draft.value("certfile") is not None
     draft.add("bind", ("http://" if secure else "") + f"{given['host']}:{given.get('port', 8000)}",
               "--port")

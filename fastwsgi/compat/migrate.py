@@ -71,7 +71,7 @@ def _file(path: str, parse: Parse) -> str:
         return _procfile(path, text, parse)
     if name.endswith(".py"):
         return gunicorn_file.rewritten(text, path)
-    if re.search(r"^\s*\[server:", text, re.M):
+    if re.search(r"^[ \t]*\[server:", text, re.M):
         return _paste(path, text)
     if _is_uwsgi(name, text):
         draft = Draft(path)
@@ -88,7 +88,7 @@ def _file(path: str, parse: Parse) -> str:
 
 
 def _is_uwsgi(name: str, text: str) -> bool:
-    return re.search(r"^\s*\[uwsgi\]|^uwsgi:\s*$|<uwsgi\b", text, re.M) is not None or (
+    return re.search(r"^[ \t]*\[uwsgi\]|^uwsgi:[ \t]*$|<uwsgi\b", text, re.M) is not None or (
         name.endswith(".json") and '"uwsgi"' in text)
 
 

@@ -142,6 +142,8 @@ def script(text: str) -> list[Command]:
     """Return the commands of servers in a shell script, a systemd unit or a list of services."""
     found = []
     for line in joined(text):
+        if not any(name in line for name in (*SERVERS, "waitress")):
+            continue
         line = re.sub(r"^\s*(?:ExecStart=[-@:+!]*|command:|entrypoint:|-\s+)", "", line).strip()
         is_list = line.startswith("[") and line.endswith("]")
         command = _in(_listed(line)) if is_list else find(line)

@@ -19,6 +19,13 @@ from fastwsgi.errors import ConfigError
 INCLUDES = ("ini", "yaml", "yml", "xml", "json", "include", "inherit")
 
 
+LONGEST = 16_384
+"""Bytes of a line that are read, at most."""
+
+MOST = 10_000
+"""Options and files that are read, at most, with those of all included files."""
+
+
 class Pair(NamedTuple):
     """An option with its value, empty for one without; ``condition`` is that of its block."""
 
@@ -171,27 +178,31 @@ def arguments(words: Sequence[str], without: Sequence[str]) -> Iterator[Pair]:
 
 def read(path: str, text: str, section: str = "uwsgi") -> list[Pair]:
     """Return the options of a file, with those of the files that it includes in their place."""
-    return _included(path, text, section, 0)
+    return _included(path, text, section, 0, iter(range(MOST)))
 
 
-def _included(path: str, text: str, section: str, depth: int) -> list[Pair]:
+def _included(
+    path: str, text: str, section: str, depth: int, left: Iterator[int],
+) -> list[Pair]:
     if depth > 8:
         raise ConfigError(f"{path}: files include each other")
     found: list[Pair] = []
     for pair in _pairs(path, text, section):
+        if next(left, None) is None:
+            raise ConfigError(f"{path}: more than {MOST} options, with those of included files")
         if pair.name not in INCLUDES:
             found.append(pair)
             continue
         target, _, other = pair.value.partition(":")
         if not target:
-            found += _included(path, text, other, depth + 1)
+            found += _included(path, text, other, depth + 1, left)
             continue
         place = os.path.join(os.path.dirname(path), target)
         content = contents(place) if os.path.isfile(place) else None
         if content is None:
             found.append(Pair("include", target, pair.condition))
         else:
-            found += _included(place, content, other or "uwsgi", depth + 1)
+            found += _included(place, content, other or "uwsgi", depth + 1, left)
     return found
 
 
@@ -204,6 +215,9 @@ def contents(path: str) -> str:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from None
     if len(text) > 1 << 20:
         raise ConfigError(f"{path} is larger than 1 MiB, too large for a configuration")
+    if max(map(len, text.split(b"\n"))) > LONGEST:
+        raise ConfigError(f"{path} has a line of more than {LONGEST} bytes, which no configuration "
+                          "has")
     return text.decode("utf-8-sig", "replace").replace("\0", "")
 
 
@@ -212,7 +226,7 @@ def _pairs(path: str, text: str, section: str) -> list[Pair]:
     try:
         if extension == ".xml" or text.lstrip().startswith("<"):
             found = xml(text)
-        elif extension in (".yaml", ".yml") or re.search(r"^uwsgi:\s*$", text, re.M):
+        elif extension in (".yaml", ".yml") or re.search(r"^uwsgi:[ \t]*$", text, re.M):
             found = list(yaml(text))
         elif extension == ".json":
             found = list(from_json(text))

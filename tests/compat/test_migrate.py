@@ -270,7 +270,12 @@ def test_a_file_of_gunicorn_is_not_run(moved: Migrate) -> None:
     ("Dockerfile", "CMD ./start.sh\n", "starts './start.sh', which is none of the servers"),
     ("Dockerfile", "FROM a\n", "has no CMD and no ENTRYPOINT"),
     ("notes.txt", "nothing at all\n", "does not know what notes.txt is"),
-    ("big.ini", "[uwsgi]\n" + "#" * (1 << 20), "larger than 1 MiB"),
+    ("big.ini", "[uwsgi]\n" + "#\n" * (1 << 20), "larger than 1 MiB"),
+    ("u.yaml", "uwsgi:\n  a" + " " * 100_000, "a line of more than 16384 bytes"),
+    ("u.ini", "\n".join(f"[{a}]\n" + f"ini = :{b}\n" * 20 for a, b in (
+        ("uwsgi", "a"), ("a", "b"), ("b", "c"), ("c", "d"), ("d", "e"))),
+     "more than 10000 options"),
+    ("notes.txt", "\n" * 100_000 + "x", "does not know what notes.txt is"),
 ])
 def test_what_cannot_be_read_is_one_line(
     moved: Migrate, name: str, text: str, message: str,
@@ -299,6 +304,7 @@ def test_wrong_usage_is_one_line(arguments: list[str], message: str) -> None:
 @pytest.mark.parametrize("text", [
     "x = '", "\"", "$(", "${", "`", "\\", "gunicorn '", "gunicorn $(", "uwsgi -",
     "uwsgi --", "uwsgi -p", "waitress-serve --port", "mod_wsgi-express start-server --url-alias",
+    "mod_wsgi-express start-server --entry-point", "mod_wsgi-express start-server --entry-point=",
     "gunicorn --bind", "\u00e9" * 100, "uwsgi:\n  -\n  : x\n",
     "[uwsgi]\n=\n=x\nif-env\n%(\nset = \nenv = %(env)\n",
 ])
