@@ -33,9 +33,10 @@ static uint32_t limit_for(const fw_admission *a, uint32_t ms, uint32_t taken)
     return wanted < most ? (uint32_t)wanted : most;
 }
 
-static bool begin(fw_admission *a, uint64_t now)
+static bool begin(fw_admission *a, uint32_t wait, uint64_t now)
 {
     a->overloaded = true;
+    a->wait = wait;
     a->is_above = false;
     a->strikes = 0;
     a->since = a->sweep_at = now;
@@ -73,5 +74,5 @@ bool fw_admission_judge(fw_admission *a, uint32_t wait, uint32_t waiting, uint64
     a->strikes = waiting > a->waiting ? a->strikes + 1 : 0;
     a->limit = limit_for(a, ms, a->taken);
     note(a, waiting, now);
-    return a->strikes >= STRIKES && wait > a->limit && begin(a, now);
+    return a->strikes >= STRIKES && wait > a->limit && begin(a, wait, now);
 }

@@ -32,6 +32,7 @@ typedef struct fw_admission {
     uint32_t waiting;  /* requests that waited then */
     uint32_t taken;    /* requests taken since */
     uint64_t since;    /* ms: when the overload began */
+    uint32_t wait;     /* ms that the request had waited that was taken then */
     uint64_t sweep_at; /* ms: when those that have waited too long are refused next */
     uint64_t refused;  /* in this overload */
     uint32_t longest;  /* ms: wait of a refused one, in this overload */

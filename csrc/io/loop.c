@@ -705,8 +705,12 @@ static void tell_overload(fw_loop *l)
     a->told = a->overloaded;
     if (a->overloaded) {
         l->told_begin = notice(l, FW_NOTICE_OVERLOAD);
+        l->overload.waiting = atomic_load_explicit(&l->conns.nready, memory_order_relaxed);
+        l->overload.wait = a->wait;
     } else if (l->told_begin) {
-        l->overload = (fw_overload){.ms = l->conns.now - a->since, .refused = a->refused, .longest = a->longest};
+        l->overload.ms = l->conns.now - a->since;
+        l->overload.refused = a->refused;
+        l->overload.longest = a->longest;
         l->notices |= FW_NOTICE_RELIEF;
         l->woken = true;
     }

@@ -26,8 +26,10 @@ enum fw_notice {
 
 enum fw_stop { FW_STOP_NONE, FW_STOP_GRACEFUL, FW_STOP_QUICK };
 
-/* An overload that is over. */
+/* The last overload: as it began, and, when it is over, what it was. */
 typedef struct fw_overload {
+    uint32_t waiting; /* requests */
+    uint32_t wait;    /* ms that the one had waited that was taken then */
     uint64_t ms, refused;
     uint32_t longest; /* ms that a refused request had waited */
 } fw_overload;

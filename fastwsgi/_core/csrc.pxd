@@ -515,6 +515,7 @@ cdef extern from "io/conns.h" nogil:
         fw_date date
         fw_stats stats
         fw_memos memos
+        uint32_t nready  # atomic there, as the next ones are
         bint stopping
         bint passes_on
         const uint32_t *draining  # atomic there
@@ -525,7 +526,8 @@ cdef extern from "io/siblings.h" nogil:
     struct fw_siblings_page:
         pass
     struct fw_siblings:
-        pass
+        fw_siblings_page *page
+    bint fw_siblings_one_is_free(const fw_siblings *, uint64_t now)
     size_t fw_siblings_size(unsigned)
     void fw_siblings_enter(fw_siblings *)
 
@@ -543,6 +545,8 @@ cdef extern from "io/loop.h" nogil:
         FW_STOP_GRACEFUL
         FW_STOP_QUICK
     struct fw_overload:
+        uint32_t waiting
+        uint32_t wait
         uint64_t ms
         uint64_t refused
         uint32_t longest

@@ -119,6 +119,7 @@ cdef class Worker:
     cdef PyObject *time_limits  # Globs, likewise
     cdef PyObject *priorities
     cdef OwnLimit own_limit
+    cdef Collection collection
     cdef AccessLog access  # or None
     cdef PyObject *held    # the same, or NULL
     cdef list threads      # one per application thread
@@ -201,6 +202,8 @@ cdef class Worker:
         self.serving = SERVING
         self.number = number
         self.own_limit = OwnLimit(self.serving)
+        self.collection = Collection(self.serving)
+        self.collection.siblings = &self.loop.siblings
         bases = [self.base_environ(name, port, errors, multiprocess, i in tls_on)
                  for i, (_, name, port) in enumerate(listeners)]
         warned = set()
@@ -297,7 +300,7 @@ cdef class Worker:
         environs = EnvironBuilder(bases, self.no_body, self.script_name, memo, subject_of)
         ids = RequestIds(request_ids > 1) if request_ids else None
         return WorkerThread(application, state, environs, self.no_body, self.access, ids,
-                            stopwatch_for(self.access, slow), self.route)
+                            stopwatch_for(self.access, slow), self.route, self.collection)
 
     cdef dict base_environ(self, str server_name, str server_port, object errors, bint multiprocess, bint secure):
         """What every environ of one listener has in common (PEP 3333 "environ Variables").
@@ -401,6 +404,15 @@ cdef class Worker:
                               (<bytes>call.client).decode("latin-1"), thread.state.ident, own_limit_of(&call),
                               self.loop.conns.cfg.watch_gone and fw_thread_client_gone(thread.state.thread)))
         return found
+
+    def collect_with(self, collect):
+        """Let an application thread call *collect* between two requests, when :meth:`want_collection` asks for it."""
+        self.collection.collect = collect
+
+    def want_collection(self, *, bint idle, bint late):
+        """Ask for a collection of garbage after an answer, when a sibling is free, if there are some, and (*idle*) no
+        request is here; if it is *late*, after the next one."""
+        self.collection.due = DUE_NOW if late else DUE_WHEN_IDLE if idle else DUE_WHEN_FREE
 
     def when_limited(self, told):
         """Let *told* be called with the seconds whenever a request has set its own limit, in the thread of that."""

@@ -68,11 +68,12 @@ cdef class WorkerThread:
     cdef object context       # the one this thread is in
     cdef bint pristine        # the base holds no variable: a context of that size has not been written to
     cdef bint stale           # the context at hand is not fresh: there was no memory for one
+    cdef Collection collection
     cdef unsigned streak      # turns taken in a row without giving the interpreter lock away
 
     def __init__(
         self, object application, ThreadState state, EnvironBuilder environs, Input no_body, AccessLog access,
-        RequestIds ids, Stopwatch watch, object route
+        RequestIds ids, Stopwatch watch, object route, Collection collection
     ):
         self.metrics = state.conns.metrics
         self.application = application
@@ -83,6 +84,7 @@ cdef class WorkerThread:
         self.ids = ids
         self.watch = watch
         self.route = route
+        self.collection = collection
 
     cdef int run(self, object base_context) except -1:
         """Serves until the loop is over; raises OSError if that fails, and whatever a signal handler raises.
@@ -114,6 +116,9 @@ cdef class WorkerThread:
         cdef int rc
         while True:
             end_if_child(self.state, None)  # whatever of the application has run: finalizers and signal handlers, too
+            if c != NULL and self.collection.due != DUE_NEVER and self.collection.may_run(self.state.conns):
+                r = self.collect(c, r)
+                c = NULL
             if c == NULL:
                 rc = next_turn(t, NULL, False, False, &self.streak, &c)
             else:
@@ -135,6 +140,16 @@ cdef class WorkerThread:
                     return 0
                 else:
                     check(rc)
+
+    cdef Response collect(self, fw_conn *c, Response r):
+        """Hands back the connection, whose response goes out now, and collects garbage as if it were another request:
+        others lead the loop, and other workers take what comes. None."""
+        with nogil:
+            fw_thread_finish(self.state.thread, c, r.keep, r.cut)
+        r = self.put_away(r)
+        self.release_owned()
+        self.collection.run()
+        return None
 
     cdef int leave(self, fw_conn *c, Response r) except -1:
         """Raises what interrupted the log, with the connection at hand handed back."""
@@ -368,13 +383,18 @@ cdef class WorkerThread:
         if notices & FW_NOTICE_STORAGE:
             self.state.report(logging.ERROR, self.storage_complaint(), None)
         if notices & FW_NOTICE_OVERLOAD:
-            self.state.report(logging.WARNING, "overload: more requests come than can be served, and all wait longer"
-                              " than queue_target; the newest are served first, the oldest get 503", None)
+            self.state.report(logging.WARNING, self.excess(), None)
         if notices & FW_NOTICE_RELIEF:
             self.state.report(logging.WARNING, self.relief(), None)
         if notices & FW_NOTICE_HANDSHAKE:
             self.state.report(logging.INFO, self.failed_handshake(), None)
         return 0
+
+    cdef str excess(self):
+        """The figures of an overload that has begun."""
+        cdef fw_overload o = self.state.thread.leader.loop.overload
+        return (f"overload: more requests come than can be served: {o.waiting} wait, and the last one to be taken had"
+                f" waited {o.wait} ms; the newest are served first now, the oldest get 503")
 
     cdef str relief(self):
         """The figures of the overload that is over."""

@@ -49,6 +49,7 @@ class Config:
     max_rss: int
     preload_app: bool
     preload_memory: str
+    gc: str
     cpu_affinity: bool
     warmup: str
     timeout: float

@@ -206,6 +206,13 @@ _TABLE = (
         "nothing is done",
         bounds=("plain", "frozen", "immortal"), metavar="plain|frozen|immortal"),
     Setting(
+        "gc", "processes", ("--gc",), "default", values.collections,
+        "when a worker runs full garbage collections, which halt it for a tenth of a second for a "
+        "million objects: 'default', whenever the interpreter likes, in the middle of a request as "
+        "a rule; 'request', after an answer; 'idle', after one when no other request is here, if "
+        "that can be waited for. Other workers take what comes meanwhile (Python 3.10 to 3.13)",
+        bounds=("request", "idle", "default"), metavar="request|idle|default"),
+    Setting(
         "cpu_affinity", "processes", ("--cpu-affinity",), False, values.pinning,
         "bind each worker to one CPU, in turn, among those that this process may use (Linux). It "
         "helps when there are as many workers as CPUs and nothing else runs there; otherwise "

@@ -279,6 +279,15 @@ def preload_memory(value: object, *words: str) -> str:
     return word
 
 
+def collections(value: object, *words: str) -> str:
+    """Convert when garbage is collected; from 3.14 on the interpreter does it in small steps."""
+    word = choice(value, *words)
+    if word != "default" and (sys.version_info >= (3, 14) or "t" in sys.abiflags):
+        version = "{}.{}{}".format(*sys.version_info[:2], "t" * ("t" in sys.abiflags))
+        raise ValueError(f"default: Python {version} collects in another way, with short pauses")
+    return word
+
+
 def _no_immortal_objects() -> str:
     """Say why this interpreter cannot make objects immortal; empty if it can."""
     version = "{}.{}".format(*sys.version_info)

@@ -172,8 +172,8 @@ def serve_here(
         timeouts = _watch_requests(worker, config, log, None)
         ended = _watch_certificates(worker, rotation_of(tls, log))
         try:
-            with contextlib.suppress(KeyboardInterrupt):  # Ctrl-C twice
-                worker.run()
+            with contextlib.suppress(KeyboardInterrupt), _collections(worker, config):
+                worker.run()  # which Ctrl-C twice interrupts
         finally:
             ended.set()
             timeouts.stop()
@@ -415,7 +415,8 @@ def run_worker(
         threading.Thread(target=_report_changes, args=(reloader, spec, to_master),
                          name="fastwsgi-reloader", daemon=True).start()
     try:
-        worker.run()
+        with _collections(worker, spec.config):
+            worker.run()
     except KeyboardInterrupt:  # a second INT, as above
         return OK
     except Exception as error:
@@ -444,6 +445,22 @@ def request_warm_up(
         "wsgi.errors": log.errors, "wsgi.multithread": config.threads > 1,
         "wsgi.multiprocess": multiprocess, "fastwsgi.version": __version__})
     log.debug("warm-up request GET %s: %s", config.warmup, status)
+
+
+@contextlib.contextmanager
+def _collections(worker: Worker, config: Config) -> Iterator[None]:
+    """Keep full garbage collections out of requests in the block, if that is wanted."""
+    if config.gc == "default":
+        yield
+        return
+    from fastwsgi.worker.garbage import FullCollections  # imported where somebody wants it
+
+    collections = FullCollections(worker, idle=config.gc == "idle")
+    collections.start()
+    try:
+        yield
+    finally:
+        collections.stop()
 
 
 def _watch_limits(worker: Worker, spec: WorkerSpec, to_master: int) -> None:
