@@ -149,6 +149,8 @@ static enum fw_parse take_fields(fw_request *r, char *base)
         const bool of_client = field.off != name.off;
         if (of_client ? is_dropped(r, field) : value.len == 0) /* nginx sends CONTENT_LENGTH always, and leaves it empty */
             continue;
+        if (!of_client && is(r, field, "CONTENT_LENGTH") && trimmed(r, value).len != value.len) /* digits only */
+            return refuse(r, 400, "invalid Content-Length");
         if (take_field(r, base, field, value) != FW_PARSE_DONE)
             return FW_PARSE_REFUSED;
     }
