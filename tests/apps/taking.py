@@ -59,7 +59,7 @@ class Taking:
         try:
             self.results.append(self.use(sock))
         except Exception as error:
-            self.results.append(error)
+            self.results.append(error.with_traceback(None))  # whose frames hold the socket
         self.over.set()
         if self.after is None:
             return []
