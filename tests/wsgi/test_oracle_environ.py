@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 GET = b"GET / HTTP/1.1\r\n"
 OBJECTS = {"wsgi.input", "wsgi.errors", "wsgi.file_wrapper", "wsgi.early_hints"}
+OURS = {"fastwsgi.client_gone", "fastwsgi.timeout"}  #: for each request, whatever is set
 
 
 class Witness:
@@ -103,9 +104,10 @@ def compare(saw: tuple[dict[str, Any], bytes], wanted: Seen, connection: dict[st
     assert found == {**server, **connection, **wanted.variables}
     assert body == wanted.body
     assert environ.keys() >= OBJECTS
+    assert {key for key in environ if key.startswith("fastwsgi.")} == {*OURS, "fastwsgi.version"}
     for key, value in environ.items():
         assert type(key) is str
-        assert key in OBJECTS or type(value) is type(found.get(key, ""))
+        assert key in OBJECTS | OURS or type(value) is type(found.get(key, ""))
         assert not key.isupper() or type(value) is str
 
 
