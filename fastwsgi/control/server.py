@@ -27,6 +27,10 @@ PATIENCE = 60.0
 """Seconds without a question, or without reading an answer, after which a connection is closed."""
 PENDING = 16
 """Questions of a connection that may wait for their answers."""
+MOST_UNREAD = 1 << 16
+"""Bytes of answers that its client has not read, from which on no question of it is read."""
+AT_ONCE = 512
+"""Bytes that are read at once: so many questions are answered before somebody else has a turn."""
 
 Answer = dict[str, Any]
 Reply = Callable[[Answer], None]
@@ -46,7 +50,7 @@ class ControlSocket:
         self._path = path
         self._handle = handle
         self._listener = open_private(path, replace=replace)
-        self._connections: list[_Connection] = []
+        self._connections: list[Connection] = []
 
     def fds(self) -> list[int]:
         """Return the descriptors that a forked child has to close."""
@@ -99,9 +103,9 @@ class ControlSocket:
             with sock, contextlib.suppress(OSError):
                 sock.send(line({"ok": False, "error": problem}))
             return
-        self._connections.append(_Connection(sock))
+        self._connections.append(Connection(sock))
 
-    def _serve(self, one: _Connection) -> None:
+    def _serve(self, one: Connection) -> None:
         try:
             for text in one.move():
                 self._answer(one, text)
@@ -111,7 +115,7 @@ class ControlSocket:
         if one.done:
             self._close(one)
 
-    def _answer(self, one: _Connection, text: bytes) -> None:
+    def _answer(self, one: Connection, text: bytes) -> None:
         try:
             command, members = parse(text)
         except BadQuestion as error:
@@ -119,13 +123,13 @@ class ControlSocket:
             return
         self._handle(command, members, one.who, partial(one.reply, one.slot()))
 
-    def _close(self, one: _Connection) -> None:
+    def _close(self, one: Connection) -> None:
         one.close()
         if one in self._connections:
             self._connections.remove(one)
 
 
-class _Connection:
+class Connection:
     """One who asks: bytes of questions, and answers in the order of their questions."""
 
     def __init__(self, sock: socket.socket) -> None:
@@ -143,8 +147,8 @@ class _Connection:
     @property
     def events(self) -> int:
         """What to poll for."""
-        reads = self._deaf or len(self._answers) < PENDING
-        reads = reads and not self._ended
+        keeps_up = len(self._answers) < PENDING and len(self._output) < MOST_UNREAD
+        reads = not self._ended and (self._deaf or keeps_up)
         return (select.POLLIN if reads else 0) | (select.POLLOUT if self._output else 0)
 
     def move(self) -> list[bytes]:
@@ -152,13 +156,13 @@ class _Connection:
         if not self.events & select.POLLIN:
             return []
         try:
-            block = self._socket.recv(LONGEST)
+            block = self._socket.recv(AT_ONCE)
         except BlockingIOError:
             return []
-        self.deadline = time.monotonic() + PATIENCE
         self._ended = not block
         if self._deaf:
             return []
+        self.deadline = time.monotonic() + PATIENCE
         *lines, self._input = (self._input + block).split(b"\n")
         if len(self._input) >= LONGEST:
             self.reply(self.slot(), {"ok": False,

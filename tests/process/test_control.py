@@ -25,7 +25,7 @@ from apps.eventually import eventually
 from fastwsgi.control import view
 from fastwsgi.control.client import Client, place
 from fastwsgi.control.lines import LONGEST, BadQuestion, parse
-from fastwsgi.control.server import MOST, PENDING
+from fastwsgi.control.server import MOST, PENDING, Connection
 from fastwsgi.errors import ControlError
 from fastwsgi.testing import Process, environment, raw, spawn
 
@@ -311,6 +311,22 @@ def test_whoever_does_not_read_holds_up_nobody(running: Asked) -> None:
                 silent.send(b'{"command": "status"}\n')
         assert running.status()["state"] == "serving"
         assert len(talk(running.path, b'{"command": "status"}\n' * (3 * PENDING))) == 3 * PENDING
+
+
+def test_answers_that_nobody_reads_are_not_heaped_up() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        for side in (ours, theirs):
+            side.setblocking(False)
+        one = Connection(ours)
+        for _ in range(2000):
+            if not one.events & select.POLLIN:
+                return
+            with contextlib.suppress(BlockingIOError):
+                theirs.send(b"{}\n" * 100)
+            for _ in one.move():
+                one.reply(one.slot(), {"text": 2000 * "x"})
+    pytest.fail("it goes on reading")
 
 
 def test_one_more_than_there_may_be_is_turned_away(running: Asked) -> None:
