@@ -5,14 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import pytest
 from apps import ROOT
 from apps.client import Client
 from apps.command import Project
 
 from fastwsgi.testing import spawn
-
-pytest.importorskip("opentelemetry.instrumentation.wsgi")
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 APP = """
