@@ -164,7 +164,9 @@ def parse(argv: Sequence[str]) -> dict[str, Any]:
     Raises ConfigError for wrong usage. ``--help`` and ``--version`` end the process.
     """
     parser = build_parser()
+    parser.set_defaults(words=argv)  # --version looks whether --verbose is there
     found, rest = parser.parse_known_args(argv)
+    del found.words
     for word in rest:
         if word.startswith("-") and word != "-":
             raise ConfigError(f"unknown option {word.partition('=')[0]}{_nearest(parser, word)}")
@@ -186,6 +188,42 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise ConfigError(message)
+
+
+class _Help(argparse.Action):
+    """``--help [TOPIC]``, which ends the process."""
+
+    def __call__(self, parser: argparse.ArgumentParser, _namespace: argparse.Namespace,
+                 values: Any, _option: str | None = None) -> NoReturn:
+        from fastwsgi.commandline import usage  # only to help
+
+        sys.stdout.write(usage.text(parser, values or "",
+                                    colours=usage.wants_colours(sys.stdout, os.environ)))
+        sys.exit(0)
+
+
+class _Version(argparse.Action):
+    """``--version [--verbose]``, which ends the process."""
+
+    def __call__(self, _parser: argparse.ArgumentParser, namespace: argparse.Namespace,
+                 _values: Any, _option: str | None = None) -> NoReturn:
+        if "--verbose" in getattr(namespace, "words", ()):
+            from fastwsgi.commandline.report import report  # only to tell
+
+            sys.stdout.write(report())
+        else:
+            print(f"fastwsgi {__version__}")
+        sys.exit(0)
+
+
+class _Verbose(argparse.Action):
+    """``--verbose``, which only goes with ``--version``."""
+
+    def __call__(self, _parser: argparse.ArgumentParser, namespace: argparse.Namespace,
+                 _values: Any, _option: str | None = None) -> None:
+        if not {"-v", "--version"} & set(getattr(namespace, "words", ())):
+            raise ConfigError("--verbose goes with --version; for more in the error log there is "
+                              "--log-level debug")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -220,9 +258,15 @@ def build_parser() -> argparse.ArgumentParser:
     section.add_argument("--explain", action="store_true",
                          help="say what in the configuration is dangerous or pointless together, "
                               "with the origin of each setting, and exit")
-    section.add_argument("-v", "--version", action="version", version=f"fastwsgi {__version__}",
+    section.add_argument("-v", "--version", action=_Version, nargs=0,
                          help="print the version and exit")
-    section.add_argument("-h", "--help", action="help", help="print this help and exit")
+    section.add_argument("--verbose", action=_Verbose, nargs=0,
+                         help="with --version: print all that a report of a fault needs")
+    section.add_argument("-h", "--help", action=_Help, nargs="?", metavar="TOPIC",
+                         help="print the short help and exit; TOPIC is 'all' for every setting, "
+                              "the name of a group such as 'tls', or that of a setting")
+    if hasattr(parser, "color"):
+        parser.color = False  # Python 3.14 has colours of its own
     return parser
 
 

@@ -20,9 +20,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from fastwsgi.commandline.usage import brief  # noqa: E402
 from fastwsgi.config.gunicorn import GUNICORN, Known  # noqa: E402
 from fastwsgi.config.hooks import ARGUMENTS  # noqa: E402
-from fastwsgi.config.table import GROUPS, SETTINGS, Setting  # noqa: E402
+from fastwsgi.config.table import FIRST, GROUPS, SETTINGS, Setting  # noqa: E402
 from fastwsgi.logs.format import ATOMS, NAMED_ATOMS  # noqa: E402
 from fastwsgi.strict.rules import RULES  # noqa: E402
 
@@ -31,13 +32,6 @@ STRICT_PAGE = ROOT / "docs" / "strict.md"
 CONFIG = ROOT / "fastwsgi" / "config" / "config.py"
 MIGRATION_PAGE = ROOT / "docs" / "migration.md"
 LOGS_PAGE = ROOT / "docs" / "logs.md"
-
-# The settings that a newcomer needs first.
-FIRST = (
-    "bind", "workers", "threads", "timeout", "keepalive", "header_timeout", "body_timeout",
-    "write_timeout", "graceful_timeout", "limit_request_body", "worker_connections", "errorlog",
-    "accesslog", "config",
-)  # fmt: skip
 
 INTRODUCTION = """\
 # Settings
@@ -103,8 +97,7 @@ def table() -> str:
     """The first settings: flag, default, and the beginning of the setting's text."""
     rows = ["| flag | default | meaning |", "|---|---|---|"]
     for setting in map(SETTINGS.__getitem__, FIRST):
-        words = re.split(r"[;:(]|\. ", setting.doc)[0].strip().rstrip(".")
-        rows.append(f"| `{setting.flags[-1]}` | {shown(setting.default)} | {words} |")
+        rows.append(f"| `{setting.flags[-1]}` | {shown(setting.default)} | {brief(setting.doc)} |")
     return "\n".join(rows)
 
 

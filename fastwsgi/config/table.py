@@ -679,6 +679,13 @@ SETTINGS: MappingProxyType[str, Setting] = MappingProxyType({item.name: item for
 GROUPS: tuple[str, ...] = tuple(dict.fromkeys(item.group for item in _TABLE))
 """The headings of ``--help``, in order."""
 
+FIRST: tuple[str, ...] = (
+    "bind", "workers", "threads", "timeout", "keepalive", "header_timeout", "body_timeout",
+    "write_timeout", "graceful_timeout", "limit_request_body", "worker_connections", "errorlog",
+    "accesslog", "config",
+)
+"""The settings that a newcomer needs first: those of the short ``--help``."""
+
 SPELLINGS: MappingProxyType[str, str] = MappingProxyType(
     {spelling: item.name for item in _TABLE for spelling in item.spellings})
 """Every name that a setting may have in a file or as a keyword -> its canonical name."""

@@ -44,7 +44,7 @@ def test_version(command: Command) -> None:
 
 
 def test_help_shows_every_flag_under_the_commands_own_name(command: Command) -> None:
-    done = command("--help")
+    done = command("--help", "all")
     assert done.returncode == 0
     assert done.stdout.startswith("usage: fastwsgi [OPTIONS] MODULE:APP\n")
     for setting in SETTINGS.values():

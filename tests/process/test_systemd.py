@@ -279,8 +279,9 @@ def unit(path: Path) -> configparser.RawConfigParser:
 
 def test_flags_of_the_example_exist() -> None:
     start = unit(EXAMPLES / "fastwsgi.service")["Service"]["ExecStart"]
-    shown = subprocess.run([sys.executable, "-m", "fastwsgi", "--help"], check=True, text=True,
-                           capture_output=True, env=environment({"COLUMNS": "200"})).stdout
+    shown = subprocess.run([sys.executable, "-m", "fastwsgi", "--help", "all"], check=True,
+                           text=True, capture_output=True,
+                           env=environment({"COLUMNS": "200"})).stdout
     flags = set(re.findall(r"(?<!\S)--?[a-z][\w-]*", start))
     assert flags
     assert flags <= set(re.findall(r"(?<![\w-])--?[a-zA-Z][\w-]*", shown))

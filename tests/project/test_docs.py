@@ -81,7 +81,7 @@ def test_tasks_that_are_named_exist(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_flags_that_are_named_exist(page: Path) -> None:
     shown = subprocess.run(
-        [sys.executable, "-c", "from fastwsgi.cli import main; main(['--help'])"],
+        [sys.executable, "-c", "from fastwsgi.cli import main; main(['--help', 'all'])"],
         check=True, capture_output=True, text=True, env={"COLUMNS": "200", "PATH": ""}, cwd=ROOT,
     ).stdout  # fmt: skip
     known = set(re.findall(r"(?<![\w-])--?[a-zA-Z][\w-]*", shown))

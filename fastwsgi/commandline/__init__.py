@@ -1,0 +1,1 @@
+"""What the command says of itself: help, version, manual page and completions."""
