@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from apps.client import Client, request
 from apps.command import HELLO, Command, Project, ready
+from apps.eventually import eventually
 from apps.held import Held
 
 from fastwsgi.testing import Process, raw, spawn
@@ -24,6 +25,11 @@ WAYS = ["0", "2"]
 def probed(client: Client) -> list[int]:
     """The status of each path."""
     return [client.fetch(path).status for path in PATHS]
+
+
+def until_it_drains(client: Client) -> None:
+    """Probe until the worker has heard of it, which its master has logged before."""
+    eventually(lambda: probed(client), lambda found: found == [503, 200, 503])
 
 
 @contextlib.contextmanager
@@ -42,7 +48,7 @@ def draining(
 def test_while_it_drains_it_serves_and_is_not_ready(project: Project, workers: str) -> None:
     with draining(project(app=HELLO), workers) as server:
         with Client(server.address) as client:
-            assert probed(client) == [503, 200, 503]
+            until_it_drains(client)
             assert client.fetch(READY).body == b"draining\n"
             assert client.fetch("/").body == b"hello"
         assert raw(server.address, request("/", "Connection: close")).endswith(b"hello")
@@ -96,7 +102,7 @@ def test_a_worker_that_dies_in_the_delay_is_replaced_by_one_that_drains(project:
         os.kill(pid, signal.SIGKILL)
         server.wait_for("ended unexpectedly")
         with Client(server.address) as client:
-            assert probed(client) == [503, 200, 503]
+            until_it_drains(client)
 
 
 def test_neither_a_reload_nor_an_upgrade_begins_in_the_delay(project: Project) -> None:
