@@ -26,14 +26,15 @@ pytestmark = [
 ]
 
 
-TRIES = 5
+TRIES = 4
 
 
 def count(scenarios: list[str], places: pytest.TempPathFactory) -> dict[str, float]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FASTWSGI_BENCH_CACHE", str(places.mktemp("cache")))
         return callgrind.count(
-            peers.PEERS[peers.OURS], scenarios, places.mktemp("callgrind"), python=sys.executable
+            peers.PEERS[peers.OURS], scenarios, places.mktemp("callgrind"), python=sys.executable,
+            budgets=budgets.load(),
         )
 
 
@@ -51,7 +52,7 @@ def test_every_scenario_has_a_budget() -> None:
 def test_a_request_stays_within_its_budget(
     counted: dict[str, float], tmp_path_factory: pytest.TempPathFactory, scenario: str,
 ) -> None:
-    """Counted again if need be: the busier the machine, the more looks of the standby are in it."""
+    """Counted by another server if need be: one on a busy machine takes its calls for slow ones."""
     budget = budgets.load()[scenario]
     found = [counted[scenario]]
     while min(found) > budget and len(found) < TRIES:
