@@ -20,7 +20,6 @@ from fastwsgi.config.table import SETTINGS
 
 LONGEST = (
     "test_injection",
-    "test_packaging",
     "test_hang",
     "test_budgets",
     "test_request_timeout",
@@ -31,11 +30,18 @@ LONGEST = (
     "test_master",
 )
 """Files that take longest, which begin first: whoever comes to one last is waited for by all."""
+PACKAGES = "test_packaging"
 
 
 def pytest_xdist_auto_num_workers() -> int:
     """One more than there are processors: tests wait for servers about a third of their time."""
     return cores() + 1
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Build packages where that is asked for by name, as the gate and `make dist-test` do."""
+    named = any(PACKAGES in argument for argument in config.args)
+    return True if collection_path.stem == PACKAGES and not named else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

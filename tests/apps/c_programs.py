@@ -36,7 +36,7 @@ WHY_NOT = "needs Linux and a C compiler"
 Done = subprocess.CompletedProcess[str]
 
 FLAGS = (
-    "-std=c11", "-g", "-O1", "-D_GNU_SOURCE", "-DFW_DEBUG", "-fno-omit-frame-pointer",
+    "-std=c11", "-g1", "-O1", "-D_GNU_SOURCE", "-DFW_DEBUG", "-fno-omit-frame-pointer",
     "-Wall", "-Wextra", "-Wshadow", "-Werror", f"-I{ROOT / 'csrc'}", f"-I{ROOT / 'tests' / 'c'}",
 )  # fmt: skip
 SANITIZERS = {
@@ -93,10 +93,10 @@ def build(place: Path, sanitizer: str) -> Path:
 
 
 def link(source: Path, core: Path, sanitizer: str) -> Path:
-    """The program made of this file and what build has made."""
+    """The program made of this file, not optimised to be quickly made, and what build has made."""
     program = core / source.stem
     must(
-        CC, *FLAGS, *SANITIZERS[sanitizer], source, core / "stub.o", core / "libfw.a",
+        CC, *FLAGS, *SANITIZERS[sanitizer], "-O0", source, core / "stub.o", core / "libfw.a",
         "-o", program, *wrapped(), "-rdynamic", "-ldl", "-pthread",
     )  # fmt: skip
     return program

@@ -54,7 +54,7 @@ def compiled(source: Path) -> list[tuple[str, str]]:
     with tempfile.TemporaryDirectory() as place:
         output = Path(place) / f"{source.stem}.o"
         subprocess.run(
-            [str(COMPILER), "-std=c11", "-O1", "-D_GNU_SOURCE", "-fno-pic", "-fno-pie", "-c",
+            [str(COMPILER), "-std=c11", "-O0", "-D_GNU_SOURCE", "-fno-pic", "-fno-pie", "-c",
              str(source), "-I", str(CSRC), "-o", str(output)],
             check=True, timeout=120,
         )  # fmt: skip
