@@ -1,7 +1,7 @@
 """Builds the sdist, from it the wheel, installs that where nothing else is, and starts it.
 
-Slow, so it runs where it is named: by the gate, with the running interpreter only and a compiler that
-does not optimise; by `make dist-test`, which sets FASTWSGI_EVERY_PYTHON, in earnest with every
+Slow, so it runs where it is named: by the gate, with the running interpreter only and a compiler
+that does not optimise; by `make dist-test`, which sets FASTWSGI_EVERY_PYTHON, in earnest with every
 supported CPython on the machine.
 Packages come from the index that pip uses.
 """
