@@ -305,3 +305,13 @@ def test_systemd_finds_no_fault_in_the_examples(tmp_path: Path) -> None:
         capture_output=True, text=True, timeout=60)
     ours = [line for line in done.stderr.splitlines() if "fastwsgi" in line]
     assert ours == []
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd on this machine")
+def test_systemd_finds_little_that_the_example_exposes() -> None:
+    done = subprocess.run(
+        ["systemd-analyze", "security", "--offline=true", "--threshold=20",
+         str(EXAMPLES / "fastwsgi.service")], capture_output=True, text=True, timeout=60)
+    if "Overall exposure level" not in done.stdout + done.stderr:
+        pytest.skip("this systemd cannot judge units that are not installed")
+    assert done.returncode == 0, done.stdout + done.stderr
