@@ -31,6 +31,7 @@ from fastwsgi.master.hang import HangDetector
 from fastwsgi.master.upgrade import Upgrade
 from fastwsgi.master.watchdog import Watchdog
 from fastwsgi.master.workers import QUICK_GRACE, Workers
+from fastwsgi.system.orphans import reap_orphans
 from fastwsgi.system.paths import file_time
 from fastwsgi.system.signals import SignalQueue
 from fastwsgi.system.sockets import Listener
@@ -588,6 +589,10 @@ class Master:
             if child.role == WORKER:
                 self._hook("child_exit", self._view, child.view)
             self._on_death(child, code)
+        if os.getpid() == 1:  # in a container
+            successor = self._upgrade.successor
+            reap_orphans({child.pid for child in self._workers.children()}
+                         | ({successor.pid} if successor is not None else set()))
 
     def _on_death(self, child: Child, code: int) -> None:
         """Decide what an end means: expected, an accident, or a start that failed."""
