@@ -17,7 +17,7 @@ export PYTHONPATH := $(CURDIR)
 need = @python scripts/extra.py build run $(1)
 
 .DEFAULT_GOAL := help
-.PHONY: help build serve test thorough ctest stress strict-apps py314 lint sanitize fuzz bench publish soak conformance conformance-tls tls-audit profile coverage settings docs map dist dist-test clean
+.PHONY: help build serve test thorough ctest stress strict-apps py314 lint sanitize fuzz bench publish soak fleet conformance conformance-tls tls-audit profile coverage settings docs map dist dist-test clean
 
 help: ## list the tasks
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -84,6 +84,9 @@ publish: $(VENV)/bin/python ## make the last measurement the published one, in R
 
 soak: build ## reload, upgrade, recycle and kill workers under load, again and again, and lose no request
 	python -m bench.soak $(ARGS)
+
+fleet: build ## deploy two releases over three hosts behind HAProxy, kill a host, and lose no request (needs root)
+	python -m bench.fleet $(ARGS)
 
 profile: build ## tell where the instructions of a request go, with callgrind
 	python -m bench.profile $(ARGS)

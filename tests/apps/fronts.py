@@ -201,7 +201,7 @@ def haproxy_said(
         text = example("haproxy.cfg", {
             "bind :80": f"bind fd@{listener.fileno()}",
             "127.0.0.1:8000": f"{place_of(server)} {options}",
-            "server two 192.0.2.2:8000 backup": "", "inter 2s": "inter 100ms",
+            "server two 192.0.2.2:8000 tcp-ut 2s backup": "", "inter 2s": "inter 100ms",
             "mode http": "mode http\n    log stderr local0\n    option log-health-checks"})
         (place / "haproxy.cfg").write_text(text)
         with running(place, "haproxy", "-db", "-f", place / "haproxy.cfg", inherits=listener,
