@@ -42,6 +42,8 @@ def _run(argv: Sequence[str]) -> int:
         return 0
     if argv and argv[0] in ("ctl", "top"):
         return _ask_a_server(argv[0], argv[1:])
+    if argv and argv[0] in ("completion", "man"):
+        return _print_of_ourselves(argv[0], argv[1:])
     arguments = parse(argv)
     more = _parse_variable(os.environ.get("GUNICORN_CMD_ARGS", ""))
     actions = {name: arguments.pop(name, False) or more.pop(name, False) for name in ACTIONS}
@@ -69,6 +71,20 @@ def _run(argv: Sequence[str]) -> int:
     if not config.workers:
         exit_on_stop_signals()
     return serve(_target(config), config, reconfigure=read)
+
+
+def _print_of_ourselves(command: str, argv: Sequence[str]) -> int:
+    """Be ``fastwsgi completion`` or ``fastwsgi man``."""
+    from fastwsgi.commandline.completion import completion  # only to print
+    from fastwsgi.commandline.man import man
+
+    if command == "completion":
+        sys.stdout.write(completion(argv, build_parser()))
+    elif argv:
+        raise ConfigError(f"man takes no arguments, and got {argv[0]!r}")
+    else:
+        sys.stdout.write(man(build_parser()))
+    return 0
 
 
 def _ask_a_server(command: str, argv: Sequence[str]) -> int:

@@ -12,17 +12,11 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import TextIO
 
+from fastwsgi.commandline.options import COMMANDS
 from fastwsgi.config.table import FIRST, GROUPS, SETTINGS, SPELLINGS
 from fastwsgi.errors import ConfigError
 
-COMMANDS = """\
-other commands:
-  fastwsgi top           show what a running server is doing
-  fastwsgi ctl           ask a running server, or tell it what to do
-  fastwsgi migrate       print the configuration for one of another server
-
-signals: TERM finishes requests and stops, INT stops at once, HUP reloads
-"""
+SIGNALS = "signals: TERM finishes requests and stops, INT stops at once, HUP reloads\n"
 
 BOLD, NAME, VALUE, PLAIN = "\033[1m", "\033[36m", "\033[33m", "\033[0m"
 
@@ -31,7 +25,7 @@ Section = tuple[str, Iterable[argparse.Action]]
 
 def brief(text: str) -> str:
     """Return the beginning of a setting's text, up to its first pause."""
-    return re.split(r"[;:(]|\. ", text)[0].strip().rstrip(".,")
+    return re.split(r"[;:]| \(|\. ", text)[0].strip().rstrip(".,")
 
 
 def text(parser: argparse.ArgumentParser, topic: str, *, colours: bool) -> str:
@@ -67,7 +61,9 @@ def _short(parser: argparse.ArgumentParser) -> str:
         f"({', '.join(GROUPS)}), --help SETTING one of them.")
     return (_shown(parser, [("settings to begin with", [action for _, action in chosen]),
                             ("other", asking[0])])
-            + "\n" + COMMANDS + "\n" + formatter.format_help())
+            + "\nother commands:\n"
+            + "".join(f"  fastwsgi {name:<13}{does}\n" for name, does in COMMANDS.items())
+            + f"\n{SIGNALS}\n" + formatter.format_help().rstrip() + "\n")
 
 
 def _one(parser: argparse.ArgumentParser, topic: str) -> str:
