@@ -6,6 +6,10 @@ or sleeps for 20 ms in each of 8 threads. Its capacity is measured first, by cli
 figures: answers that came in time, as a share of the capacity, their p50 and p99, and how many
 requests were refused or given up. After each load comes a quiet second, at half the capacity, of
 which all is to be served. The server has one core, the clients another.
+
+"flask" and "django" are the computing application behind those. Where the application only sleeps,
+the server's CPU time is its own; what is left of it when each answer is given what one cost at the
+first load, the lightest, divided by the refusals, is what one of those costs, with its connection.
 """
 
 from __future__ import annotations
@@ -23,22 +27,19 @@ from typing import TYPE_CHECKING
 
 from bench import machine, peers
 from bench.process import NotStarted, serve
+from bench.site_content import compute
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 PATIENCE = 1.0  #: seconds that a client waits
-GET = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 SERVERS = "fastwsgi,gunicorn-sync,gunicorn-gthread,granian"
 
 
 def computing(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
     """Use 5 ms of CPU."""
-    end = time.thread_time() + 0.005
-    while time.thread_time() < end:
-        pass
     start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "2")])
-    return [b"ok"]
+    return [compute().encode("ascii")]
 
 
 def sleeping(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -48,9 +49,12 @@ def sleeping(environ: WSGIEnvironment, start_response: StartResponse) -> Iterabl
     return [b"ok"]
 
 
+#: name -> application, threads, path
 PROFILES = {
-    "computing": ("bench.overload:computing", 1),
-    "sleeping": ("bench.overload:sleeping", 8),
+    "computing": ("bench.overload:computing", 1, "/"),
+    "sleeping": ("bench.overload:sleeping", 8, "/"),
+    "flask": ("bench.site_flask:app", 1, "/compute"),
+    "django": ("bench.site_django:app", 1, "/compute"),
 }
 
 
@@ -71,14 +75,15 @@ class Outcome:
         return times[min(len(times) - 1, int(share * len(times)))] * 1000 if times else 0.0
 
 
-async def _ask(port: int, outcome: Outcome, patience: float = PATIENCE) -> None:
+async def ask(port: int, outcome: Outcome, path: str = "/", patience: float = PATIENCE) -> None:
+    """Send one request on a connection of its own and note what becomes of it."""
     began = time.perf_counter()
     writer = None
     try:
         reader, writer = await asyncio.wait_for(
             asyncio.open_connection("127.0.0.1", port), patience
         )
-        writer.write(GET)
+        writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
         left = patience - (time.perf_counter() - began)
         status = (await asyncio.wait_for(reader.read(), left))[9:12].decode("ascii")
         if status == "200":
@@ -94,7 +99,7 @@ async def _ask(port: int, outcome: Outcome, patience: float = PATIENCE) -> None:
             writer.close()
 
 
-async def _open_loop(port: int, rate: float, seconds: float) -> Outcome:
+async def _open_loop(port: int, path: str, rate: float, seconds: float) -> Outcome:
     outcome = Outcome()
     tasks: set[asyncio.Task[None]] = set()
     at = time.perf_counter()
@@ -102,21 +107,21 @@ async def _open_loop(port: int, rate: float, seconds: float) -> Outcome:
     while (at := at + random.expovariate(rate)) < end:
         if (left := at - time.perf_counter()) > 0:
             await asyncio.sleep(left)
-        task = asyncio.create_task(_ask(port, outcome))
+        task = asyncio.create_task(ask(port, outcome, path))
         tasks.add(task)
         task.add_done_callback(tasks.discard)
     await asyncio.gather(*tasks)
     return outcome
 
 
-async def _closed_loop(port: int, clients: int, seconds: float) -> float:
+async def closed_loop(port: int, path: str, clients: int, seconds: float) -> float:
     """Requests a second when a few clients wait for each answer."""
     outcome = Outcome()
     end = time.perf_counter() + seconds
 
     async def client() -> None:
         while time.perf_counter() < end:
-            await _ask(port, outcome, 30.0)
+            await ask(port, outcome, path, 30.0)
 
     await asyncio.gather(*(client() for _ in range(clients)))
     return len(outcome.times) / seconds
@@ -124,7 +129,7 @@ async def _closed_loop(port: int, clients: int, seconds: float) -> float:
 
 def measure(server: str, profile: str, loads: list[float], seconds: float, workers: int) -> None:
     """Print a line for each load."""
-    app, threads = PROFILES[profile]
+    app, threads, path = PROFILES[profile]
     allowed = os.sched_getaffinity(0)
     server_cpus, client_cpus = machine.cores()
     peer = peers.PEERS[server]
@@ -135,15 +140,22 @@ def measure(server: str, profile: str, loads: list[float], seconds: float, worke
         ) as running:  # fmt: skip
             machine.pin(client_cpus)
             port = running.address[1]
-            capacity = asyncio.run(_closed_loop(port, 2 * threads, 3.0))
+            capacity = asyncio.run(closed_loop(port, path, 2 * threads * workers, 3.0))
+            answer = 0.0
             for load in loads:
-                outcome = asyncio.run(_open_loop(port, load * capacity, seconds))
-                quiet = asyncio.run(_open_loop(port, capacity / 2, 1.0))
+                before = running.cpu()
+                outcome = asyncio.run(_open_loop(port, path, load * capacity, seconds))
+                spent = running.cpu() - before
+                answer = answer or spent / max(1, len(outcome.times))
+                quiet = asyncio.run(_open_loop(port, path, capacity / 2, 1.0))
+                refused = outcome.others["503"]
+                refusal = (spent - len(outcome.times) * answer) / max(1, refused) * 1e6
                 print(
                     f"| {server} | {profile} | {load:g} "
                     f"| {len(outcome.times) / seconds / capacity:.2f} "
-                    f"| {outcome.at(0.5):.0f} | {outcome.at(0.99):.0f} | {outcome.others['503']} "
-                    f"| {sum(outcome.others.values()) - outcome.others['503']} "
+                    f"| {outcome.at(0.5):.0f} | {outcome.at(0.99):.0f} | {refused} "
+                    f"| {sum(outcome.others.values()) - refused} "
+                    f"| {f'{refusal:.0f}' if profile == 'sleeping' and refused else ''} "
                     f"| {sum(quiet.others.values())} of {quiet.all()} |",
                     flush=True,
                 )
@@ -164,9 +176,10 @@ def main() -> None:
     chosen = parser.parse_args()
     print(
         "| server | application | arriving, of capacity | answered in time, of capacity | p50, ms "
-        "| p99, ms | refused | late or lost | of a quiet second, not served |"
+        "| p99, ms | refused | late or lost | CPU of a refusal, µs "
+        "| of a quiet second, not served |"
     )
-    print("|---" * 9 + "|")
+    print("|---" * 10 + "|")
     loads = [float(load) for load in chosen.loads.split(",")]
     for profile in chosen.profiles.split(","):
         for server in chosen.servers.split(","):

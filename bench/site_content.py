@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Iterator
 
 #: Understood alike by Jinja and by Django's template language.
@@ -39,3 +40,11 @@ def stream_blocks() -> Iterator[bytes]:
     """An export of 50 lines, one block each."""
     for number in range(50):
         yield b"%d,article %d,%d\n" % (number, number, number * 7)
+
+
+def compute(seconds: float = 0.005) -> str:
+    """Use so much CPU."""
+    end = time.thread_time() + seconds
+    while time.thread_time() < end:
+        pass
+    return "ok"

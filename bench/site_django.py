@@ -19,7 +19,7 @@ from django.template import engines
 from django.urls import path
 from django.views.decorators.csrf import csrf_exempt
 
-from bench.site_content import PAGE, articles, checked_upload, stream_blocks
+from bench.site_content import PAGE, articles, checked_upload, compute, stream_blocks
 
 settings.configure(
     ALLOWED_HOSTS=["*"],
@@ -68,6 +68,10 @@ def slow(request: HttpRequest) -> HttpResponseBase:
     return HttpResponse("at last", content_type="text/plain")
 
 
+def computing(request: HttpRequest) -> HttpResponseBase:
+    return HttpResponse(compute(), content_type="text/plain")
+
+
 urlpatterns = [
     path("", hello),
     path("page", page),
@@ -76,5 +80,6 @@ urlpatterns = [
     path("upload", upload),
     path("stream", stream),
     path("slow", slow),
+    path("compute", computing),
 ]
 app = get_wsgi_application()

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from flask import Flask, Response, jsonify, render_template_string, request
 
-from bench.site_content import PAGE, articles, checked_upload, stream_blocks
+from bench.site_content import PAGE, articles, checked_upload, compute, stream_blocks
 
 app = Flask(__name__)
 app.config["MAX_CONTENT_LENGTH"] = 16 << 20
@@ -50,3 +50,8 @@ def stream() -> Response:
 def slow() -> Response:
     time.sleep(0.05)
     return Response("at last", mimetype="text/plain")
+
+
+@app.get("/compute")
+def computing() -> Response:
+    return Response(compute(), mimetype="text/plain")
