@@ -24,7 +24,7 @@ _CALL = struct.Struct("=2IQ2IQ24s48s408s")
 _SEQ = struct.Struct("=I")
 _TRIES = 1000
 MOST_STACKS = 1 << 20
-"""Bytes of the stacks of a worker that are read."""
+"""Bytes that the stacks of a worker may have; what does not fit is not written."""
 LEVELS = ("debug", "info", "warning", "error", "critical")
 
 COUNTERS = ("accepted", "requests", "refused", "timeouts", "truncated", "broken", "upgraded",
@@ -99,13 +99,14 @@ class Board:
     """The board of one worker with so many threads, as its master holds it.
 
     The memory has no name; ``fd`` leads to it until ``close_fd``, for a process that was not forked
-    from this one. Raises OSError.
+    from this one. Behind the board is room for stacks: ``fd`` has a position, which both have in
+    common, and what is before it has been written. Raises OSError.
     """
 
     def __init__(self, threads: int, fd: int = -1) -> None:
         self.threads = threads
         size = _HEAD.size + threads * _CALL.size
-        self.fd = fd if fd >= 0 else nameless(size)
+        self.fd = fd if fd >= 0 else nameless(size + MOST_STACKS)
         try:
             self.memory = mmap.mmap(self.fd, size)
         except OSError:
@@ -138,16 +139,16 @@ class Board:
 
         The descriptor has to be open, here and there: both have its position in common.
         """
-        os.ftruncate(self.fd, len(self.memory))
         os.lseek(self.fd, len(self.memory), os.SEEK_SET)
 
     def stacks_size(self) -> int:
         """Return how many bytes of stacks are there."""
-        return os.fstat(self.fd).st_size - len(self.memory)
+        return max(0, os.lseek(self.fd, 0, os.SEEK_CUR) - len(self.memory))
 
     def stacks(self) -> str:
         """Return the stacks, as far as they are there."""
-        return os.pread(self.fd, MOST_STACKS, len(self.memory)).decode("utf-8", "replace")
+        size = min(self.stacks_size(), MOST_STACKS)
+        return os.pread(self.fd, size, len(self.memory)).decode("utf-8", "replace")
 
     def drain(self) -> None:
         """Tell the worker that the server is going to stop: it serves, and says it is not ready."""
@@ -196,9 +197,13 @@ def _seconds(limit: int) -> float | None:
 
 
 def nameless(size: int) -> int:
-    """Open zeroed memory of ``size`` bytes that no name leads to."""
+    """Open zeroed memory of ``size`` bytes that no name leads to, for a master and its workers.
+
+    Linux keeps its size from everybody: whoever reads memory that another has cut off is ended by
+    SIGBUS, and workers may run as another account than their master does.
+    """
     if hasattr(os, "memfd_create"):
-        fd = os.memfd_create("fastwsgi-scoreboard")
+        fd = os.memfd_create("fastwsgi", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     else:
         import tempfile
 
@@ -206,6 +211,11 @@ def nameless(size: int) -> int:
             fd = os.dup(file.fileno())
     try:
         os.ftruncate(fd, size)
+        if hasattr(os, "memfd_create"):
+            import fcntl
+
+            fcntl.fcntl(fd, fcntl.F_ADD_SEALS,
+                        fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
     except OSError:
         os.close(fd)
         raise

@@ -16,6 +16,8 @@ import socket
 import sys
 from typing import Any, NamedTuple
 
+from fastwsgi.worker.scoreboard import nameless
+
 _SLOT = 64  # bytes; the head of the page is as long
 _WAITS, _ENDED = 4, 8  # bytes from the beginning of the page: what the master writes there
 _LAYOUT = 1  # of the page and the messages; to be raised with every change
@@ -53,8 +55,7 @@ class Siblings:
             self._travel = _pair()
             size = (1 + count) * _SLOT
             if hasattr(os, "memfd_create"):
-                self._fd = os.memfd_create("fastwsgi-siblings", os.MFD_CLOEXEC)
-                os.truncate(self._fd, size)
+                self._fd = nameless(size)
             self._page = mmap.mmap(self._fd, size)
         except OSError:
             self.close()

@@ -17,7 +17,7 @@ import pytest
 from fastwsgi._core.core import Worker
 from fastwsgi.config.sources import from_keywords
 from fastwsgi.testing import raw, spawn
-from fastwsgi.worker.scoreboard import APPLICATION, BOUNDS, UPGRADED, Board, Totals, now
+from fastwsgi.worker.scoreboard import APPLICATION, BOUNDS, UPGRADED, Board, Totals, nameless, now
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -182,3 +182,29 @@ def test_a_master_knows_what_its_workers_have_done(
         raw(server.address, b"GET / HTTP/9.9\r\n\r\n")
         server.terminate()
         assert "stopped; requests: 7, refused: 1" in server.output()
+
+
+@pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="only Linux can keep a size")
+@pytest.mark.parametrize("size", [0, 4096, 1 << 20], ids=["empty", "shorter", "longer"])
+def test_nobody_can_cut_off_memory_that_another_process_reads(size: int) -> None:
+    fd = nameless(8192)
+    try:
+        with pytest.raises(PermissionError):
+            os.ftruncate(fd, size)
+    finally:
+        os.close(fd)
+
+
+def test_stacks_are_as_long_as_what_was_written_last() -> None:
+    board = Board(1)
+    try:
+        for written in (b"a long stack\n", b"short\n"):
+            board.clear_stacks()
+            assert (board.stacks_size(), board.stacks()) == (0, "")
+            os.write(board.fd, written)
+            assert (board.stacks_size(), board.stacks()) == (len(written), written.decode())
+        assert board.state().pid == 0
+        os.lseek(board.fd, 0, os.SEEK_SET)
+        assert board.stacks() == ""
+    finally:
+        board.close()
