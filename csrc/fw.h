@@ -70,6 +70,7 @@ typedef struct fw_config {
     bool overload_refuse; /* past either maximum: true answers 503, false leaves clients in the backlog */
     const char *temp_dir; /* borrowed; outlives the loop */
     const char *health, *live, *ready; /* paths that the loop answers itself (io/health.h), or NULL; borrowed */
+    const struct fw_statics *statics; /* folders whose files the loop serves (io/statics.h), or NULL; borrowed */
     struct fw_metrics *metrics;   /* what is counted for whoever scrapes it, or NULL; borrowed */
     struct fw_access_log *access; /* the access log, or NULL; borrowed */
     bool times_queue;     /* note when each request began to wait (fw_conn.queued_at) */

@@ -157,6 +157,10 @@ def _check(config: Config) -> int:
     user_and_group(config)
     prepare(config, importing=True)
     core_worker()
+    if config.static:
+        from fastwsgi.worker.static_files import check_folders
+
+        check_folders(config)
     load_tls(config)
     load_all(target, config)
     for notice in config.notices:

@@ -104,6 +104,10 @@ class _Server:
             access = open_access_log(config, owner)
             core_worker()
             self._call_on_starting(log)
+            if config.static:
+                from fastwsgi.worker.static_files import check_folders  # only some need it
+
+                check_folders(config)
             tls = load_tls(config, None, self._predecessor.tickets if self._predecessor else b"")
             listeners = self._listen(owner, passed)
             metrics = self._open_metrics(log)

@@ -26,6 +26,8 @@ void fw_job_disown(fw_job *j)
 
 void fw_job_close(fw_job *j)
 {
+    if (j->what != NULL)
+        j->discard(j->what);
     if (j->fd >= 0)
         close(j->fd);
     free(j->data);
@@ -71,6 +73,10 @@ static int write_all(int fd, const char *data, size_t n)
 
 void fw_job_run(fw_job *j)
 {
+    if (j->work != NULL) {
+        j->work(j->what);
+        return;
+    }
     int fd = j->fd >= 0 ? j->fd : open_temp(j->dir);
     j->rc = fd < 0 ? fd : write_all(fd, j->data, j->n); /* behind what is there: only we move its position */
     if (fd >= 0 && (j->rc != FW_OK || j->n == 0)) {

@@ -46,10 +46,10 @@ static bool worth_remembering(const fw_request *r)
            r->authority.len == 0 && r->start == 0 && r->head_len <= FW_MEMO_LONGEST;
 }
 
-/* The log tells fields of a head that is not parsed again. */
+/* The log tells fields of a head that is not parsed again, and files are chosen by them. */
 static bool keep_fields(fw_memo *m, const fw_request *r)
 {
-    if (fw_likely(r->cfg->access == NULL))
+    if (fw_likely(r->cfg->access == NULL && r->cfg->statics == NULL))
         return true;
     fw_field *fields = realloc(m->fields, (r->nfields + 1) * sizeof *fields);
     if (fields == NULL)

@@ -27,7 +27,7 @@ typedef struct fw_memo {
     unsigned origin;   /* what else decides what it means: see fw_conn */
     fw_span method, target, path, query;
     uint64_t names;
-    fw_field *fields; /* of the head in `bytes`, for the access log; NULL without one */
+    fw_field *fields; /* of the head in `bytes`, for whoever reads them (fields.h); NULL if nobody does */
     uint32_t nfields;
     uint8_t method_id, minor;
     uint8_t follows; /* with `followed`, what it says as a trusted proxy's; see fw_memo_followed */

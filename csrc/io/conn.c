@@ -13,6 +13,9 @@
  *
  * A connection without a byte of a request, or READY, may travel to another worker (travel.h): then it is CLOSED here.
  *
+ * FILE is between a request for a file, which the loop answers itself (statics.h), and FLUSH: the file is opened or read,
+ * by a job of the store, or it is the others' turn.
+ *
  * STORE is BODY while a part of the body is being written to its file; it lies between whatever comes before BODY and
  * whatever follows it.
  *
@@ -44,6 +47,7 @@
 #include "io/conns.h"
 #include "io/health.h"
 #include "io/input.h"
+#include "io/statics.h"
 #include "io/store.h"
 #include "io/takeover.h"
 #include "io/travel.h"
@@ -66,6 +70,7 @@
 #define READS_PER_TURN 16    /* receives before the others get their turn */
 #define WORK_PER_TURN 262144 /* ... and units of work */
 #define WORK_ANSWER 4096     /* a request that is answered here */
+#define FILE_SHARE 4         /* bytes of a file that cost as much as one that is received */
 #define UNSENT_MOST 65536    /* bytes that a socket takes, a block more or less, without a client to take them */
 #define PORTION 65536        /* bytes of a segment, if that is not known */
 #define SEGMENTS 2           /* that a client may have taken before its kernel says so: Linux joins them in its queue */
@@ -82,6 +87,10 @@ static void decline(fw_conns *cs, fw_conn *c, const char *why, enum fw_reason be
 static void discard(fw_conns *cs, fw_conn *c);
 static FW_NOINLINE void wait_for_client(fw_conns *cs, fw_conn *c, int rc);
 static void read_input(fw_conns *cs, fw_conn *c);
+static bool send_file(fw_conns *cs, fw_conn *c);
+static bool answer_opened(fw_conns *cs, fw_conn *c);
+static void go_on_with_file(fw_conns *cs, fw_conn *c);
+static void postpone(fw_conns *cs, fw_conn *c);
 
 /* ---- states, events and moves ------------------------------------------------------------------------------------ */
 
@@ -92,6 +101,7 @@ enum event {
     EV_LENT,      /* a part of the body is lent to a job, to be written */
     EV_COMPLETE,  /* a request is complete, and for a thread */
     EV_ANSWERED,  /* a request is complete, and the loop has answered it itself */
+    EV_FETCH,     /* ... or will, when a disk has what it answers, or others have had their turn */
     EV_PULLED,    /* a thread takes it: for its request, or to go on with its response */
     EV_SUSPENDED, /* the response waits for the client to take what is queued */
     EV_DRAINED,   /* the client has taken enough, or is gone: the owner is to go on */
@@ -109,6 +119,7 @@ enum event {
 /* The table: in which states an event can happen, and the one state that it leads to. */
 #define S(x) (1u << FW_STATE_##x)
 #define BETWEEN (S(OPEN) | S(IDLE) | S(FLUSH) | S(BUSY)) /* a request may begin */
+#define FILES (BETWEEN | ARRIVING | S(FILE))
 #define ARRIVING (S(HEAD) | S(BODY) | S(STORE))           /* one is under way */
 static const struct {
     uint16_t from;
@@ -118,19 +129,21 @@ static const struct {
     [EV_BODY] = {BETWEEN | ARRIVING, FW_STATE_BODY},
     [EV_LENT] = {BETWEEN | ARRIVING, FW_STATE_STORE},
     [EV_COMPLETE] = {BETWEEN | ARRIVING, FW_STATE_READY},
-    [EV_ANSWERED] = {BETWEEN | ARRIVING, FW_STATE_IDLE},
+    [EV_ANSWERED] = {FILES, FW_STATE_IDLE},
+    [EV_FETCH] = {FILES, FW_STATE_FILE},
     [EV_PULLED] = {S(READY), FW_STATE_BUSY},
     [EV_SUSPENDED] = {S(BUSY), FW_STATE_SUSPENDED},
     [EV_DRAINED] = {S(SUSPENDED), FW_STATE_READY},
     [EV_CONTINUED] = {S(SUSPENDED), FW_STATE_BUSY},
-    [EV_UNSENT] = {BETWEEN | ARRIVING, FW_STATE_FLUSH},
+    [EV_UNSENT] = {FILES, FW_STATE_FLUSH},
     [EV_EMPTY] = {S(IDLE) | S(FLUSH) | S(BUSY), FW_STATE_IDLE},
     [EV_LEASED] = {S(BUSY), FW_STATE_LINGER},
-    [EV_SHUT] = {BETWEEN | ARRIVING | S(LINGER), FW_STATE_LINGER},
-    [EV_ENDED] = {BETWEEN | ARRIVING | S(LINGER), FW_STATE_CLOSED},
+    [EV_SHUT] = {FILES | S(LINGER), FW_STATE_LINGER},
+    [EV_ENDED] = {FILES | S(LINGER), FW_STATE_CLOSED},
     [EV_LEFT] = {S(OPEN) | S(IDLE) | S(READY), FW_STATE_CLOSED},
     [EV_ARRIVED] = {S(OPEN), FW_STATE_IDLE},
 };
+#undef FILES
 #undef BETWEEN
 #undef ARRIVING
 #undef S
@@ -350,6 +363,22 @@ static FW_NOINLINE void end_tls(fw_conn *c)
     forget_tls(c);
 }
 
+static void close_file(fw_conn *c)
+{
+    fw_sending_close(c->file);
+    free(c->file);
+    c->file = NULL;
+}
+
+static FW_NOINLINE void drop_file(fw_conn *c)
+{
+    if (c->fetch != NULL)
+        fw_job_disown(c->fetch);
+    c->fetch = NULL;
+    if (c->file != NULL)
+        close_file(c);
+}
+
 static void release(fw_conns *cs, fw_conn *c)
 {
     if (fw_unlikely(c->unsettled))
@@ -360,6 +389,8 @@ static void release(fw_conns *cs, fw_conn *c)
     fw_outq_clear(&c->out, &cs->cache);
     uncount(cs, c);
     fw_input_clear(cs, c);
+    if (fw_unlikely(c->file != NULL || c->fetch != NULL))
+        drop_file(c);
     if (c->polled)
         fw_poller_del(&cs->poller, c->fd);
     if (fw_unlikely(c->taken != NULL))
@@ -803,6 +834,8 @@ static FW_NOINLINE bool owes_goodbye(fw_conns *cs, fw_conn *c)
 /* All output is with the kernel: close, or go on with what has been received. */
 static void after_flush(fw_conns *cs, fw_conn *c)
 {
+    if (fw_unlikely(c->file != NULL) && !send_file(cs, c))
+        return;
     if (fw_unlikely(c->unsettled))
         settle(cs, c);
     if (!c->closing)
@@ -1249,12 +1282,17 @@ void fw_conn_refuse_now(fw_conns *cs, fw_conn *c, int status, const char *why)
     refuse_because(cs, c, status, why, FW_REFUSED_CONNECTIONS);
 }
 
+/* What the loop answers a complete request with need not end its connection. */
+static bool may_keep(const fw_conns *cs, const fw_conn *c)
+{
+    return c->req->keep_alive && !(cs->stopping && (!cs->passes_on || c->tls != NULL));
+}
+
 /* A complete request that is not served; its connection may live on. */
 static void decline(fw_conns *cs, fw_conn *c, const char *why, enum fw_reason because)
 {
     const fw_request *r = c->req;
-    const bool head = fw_request_is_head(r), leaves = cs->stopping && (!cs->passes_on || c->tls != NULL);
-    const bool keep = r->keep_alive && !leaves && !c->broken;
+    const bool head = fw_request_is_head(r), keep = may_keep(cs, c) && !c->broken;
     char text[FW_REFUSAL_MOST];
     count_refusal(cs, c, 503, because);
     if (cs->cfg.access != NULL)
@@ -1394,8 +1432,7 @@ static bool queue_health(fw_conns *cs, fw_conn *c, const char *trouble, bool kee
  * is logged, and no refusal. */
 static FW_NOINLINE bool answer_health(fw_conns *cs, fw_conn *c, enum fw_probe probe)
 {
-    const bool leaves = cs->stopping && (!cs->passes_on || c->tls != NULL);
-    const bool keep = c->req->keep_alive && !leaves;
+    const bool keep = may_keep(cs, c);
     c->closing = c->lingers = !keep;
     if (!queue_health(cs, c, fw_health_trouble(cs, probe), keep)) {
         drop(cs, c);
@@ -1410,6 +1447,225 @@ static FW_NOINLINE bool answer_health(fw_conns *cs, fw_conn *c, enum fw_probe pr
     return false;
 }
 
+/* ---- files ------------------------------------------------------------------------------------------------------- */
+
+/* It goes on with fw_conn_stored. False: there is no thread for it, or no memory, and it has been done at once. */
+static bool fetch_file(fw_conns *cs, fw_conn *c)
+{
+    fw_job *j = cs->store != NULL ? fw_sending_lend(c->file, c) : NULL;
+    if (j == NULL || !fw_store_put(cs->store, j)) {
+        if (j != NULL)
+            fw_sending_take_back(j);
+        fw_sending_fetch(c->file);
+        return false;
+    }
+    c->file = NULL;
+    c->fetch = j;
+    fw_deadline_clear(&c->deadline);
+    if (move(cs, c, EV_FETCH)) {
+        if (fw_input_compact(cs, c) != FW_OK)
+            drop(cs, c);
+        else
+            fw_conn_arm(cs, c);
+    }
+    return true;
+}
+
+/* It has had its turn; fw_conns_again comes back to it. */
+static void leave_file(fw_conns *cs, fw_conn *c)
+{
+    fw_deadline_clear(&c->deadline);
+    if (!move(cs, c, EV_FETCH))
+        return;
+    if (fw_input_compact(cs, c) != FW_OK) {
+        drop(cs, c);
+        return;
+    }
+    postpone(cs, c);
+    fw_conn_arm(cs, c);
+}
+
+/* Queues what comes next of the file; false: it waits, or is closed. */
+static bool queue_file(fw_conns *cs, fw_conn *c)
+{
+    for (;;) {
+        const int rc = fw_sending_next(c->file, &c->out, &cs->cache);
+        if (rc == FW_RETRY) {
+            if (fetch_file(cs, c))
+                return false;
+        } else if (rc < 0) {
+            cs->stats.broken++;
+            if (c->tls != NULL)
+                c->tls->cut = true;
+            drop(cs, c);
+            return false;
+        } else {
+            if (rc == 0)
+                close_file(c);
+            return true;
+        }
+    }
+}
+
+/* Sends on, as far as client, disk and fairness allow. True: all of it is with the kernel. */
+static bool send_file(fw_conns *cs, fw_conn *c)
+{
+    const uint64_t end = cs->work + WORK_PER_TURN;
+    while (c->file != NULL) {
+        if (cs->work >= end) {
+            leave_file(cs, c);
+            return false;
+        }
+        if (!queue_file(cs, c))
+            return false;
+        const size_t queued = c->out.bytes;
+        const int rc = flush_left(cs, c);
+        if (rc != FW_OK) {
+            wait_for_client(cs, c, rc);
+            return false;
+        }
+        cs->work += WORK_ANSWER + queued / FILE_SHARE;
+    }
+    return true;
+}
+
+/* The answer is with the kernel. True: the next request may be looked at. */
+static bool end_file(fw_conns *cs, fw_conn *c)
+{
+    if (!c->closing)
+        return move(cs, c, EV_ANSWERED);
+    after_flush(cs, c);
+    return false;
+}
+
+static void log_file(const fw_conns *cs, const fw_conn *c, const fw_sending *s)
+{
+    const char *reason = fw_wire_reason(s->status);
+    const uint64_t now = fw_deadline_us();
+    const fw_entry e = {
+        .req = c->req,
+        .client = fw_conn_client(c),
+        .thread = -1,
+        .queue_us = FW_NO_TIME,
+        .application_us = FW_NO_TIME,
+        .status = s->status,
+        .reason = {reason, strlen(reason)},
+        .bytes = s->sent,
+        .us = now > s->began ? now - s->began : 0,
+    };
+    fw_access_log_put(cs->cfg.access, &e);
+}
+
+/* It has been opened, or not: queues the head, and counts. False: there is no memory. */
+static bool begin_answer(fw_conns *cs, fw_conn *c, fw_sending *s)
+{
+    const bool keep = may_keep(cs, c);
+    if (fw_sending_head(s, c->req, &c->out, &cs->cache, &cs->date, keep) != FW_OK)
+        return false;
+    cs->stats.requests++;
+    if (fw_unlikely(cs->metrics != NULL))
+        fw_metrics_file(cs->metrics, c->req, s->status);
+    if (fw_unlikely(cs->cfg.access != NULL))
+        log_file(cs, c, s);
+    c->served++;
+    c->closing = c->lingers = !keep;
+    fw_input_next(cs, c);
+    return true;
+}
+
+/* What is left of the answer on the stack after its first window. False: there is no memory. */
+static bool keep_file(fw_conn *c, fw_sending *s)
+{
+    if (s->fd < 0)
+        return true;
+    c->file = fw_sending_keep(s);
+    return c->file != NULL;
+}
+
+/* Answers with what is open; small files need no memory of their own. True: the next request may be looked at. */
+static bool answer_file(fw_conns *cs, fw_conn *c, fw_sending *s)
+{
+    if (!begin_answer(cs, c, s)) {
+        fw_sending_close(s);
+        drop(cs, c);
+        return false;
+    }
+    if (fw_sending_is_small(s) && fw_sending_next(s, &c->out, &cs->cache) > 0)
+        fw_sending_close(s);
+    if (!keep_file(c, s)) {
+        fw_sending_close(s);
+        drop(cs, c);
+        return false;
+    }
+    const int rc = c->file == NULL ? flush_left(cs, c) : FW_OK;
+    cs->work += WORK_ANSWER;
+    if (rc != FW_OK) {
+        wait_for_client(cs, c, rc);
+        return false;
+    }
+    return (c->file == NULL || send_file(cs, c)) && end_file(cs, c);
+}
+
+/* A request for a file, opened at once if the names are in memory. */
+static FW_NOINLINE bool serve_file(fw_conns *cs, fw_conn *c, const fw_static *at, size_t taken)
+{
+    union {
+        fw_sending s;
+        char room[sizeof(fw_sending) + FW_SENDING_NAME];
+    } on_stack;
+    fw_sending *s = &on_stack.s;
+    fw_sending_begin(s, cs->cfg.statics, at, c->req, taken);
+    s->began = cs->cfg.access != NULL ? fw_deadline_us() : 0;
+    if (fw_sending_open(s, true) == FW_OK)
+        return answer_file(cs, c, s);
+    c->file = fw_sending_keep(s);
+    if (c->file == NULL) {
+        drop(cs, c);
+        return false;
+    }
+    return !fetch_file(cs, c) && answer_opened(cs, c);
+}
+
+/* The same for one that has been opened by a job. */
+static bool answer_opened(fw_conns *cs, fw_conn *c)
+{
+    fw_sending *s = c->file;
+    c->file = NULL;
+    const bool more = answer_file(cs, c, s);
+    free(s);
+    return more;
+}
+
+/* The job is done. */
+static void take_file_back(fw_conns *cs, fw_conn *c)
+{
+    c->file = fw_sending_take_back(c->fetch);
+    c->fetch = NULL;
+    go_on_with_file(cs, c);
+}
+
+/* It has waited for a disk or for its turn. */
+static void go_on_with_file(fw_conns *cs, fw_conn *c)
+{
+    if (c->req != NULL ? answer_opened(cs, c) : send_file(cs, c) && end_file(cs, c))
+        advance(cs, c);
+}
+
+/* Whether the loop answers a complete request itself; `*more` as `answered` returns it. */
+static FW_NOINLINE bool answered_here(fw_conns *cs, fw_conn *c, bool *more)
+{
+    const enum fw_probe probe = fw_health_asked(&cs->cfg, c->req);
+    size_t taken = 0;
+    if (probe != FW_PROBE_NONE) {
+        *more = answer_health(cs, c, probe);
+        return true;
+    }
+    const fw_static *at = cs->cfg.statics != NULL ? fw_statics_find(cs->cfg.statics, c->req, &taken) : NULL;
+    if (at != NULL)
+        *more = serve_file(cs, c, at, taken);
+    return at != NULL;
+}
+
 /* There is no room for one more. For one that is served first there is, until only such wait. */
 static bool is_crowded(const fw_conns *cs, const fw_request *r)
 {
@@ -1422,9 +1678,9 @@ static bool is_crowded(const fw_conns *cs, const fw_request *r)
 /* A complete request: true if it has been answered here and the next one may be looked at. */
 static bool answered(fw_conns *cs, fw_conn *c)
 {
-    const enum fw_probe probe = fw_unlikely(cs->probes) ? fw_health_asked(&cs->cfg, c->req) : FW_PROBE_NONE;
-    if (fw_unlikely(probe != FW_PROBE_NONE))
-        return answer_health(cs, c, probe);
+    bool more;
+    if (fw_unlikely(cs->answers) && answered_here(cs, c, &more))
+        return more;
     if (fw_unlikely(cs->cfg.max_ready != 0) && cs->cfg.overload_refuse && is_crowded(cs, c->req))
         refuse_because(cs, c, 503, "too many requests are waiting", FW_REFUSED_QUEUE);
     else
@@ -1529,6 +1785,10 @@ static bool lend_body(fw_conns *cs, fw_conn *c)
 void fw_conn_stored(fw_conns *cs, fw_conn *c)
 {
     cs->now = fw_deadline_clock();
+    if (c->fetch != NULL) {
+        take_file_back(cs, c);
+        return;
+    }
     c->since += (uint32_t)cs->now - c->lent; /* the client has not spent that time */
     take_back(cs, c);
     advance(cs, c);
@@ -1536,14 +1796,26 @@ void fw_conn_stored(fw_conns *cs, fw_conn *c)
 
 /* ---- what has been received -------------------------------------------------------------------------------------- */
 
+/* It has been answered much, and there is more to answer: the others come first. */
+static bool has_had_its_turn(fw_conns *cs, fw_conn *c, uint64_t end)
+{
+    if (cs->work < end || c->in == NULL || c->out.head != NULL)
+        return false;
+    fw_deadline_clear(&c->deadline);
+    postpone(cs, c);
+    fw_conn_arm(cs, c);
+    return true;
+}
+
 /* Goes through the requests that are here as far as that is possible now. True: with the last of them it is done; else `*what`
  * is what the rest amounts to, and `*any` whether a response may be queued. */
 static bool go_through(fw_conns *cs, fw_conn *c, enum fw_input *what, bool *any)
 {
+    const uint64_t end = cs->work + WORK_PER_TURN;
     for (;;) {
         *what = fw_input_parse(cs, c);
         if (fw_likely(*what == FW_INPUT_COMPLETE)) {
-            if (!answered(cs, c))
+            if (!answered(cs, c) || has_had_its_turn(cs, c, end))
                 return true;
             *any = true;
         } else if (*what != FW_INPUT_STORE || (*any && c->out.head != NULL)) {
@@ -1716,6 +1988,10 @@ bool fw_conns_again(fw_conns *cs)
             cs->to_free = c;
         } else if (c->state == FW_STATE_LINGER) {
             discard(cs, c);
+        } else if (c->state == FW_STATE_FILE) {
+            go_on_with_file(cs, c);
+        } else if (c->state == FW_STATE_IDLE && c->in != NULL) {
+            advance(cs, c);
         } else if (awaits_input(c)) {
             read_input(cs, c);
         }
@@ -1754,7 +2030,8 @@ void fw_conn_event(fw_conns *cs, fw_conn *c, unsigned flags)
     if (fw_unlikely(c->tls != NULL))
         flags = tls_events(c, flags);
     if ((flags & FW_EVENT_ERR) &&
-        (c->state == FW_STATE_SUSPENDED || c->state == FW_STATE_FLUSH || c->state == FW_STATE_STORE)) {
+        (c->state == FW_STATE_SUSPENDED || c->state == FW_STATE_FLUSH || c->state == FW_STATE_STORE ||
+         c->state == FW_STATE_FILE)) {
         cs->stats.broken++;
         fw_conn_close(cs, c);
         return;

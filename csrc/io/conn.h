@@ -7,7 +7,7 @@
  * Rule 3: it is freed at the loop's safe point, never inside an event, so a stale event finds a CLOSED connection.
  * Rule 4: while a part of its body is being written to a file (STORE) only that part and the file are lent, to a job
  *         (store.h). The loop neither reads nor parses it, no timeout runs, and it may be closed at any time: then the
- *         job has no owner any more, and whoever does it cleans up.
+ *         job has no owner any more, and whoever does it cleans up. The same holds for the file of a response (FILE).
  *
  * Everything here is called under the loop's lock (leader.h), except what an owner does to a BUSY connection: reading its
  * request, filling its output queue, and fw_conn_send (thread.h says when the standby may do that too).
@@ -31,6 +31,7 @@ enum fw_state {
     FW_STATE_HEAD,      /* some bytes of a head */
     FW_STATE_BODY,      /* head accepted, body arriving */
     FW_STATE_STORE,     /* ... and a part of it being written to its file */
+    FW_STATE_FILE,      /* the loop answers with a file: it waits for a disk, or for its turn */
     FW_STATE_READY,     /* a complete request (or a wake-up for its response) waits to be pulled */
     FW_STATE_BUSY,      /* pulled: lent to a worker thread */
     FW_STATE_SUSPENDED, /* its response waits until the client has taken what is queued */
@@ -130,6 +131,8 @@ typedef struct fw_conn {
     unsigned origin;    /* what decides, beside a head, what the head means: enum fw_origin, and the listener's index */
     uint8_t proxy;      /* enum fw_proxy_header_due */
     bool unsettled;     /* with metrics: a response has been handed over, and some of it is not sent */
+    struct fw_sending *file; /* what the loop answers with (statics.h), or NULL; while a job has it, the job is */
+    struct fw_job *fetch;    /* ... here */
     struct fw_takeover *taken; /* its application speaks with the client itself (takeover.h), or NULL */
 } fw_conn;
 

@@ -40,7 +40,7 @@ int fw_conns_open(fw_conns *cs, const fw_llhttp_api *api, const fw_config *cfg, 
     cs->api = api;
     cs->cfg = *cfg;
     cs->cfg.timeouts[FW_CLASS_PACE] = pace(cfg);
-    cs->probes = fw_health_is_on(cfg);
+    cs->answers = fw_health_is_on(cfg) || cfg->statics != NULL;
     cs->metrics = cfg->metrics;
     cs->us = fw_deadline_us();
     atomic_init(&cs->mark, cfg->high_water);

@@ -59,7 +59,7 @@ typedef struct fw_conns {
     uint64_t work;          /* spent on input: bytes received, and what costs as much as so many (conn.c) */
     fw_metrics *metrics;    /* or NULL: nothing is counted or timed for them */
     uint64_t us;            /* with metrics: the last look at the exact clock */
-    bool probes;            /* a path is answered here (health.h) */
+    bool answers;           /* some paths are answered here (health.h, statics.h) */
     const _Atomic uint32_t *draining; /* not 0: the whole server is going to stop, and serves meanwhile; or NULL */
     atomic_bool stopping; /* idle connections leave, and responses say Connection: close, */
     atomic_bool passes_on; /* ... unless another worker takes the connections */

@@ -1,8 +1,8 @@
-/* store.h - the threads that do jobs on the files of request bodies, so that no slow disk stops the loop.
+/* store.h - the threads that do jobs on files, of request bodies and of responses, so that no slow disk stops the loop.
  *
  * Rules:
  *  1. A job has its file and its memory for itself: nobody else touches them until it is done. Its owner, a connection in
- *     FW_STATE_STORE, is guarded by the loop's lock; a connection that ends meanwhile disowns its job.
+ *     FW_STATE_STORE or FW_STATE_FILE, is guarded by the loop's lock; a connection that ends meanwhile disowns its job.
  *  2. A thread that has done a job hands it to the function that the store was opened with. That takes the loop's lock, as
  *     a thread does that hands a connection back, and lets the connection go on, or frees what nobody owns any more. The
  *     store itself knows neither the loop nor its lock.

@@ -6,7 +6,7 @@
 _Static_assert(sizeof(fw_stats) <= FW_COUNTED_STATS * sizeof(uint64_t), "a counter has no place");
 _Static_assert(offsetof(fw_metrics, pid) == 26 * 8 && offsetof(fw_metrics, states) == 33 * 8 &&
                    offsetof(fw_metrics, stats) == 45 * 8 && offsetof(fw_metrics, quick) == 152 * 8 &&
-                   offsetof(fw_metrics, answered) == 257 * 8 && offsetof(fw_metrics, routes) == 806 * 8 &&
+                   offsetof(fw_metrics, answered) == 257 * 8 && offsetof(fw_metrics, routes) == 1354 * 8 &&
                    sizeof(fw_route) == 86 * 8,
                "page.py reads this");
 
@@ -120,4 +120,10 @@ void fw_metrics_refused(fw_metrics *m, const fw_request *r, int status, enum fw_
 {
     m->refused[why]++;
     m->refused_requests[method_of(r)][status >= 100 && status < 600 ? status / 100 : 0]++;
+}
+
+void fw_metrics_file(fw_metrics *m, const fw_request *r, int status)
+{
+    m->file_requests[method_of(r)][status / 100]++;
+    m->file_statuses[status - 100]++;
 }

@@ -22,7 +22,7 @@
 #include "http/request.h"
 #include "observe/scoreboard.h"
 
-#define FW_METRICS_LAYOUT 1 /* to be raised with every change */
+#define FW_METRICS_LAYOUT 2 /* to be raised with every change */
 #define FW_BOUNDS 24        /* bounds of a histogram, at most; the rest is above the last one */
 #define FW_COUNTED_METHODS 8
 #define FW_COUNTED_CLASSES 6   /* status / 100; 0: no response */
@@ -97,6 +97,8 @@ typedef struct fw_metrics {
     fw_histogram queue, application, send, total;
     uint64_t answered[FW_COUNTED_METHODS][FW_COUNTED_CLASSES];
     uint64_t statuses[FW_COUNTED_STATUSES];
+    uint64_t file_requests[FW_COUNTED_METHODS][FW_COUNTED_CLASSES]; /* that the loop has answered with files */
+    uint64_t file_statuses[FW_COUNTED_STATUSES];
     uint64_t nroutes;
     fw_route routes[FW_ROUTES];
 } fw_metrics;
@@ -124,6 +126,9 @@ void fw_metrics_handed_over(fw_metrics *m, fw_timing *t, uint64_t now, bool sent
 void fw_metrics_sent(fw_metrics *m, const fw_timing *t, uint64_t now);
 
 void fw_metrics_refused(fw_metrics *m, const fw_request *r, int status, enum fw_reason why);
+
+/* A request for a file is answered. Under the loop's lock. */
+void fw_metrics_file(fw_metrics *m, const fw_request *r, int status);
 
 /* The reason of a refusal that has a status of its own. */
 enum fw_reason fw_metrics_reason(int status);

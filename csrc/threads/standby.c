@@ -252,7 +252,7 @@ static void watch(fw_leader *l)
     tick(l);
 }
 
-/* ---- the store of bodies --------------------------------------------------------------------------------------- */
+/* ---- the store of files ---------------------------------------------------------------------------------------- */
 
 /* A job has been done: its connection goes on, and whoever has to act on that is woken. */
 static void job_done(void *arg, fw_job *j)
@@ -262,7 +262,7 @@ static void job_done(void *arg, fw_job *j)
     if (j->owner != NULL) {
         fw_conn_stored(&l->loop.conns, j->owner);
         fw_lead_wake_threads(l);
-        if (l->loop.conns.ready_head != NULL || l->loop.conns.storage_error != 0)
+        if (l->loop.conns.ready_head != NULL || l->loop.conns.again != NULL || l->loop.conns.storage_error != 0)
             fw_lead_wake_poller(l);
         j = NULL;
     }
@@ -283,7 +283,7 @@ static void close_waiting(fw_leader *l)
     fw_conn *end = &l->loop.conns.all;
     for (fw_conn *c = end->next, *next; c != end; c = next) {
         next = c->next;
-        if (c->state == FW_STATE_STORE)
+        if (c->state == FW_STATE_STORE || c->fetch != NULL)
             fw_conn_close(&l->loop.conns, c);
     }
     fw_leader_unlock(l);

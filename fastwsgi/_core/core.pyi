@@ -83,6 +83,10 @@ class Worker:
         number: int = ...,
         request_ids: int = ...,
         slow: tuple[float, Callable[[int, int, str, str, float, float, float], object]] | None = ...,
+        statics: tuple[
+            tuple[tuple[bytes, bytes], ...], tuple[tuple[bytes, bytes, bool], ...], bytes,
+            tuple[tuple[bytes, int], ...],
+        ] | None = ...,
     ) -> None: ...
     @property
     def wakeup_fd(self) -> int: ...

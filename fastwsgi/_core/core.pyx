@@ -12,6 +12,7 @@ include "tls.pxi"            # OpenSSL, certificates, what an application may kn
 include "thread_state.pxi"   # what the responses of a thread have in common
 include "forwarding.pxi"     # the settings about proxies
 include "globs.pxi"          # patterns of paths
+include "statics.pxi"        # folders whose files the loop serves
 include "client.pxi"         # who has sent a request
 include "environ.pxi"        # a request becomes an environ
 include "uwsgi.pxi"          # ... and so does a packet

@@ -135,6 +135,32 @@ cdef extern from "http/globs.h" nogil:
         unsigned n
 
 
+cdef extern from "io/beneath.h" nogil:
+    enum fw_beneath:
+        pass
+    int fw_beneath_folder(const char *)
+    fw_beneath fw_beneath_how(int)
+
+
+cdef extern from "io/statics.h" nogil:
+    struct fw_static:
+        const char *prefix
+        uint32_t prefix_len
+        int folder
+        int how
+    struct fw_media_type:
+        const char *ending
+        const char *type
+        bint packed
+    struct fw_statics:
+        const fw_static *list
+        unsigned n
+        const fw_media_type *types
+        unsigned ntypes
+        const char *index
+        const fw_globs *immutable
+
+
 cdef extern from "http/budget.h" nogil:
     struct fw_budgets:
         uint32_t ms
@@ -179,6 +205,7 @@ cdef extern from "fw.h" nogil:
         uint64_t forwarded
         uint64_t forwarded_always
         const fw_globs *priorities
+        const fw_statics *statics
         const fw_budgets *budgets
         int proxy_protocol
         const fw_networks *proxy_from

@@ -101,7 +101,8 @@ cdef class Worker:
     application alone does. With *siblings*, what fastwsgi/worker/siblings.py calls a slot, connections are shared with
     the other workers of the master. Those of *listeners* whose places are in *tls_on* speak TLS, with the certificates
     of *tls*, a TlsContext. Without *memo* no heads are remembered. *timeout_error* and *gone_error* are the exceptions
-    that :meth:`interrupt` and :meth:`cancel` raise in the application.
+    that :meth:`interrupt` and :meth:`cancel` raise in the application. *statics* are the arguments of Statics: folders
+    whose files the loop serves.
     """
 
     cdef fw_leader *leader
@@ -118,6 +119,7 @@ cdef class Worker:
     cdef PyObject *forwarding  # Forwarding, or NULL: the core borrows it, so it is out of the garbage collector's reach
     cdef PyObject *time_limits  # Globs, likewise
     cdef PyObject *priorities
+    cdef PyObject *statics  # Statics, likewise, or NULL
     cdef OwnLimit own_limit
     cdef Collection collection
     cdef AccessLog access  # or None
@@ -138,11 +140,13 @@ cdef class Worker:
     def __cinit__(self, application, listeners, settings, *, log, errors, bint multiprocess=False, str version="",
                   access=None, shown=None, board=None, unsigned beat_ms=0, lifeline=None, metrics=None,
                   siblings=None, uwsgi=(), TlsContext tls=None, tls_on=(), bint memo=True, timeout_error=None,
-                  gone_error=None, unsigned number=1, int request_ids=0, tuple slow=None, route=None):
+                  gone_error=None, unsigned number=1, int request_ids=0, tuple slow=None, route=None,
+                  statics=None):
         cdef fw_config cfg
         cdef list bases
         cdef Forwarding forwarding
         cdef Globs time_limits, priorities
+        cdef Statics served
         cdef dict members = dict(settings)
         self.nthreads = members.pop("threads")
         self.sendfile = members.pop("sendfile")
@@ -163,6 +167,11 @@ cdef class Worker:
         Py_INCREF(priorities)
         self.priorities = <PyObject *>priorities
         cfg.priorities = priorities.borrowed()
+        if statics is not None:
+            served = Statics(*statics)
+            Py_INCREF(served)
+            self.statics = <PyObject *>served
+            cfg.statics = served.borrowed()
         self.version = version
         self.shown = shown
         self.route = route
@@ -234,6 +243,7 @@ cdef class Worker:
         Py_XDECREF(self.forwarding)
         Py_XDECREF(self.time_limits)
         Py_XDECREF(self.priorities)
+        Py_XDECREF(self.statics)
 
     cdef int open_board(self, object shared) except -1:
         """Opens the scoreboard in *shared* memory, or (None) in memory of our own."""

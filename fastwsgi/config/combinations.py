@@ -23,6 +23,7 @@ IDLE_WITHOUT = {"raw_paste_global_conf": "paste",
                 "proxy_allow_ips": "proxy_protocol",
                 "preload_memory": "preload_app", "keyfile": "certfile",
                 "metrics_buckets": "metrics_bind", "route_label": "metrics_bind",
+                "static_index": "static", "static_immutable": "static",
                 "statsd_prefix": "statsd_host", "dogstatsd_tags": "statsd_host"}
 """Settings that do nothing without another one."""
 
@@ -55,6 +56,7 @@ def check_together(config: Config) -> None:
             f"{config.script_name!r} (from {config.origin('script_name')}): a client would be "
             "answered 404")
     _check_probes(config)
+    _check_static(config)
     _check_metrics(config)
     for name, needed in IDLE_WITHOUT.items():
         if (getattr(config, name) != SETTINGS[name].default
@@ -85,6 +87,19 @@ def _check_probes(config: Config) -> None:
                 f"{config.origin(seen[path])}) must differ: both are {path!r}")
         if path:
             seen[path] = name
+
+
+def _check_static(config: Config) -> None:
+    """Refuse an application whose paths are all those of files."""
+    for item in config.static:
+        prefix = item.partition("=")[0].rstrip("/")
+        for mount in config.mount:
+            path = mount.partition("=")[0].rstrip("/")
+            if f"{path}/".startswith(f"{prefix}/") and (path or not prefix):
+                raise ConfigError(
+                    f"mount {path or '/'} (from {config.origin('mount')}) and static "
+                    f"{prefix or '/'} (from {config.origin('static')}) contradict each other: no "
+                    "request would come to the application")
 
 
 def _check_metrics(config: Config) -> None:

@@ -106,6 +106,9 @@ class Config:
     syslog_facility: str
     disable_redirect_access_to_syslog: bool
     loglevel: str
+    static: tuple[str, ...]
+    static_index: str
+    static_immutable: tuple[str, ...]
     health_path: str
     live_path: str
     ready_path: str

@@ -532,6 +532,23 @@ _TABLE = (
         bounds=("debug", "info", "warning", "error", "critical"), metavar="LEVEL"),
 
     Setting(
+        "static", "static files", ("--static",), (), values.folders,
+        "directory whose files the server itself serves for the paths from /PREFIX on; repeat the "
+        "flag for several. The longest prefix counts. No request below a prefix comes to the "
+        "application: what is not there, is hidden or leads out of the directory is answered 404",
+        metavar="/PREFIX=DIR", many=True),
+    Setting(
+        "static_index", "static files", ("--static-index",), "index.html", values.file_name,
+        "name of the file that is served for a directory of --static; empty for none",
+        metavar="NAME"),
+    Setting(
+        "static_immutable", "static files", ("--static-immutable",), (), values.globs,
+        "pattern of paths of --static whose files never change, because their names have a hash of "
+        "their content: clients may keep them for a year without asking again. Patterns as in "
+        "--timeout-path; repeat the flag for several",
+        metavar="GLOB", many=True),
+
+    Setting(
         "health_path", "metrics", ("--health-path",), "", values.url_path,
         "path that the worker answers itself with 200 'ok', even while all application threads "
         "are busy, and with 503 once the server drains or stops, so that a load balancer goes "

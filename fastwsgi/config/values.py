@@ -499,6 +499,38 @@ def mounts(value: object) -> tuple[str, ...]:
     return tuple(f"{prefix}={name}" for prefix, name in found.items())
 
 
+def folders(value: object) -> tuple[str, ...]:
+    """Convert ``/PREFIX=DIR`` or a list of them, each prefix once; ``/`` is all paths.
+
+    A dictionary has the prefixes as its keys; in a text they are separated by commas.
+    """
+    if isinstance(value, dict):
+        value = [f"{prefix}={path}" for prefix, path in value.items()]
+    items = re.split(r"[,\s]\s*(?=/[^=,]*=)", value.strip()) if isinstance(value, str) else value
+    if not isinstance(items, (list, tuple)) or not all(isinstance(item, str) for item in items):
+        raise ValueError(f"/PREFIX=DIR or a list of them, not {value!r}")
+    found: dict[str, str] = {}
+    for item in (part for part in items if part.strip()):
+        prefix, _, path = item.strip().partition("=")
+        prefix = prefix.strip().rstrip("/")
+        if not path or "\0" in path or not item.lstrip().startswith("/"):
+            raise ValueError(f"/PREFIX=DIR, not {item!r}")
+        if re.search(r"%|\\|//|/\.{1,2}(/|$)", url_path(prefix)):
+            raise ValueError(f"a prefix of plain segments, not {prefix!r}")
+        if prefix in found:
+            raise ValueError(f"a list with each prefix once, not {prefix or '/'!r} twice")
+        found[prefix] = path
+    return tuple(f"{prefix or '/'}={path}" for prefix, path in found.items())
+
+
+def file_name(value: object) -> str:
+    """Convert the name of a file without folders; empty for none."""
+    name = text(value)
+    if "/" in name or "\0" in name or name.startswith(".") or len(os.fsencode(name)) > 255:
+        raise ValueError(f"the name of a file, not hidden and without folders, not {value!r}")
+    return name
+
+
 def cert_reqs(value: object, *words: str) -> str:
     """Convert what clients' certificates are: one of the words, or Python's ``ssl.CERT_*``."""
     if isinstance(value, str) and value.strip() in ("0", "1", "2"):

@@ -386,6 +386,10 @@ class Master:
             access = open_access_log(config, user_and_group(config))
             if config.tls != self._config.tls:
                 raise ConfigError("a restart is needed to begin or to end to speak TLS (certfile)")
+            if config.static:
+                from fastwsgi.worker.static_files import check_folders  # only some need it
+
+                check_folders(config)
             tls = load_tls(config, self._rotation.tls if self._rotation is not None else None)
         except FastwsgiError as error:
             self._count("reloads", "refused")

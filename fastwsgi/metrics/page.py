@@ -19,11 +19,12 @@ from typing import Any, NamedTuple
 
 from fastwsgi.worker.scoreboard import COUNTERS, NOW, nameless, now
 
-LAYOUT = 1
+LAYOUT = 2
 BOUNDS_MOST = 24
 METHODS = ("DELETE", "GET", "HEAD", "POST", "PUT", "OPTIONS", "PATCH", "other")
 CLASSES = ("none", "1xx", "2xx", "3xx", "4xx", "5xx")
-STATES = ("open", "idle", "head", "body", "store", "ready", "busy", "suspended", "flush", "linger")
+STATES = ("open", "idle", "head", "body", "store", "file", "ready", "busy", "suspended", "flush",
+          "linger")
 LATE = ("handshake", "header", "body", "write", "keepalive", "application")
 REFUSALS = (
     ("other", 0), ("bad_request", 400), ("forbidden", 403), ("timeout", 408), ("body_size", 413),
@@ -54,7 +55,8 @@ def _places() -> tuple[dict[str, int], int]:
         "busy": 1, "began": 1, "waiting": 1, "oldest": 1, "states": 12, "stats": 24,
         "suspended": 1, "lost_lines": 1, "late": 8, "refused": 24, "refused_requests": _CELLS,
         "busy_us": 1, "quick": 1, "queue": _BUCKETS, "application": _BUCKETS, "send": _BUCKETS,
-        "total": _BUCKETS, "answered": _CELLS, "statuses": 500, "nroutes": 1,
+        "total": _BUCKETS, "answered": _CELLS, "statuses": 500, "file_requests": _CELLS,
+        "file_statuses": 500, "nroutes": 1,
         "routes": ROUTES * (_NAME + _CELLS + _BUCKETS)}
     places, at = {}, 0
     for name, size in sizes.items():
@@ -104,13 +106,15 @@ class Figures(NamedTuple):
         return dict(zip(COUNTERS, self.part("stats", len(COUNTERS) - 1), strict=False))
 
     def requests(self) -> list[int]:
-        """Return the answered and the refused requests by method and class."""
-        return [a + b for a, b in zip(self.part("answered", _CELLS),
-                                      self.part("refused_requests", _CELLS), strict=True)]
+        """Return the requests by method and class: answered, refused and for files."""
+        parts = (self.part(name, _CELLS)
+                 for name in ("answered", "refused_requests", "file_requests"))
+        return [sum(cells) for cells in zip(*parts, strict=True)]
 
     def statuses(self) -> list[int]:
         """Return the answered and the refused requests by status, from 100 on."""
-        found = self.part("statuses", 500)
+        found = [a + b for a, b in zip(self.part("statuses", 500),
+                                       self.part("file_statuses", 500), strict=True)]
         for (_, status), count in zip(REFUSALS, self.part("refused", len(REFUSALS)), strict=True):
             if status:
                 found[status - 100] += count

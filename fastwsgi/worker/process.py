@@ -100,24 +100,35 @@ def build_worker(
     """
     if access is not None:
         access.begin(log.complain)
+    served = None
+    if config.static:
+        from fastwsgi.worker.static_files import statics  # imported where somebody wants it
+
+        served = statics(config)
     slow = None
     if config.slow_request:
         from fastwsgi.worker.slow_request import SlowRequests  # imported where somebody wants it
 
         slow = SlowRequests(config.slow_request, log)
-    worker = core_worker()(
-        application, [listener.core() for listener in listeners], config.core(),
-        log=log, errors=cast("TextIO", log.errors), multiprocess=multiprocess,
-        version=__version__, access=access, shown=mask_secrets,
-        board=board.memory if board else None, beat_ms=milliseconds(beat), lifeline=lifeline,
-        metrics=metrics, route=finder(config.route_label) if metrics is not None else None,
-        siblings=siblings, timeout_error=RequestTimeout,
-        gone_error=ClientGone, number=number,
-        request_ids=request_ids(config, access),
-        slow=(config.slow_request, slow) if slow is not None else None,
-        uwsgi=[i for i, listener in enumerate(listeners) if listener.protocol == "uwsgi"],
-        tls=tls.context() if tls is not None else None,
-        tls_on=[i for i, listener in enumerate(listeners) if listener.tls and tls is not None])
+    try:
+        worker = core_worker()(
+            application, [listener.core() for listener in listeners], config.core(),
+            log=log, errors=cast("TextIO", log.errors), multiprocess=multiprocess,
+            version=__version__, access=access, shown=mask_secrets,
+            board=board.memory if board else None, beat_ms=milliseconds(beat), lifeline=lifeline,
+            metrics=metrics, route=finder(config.route_label) if metrics is not None else None,
+            siblings=siblings, timeout_error=RequestTimeout,
+            gone_error=ClientGone, number=number,
+            request_ids=request_ids(config, access),
+            slow=(config.slow_request, slow) if slow is not None else None,
+            statics=served,
+            uwsgi=[i for i, listener in enumerate(listeners) if listener.protocol == "uwsgi"],
+            tls=tls.context() if tls is not None else None,
+            tls_on=[i for i, listener in enumerate(listeners) if listener.tls and tls is not None])
+    except OSError as error:
+        if served is None:
+            raise
+        raise AppImportError(f"static (from {config.origin('static')}): {error}") from None
     if slow is not None:
         slow.watch(worker)
     return worker

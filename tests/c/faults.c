@@ -294,11 +294,13 @@ ssize_t __real_read(int fd, void *to, size_t n);
 ssize_t __real_write(int fd, const void *from, size_t n);
 ssize_t __real_pread(int fd, void *to, size_t n, off_t offset);
 int __real_open(const char *path, int flags, ...);
+int __real_openat(int folder, const char *path, int flags, ...);
 int __real_mkstemp(char *path);
 ssize_t __wrap_read(int fd, void *to, size_t n);
 ssize_t __wrap_write(int fd, const void *from, size_t n);
 ssize_t __wrap_pread(int fd, void *to, size_t n, off_t offset);
 int __wrap_open(const char *path, int flags, ...);
+int __wrap_openat(int folder, const char *path, int flags, ...);
 int __wrap_mkstemp(char *path);
 
 ssize_t __wrap_read(int fd, void *to, size_t n)
@@ -323,6 +325,12 @@ int __wrap_open(const char *path, int flags, ...)
     const mode_t mode = (flags & O_CREAT) || (flags & O_TMPFILE) == O_TMPFILE ? va_arg(args, mode_t) : 0;
     va_end(args);
     return meets(FAULT_OPEN, NULL) ? -1 : __real_open(path, flags, mode);
+}
+
+/* The core makes no file by it. */
+int __wrap_openat(int folder, const char *path, int flags, ...)
+{
+    return meets(FAULT_OPENAT, NULL) ? -1 : __real_openat(folder, path, flags);
 }
 
 int __wrap_mkstemp(char *path)

@@ -31,6 +31,7 @@
     X(WRITE, "write")                                                                                                  \
     X(PREAD, "pread")                                                                                                  \
     X(OPEN, "open")                                                                                                    \
+    X(OPENAT, "openat")                                                                                                \
     X(MKSTEMP, "mkstemp")
 
 enum fault {

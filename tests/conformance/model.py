@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final, Literal
 
 # A value to compare with, or a predicate over what was found (None: it was not there).
@@ -356,6 +357,7 @@ CONFIGS: Final[Mapping[str, tuple[str, Mapping[str, object]]]] = {
         },
     ),
     "refuse": ("app", {"header_map": "refuse"}),
+    "files": ("app", {"static": f"/files={Path(__file__).parent / 'files'}"}),
     "dangerous": ("app", {"header_map": "dangerous"}),
     "mounted": ("app", {"script_name": "/mnt"}),
     "spill": ("app", {"body_memory": 64}),

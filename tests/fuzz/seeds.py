@@ -1,9 +1,9 @@
 """Writes the seed corpora of the fuzz targets, made of the data in tests/conformance.
 
-Usage: python tests/fuzz/seeds.py DIRECTORY: request, uwsgi, chunks, spill, proxies, conn, turns,
-tls and response become folders in it. uwsgi has the lines of some packets. The last three are not
-made of the data: turns and tls have courses of events under every setting; the inputs of response
-are mere dice, and what it wants is enough of them.
+Usage: python tests/fuzz/seeds.py DIRECTORY: request, uwsgi, chunks, spill, proxies, files, conn,
+turns, tls and response become folders in it. uwsgi has the lines of some packets, files what they
+are asked by. The last three are not made of the data: turns and tls have courses of events under
+every setting; the inputs of response are mere dice, and what it wants is enough of them.
 
 The bytes that stand in front of a request, and the scripts that fuzz_conn.c, fuzz_turns.c and
 fuzz_tls.c play, are told in the targets; what is written here has to agree with them.
@@ -160,15 +160,19 @@ MORE = 0x40  # with GOODBYE other keys, with SPOIL that it is done
 CHANGES = bytes([MORE | 6 << 1 | CLIENT, 0, MORE | 6 << 1 | SERVER, 1])
 SPOILS = (b"", CHANGES, b"\x4e\0\0\0\x10", b"\x4e\0\1\0\7GET / HT", b"\x4f\0\2\0\5")
 
+FILES = (b"/static/a/b.css", b"/s/%61/..%2f", b"/s//.git", b"bytes=0-1,5-,-7", b"bytes=9999999999-",
+         b"Sun, 06 Nov 1994 08:49:37 GMT", b"Sunday, 06-Nov-94 08:49:37 GMT",
+         b"Sun Nov  6 08:49:37 1994", b"gzip;q=0.5, br, zstd;q=0, *;q=0.1, identity")
+
 
 def main(place: Path) -> None:
     """Write all corpora below `place`."""
     folders = [place / name for name in
-               ("request", "uwsgi", "chunks", "spill", "proxies", "conn", "turns", "tls",
-                "response")]
+               ("request", "uwsgi", "chunks", "spill", "proxies", "files", "conn", "turns",
+                "tls", "response")]
     for folder in folders:
         folder.mkdir(parents=True, exist_ok=True)
-    request, uwsgi, chunks, spill, proxies, conn, turns, tls, response = folders
+    request, uwsgi, chunks, spill, proxies, files, conn, turns, tls, response = folders
     for setting in range(16):
         for course in ((39000, 100, 8), (200, 20000, 40), (1, 9, 60), (999, 39999, 30)):
             for spoilt in SPOILS:
@@ -202,6 +206,8 @@ def main(place: Path) -> None:
             keep(conn, bytes([0, number % 4]) + script(case, NOW) + last)
             if number % 3 == 0:
                 keep(conn, bytes([number & 0x33, 0]) + script(case, LATER) + last)
+    for text in FILES:
+        keep(files, b"\x11" + text)
     for number, actions in enumerate(TURNS):
         for first in (0x00, 0x07, 0x0B, 0x31, 0x8B):
             second = dice.randrange(256)

@@ -29,6 +29,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #define RULES 32
@@ -315,6 +316,15 @@ ssize_t write(int fd, const void *from, size_t n)
     if (r->error != 0)
         FAIL(r, -1);
     return next(fd, from, n < r->most ? n : r->most);
+}
+
+ssize_t preadv2(int fd, const struct iovec *v, int n, off_t offset, int flags)
+{
+    NEXT(preadv2);
+    const rule *r = meets("preadv2", RETURN_ADDRESS);
+    if (r != NULL && r->error != 0)
+        FAIL(r, -1);
+    return next(fd, v, n, offset, flags);
 }
 
 ssize_t pread(int fd, void *to, size_t n, off_t offset)

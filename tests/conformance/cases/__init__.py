@@ -28,6 +28,7 @@ MODULES = (
     "smuggling_fields",
     "forwarded",
     "proxy_protocol",
+    "files",
     "wsgi_environ",
     "wsgi_input",
     "wsgi_start",
