@@ -1,0 +1,115 @@
+"""What a page of the documentation tells its reader to do, done: files, commands, servers.
+
+Rule: a block below `<!-- run -->` is taken as it stands. One with a title is a file; the lines of a
+block of sh are commands, one after the other. A command that serves goes on until the next one that
+does, on a port of its own, which is put in place of the page's. What stands below `<!-- shows -->`
+is in the output of the last command, line by line.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from apps import ROOT
+from fastwsgi.testing import Process, environment, spawn
+
+ASKING = ("--check-config", "--print-config", "--explain", "--version", "--help", "migrate", "ctl",
+          "completion", "man", "|")
+
+
+class Block(NamedTuple):
+    """A fenced block: its place, language, title and mark, and its text."""
+
+    page: str
+    line: int
+    language: str
+    title: str
+    mark: str
+    text: str
+
+
+def blocks(page: Path) -> list[Block]:
+    """All fenced blocks of a page."""
+    text = page.read_text("utf-8")
+    pattern = re.compile(
+        r"^(?:<!-- (run|shows) -->\n)?(`{3,4})(\w*)(?: title=\"([^\"]+)\")?\n(.*?)^\2$",
+        re.M | re.DOTALL)
+    name = page.relative_to(ROOT).as_posix()
+    return [Block(name, text.count("\n", 0, found.start()) + 1, found[3], found[4] or "",
+                  found[1] or "", found[5]) for found in pattern.finditer(text)]
+
+
+def commands(block: Block) -> list[str]:
+    """The commands of a block of sh, without comments."""
+    whole = re.sub(r"\\\n\s*", "", block.text)
+    return [line for line in (re.sub(r"(^|\s)#.*", "", line).strip()
+                              for line in whole.splitlines()) if line]
+
+
+class Reader:
+    """Somebody who does what the page says, in a directory."""
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+        self.shown = ""
+        self._address = ""
+        self._stack = contextlib.ExitStack()
+        (place / ".bin").mkdir()
+        command = place / ".bin" / "fastwsgi"
+        command.write_text(f'#!/bin/sh\nexec {sys.executable} -m fastwsgi "$@"\n')
+        command.chmod(0o755)
+        self._env = environment({"PATH": f"{place}/.bin:{Path(sys.executable).parent}:"
+                                         f"{os.environ['PATH']}"})
+
+    def do(self, block: Block) -> None:
+        """Do what one block says."""
+        where = f"{block.page}:{block.line}"
+        if block.mark == "shows":
+            for line in block.text.splitlines():
+                assert line in self.shown, f"{where}: no {line!r} in {self.shown!r}"
+        elif block.title:
+            path = self.place / block.title
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(block.text)
+        else:
+            assert block.language == "sh", where
+            for command in commands(block):
+                self._command(command, where)
+
+    def _command(self, command: str, where: str) -> None:
+        words = shlex.split(command)
+        if words[0] == "fastwsgi" and not any(word.startswith(ASKING) for word in words):
+            self._serve(words[1:])
+            return
+        done = subprocess.run(
+            ["bash", "-ec", command.replace("127.0.0.1:8000", self._address)], cwd=self.place,
+            env=self._env, text=True, timeout=60, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        self.shown = done.stdout
+        assert done.returncode == 0, f"{where}: {command}\n{done.stdout}"
+
+    def _serve(self, words: list[str]) -> None:
+        self._stack.close()
+        server: Process = self._stack.enter_context(spawn(*words, cwd=self.place))
+        self._address = f"{server.host}:{server.port}"
+
+    def close(self) -> None:
+        """Stop what still serves."""
+        self._stack.close()
+
+
+@contextlib.contextmanager
+def reader(place: Path) -> Iterator[Reader]:
+    """A reader who leaves nothing running."""
+    found = Reader(place)
+    try:
+        yield found
+    finally:
+        found.close()
