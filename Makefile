@@ -17,7 +17,7 @@ export PYTHONPATH := $(CURDIR)
 need = @python scripts/extra.py build run $(1)
 
 .DEFAULT_GOAL := help
-.PHONY: help build serve test thorough ctest stress strict-apps py314 lint sanitize fuzz bench publish soak fleet conformance conformance-tls tls-audit profile coverage settings docs map dist dist-test clean
+.PHONY: help build serve test thorough ctest stress strict-apps py314 lint sanitize fuzz bench publish soak fleet conformance conformance-tls tls-audit profile coverage settings tutorial docs map dist dist-test clean
 
 help: ## list the tasks
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -98,6 +98,10 @@ coverage: $(VENV)/bin/python ## tell which lines of Python and C the suite runs
 settings: build ## bring documents and types into step with the table of settings
 	$(call need)
 	@python scripts/settings_page.py --write
+
+tutorial: build ## do what docs/tutorial.md says: Django behind nginx with TLS, metrics, a deployment, a rollback
+	$(call need,test)
+	FASTWSGI_TUTORIAL=1 python -m pytest -n 0 tests/project/test_pages.py -k can_be_done $(ARGS)
 
 docs: settings ## render the documentation to site/, strictly: every link leads somewhere
 	$(call need,docs)

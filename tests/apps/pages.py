@@ -2,8 +2,9 @@
 
 Rule: a block below `<!-- run -->` is taken as it stands. One with a title is a file; the lines of a
 block of sh are commands, one after the other. A command that serves goes on until the next one that
-does, on a port of its own, which is put in place of the page's. What stands below `<!-- shows -->`
-is in the output of the last command, line by line.
+does, on a port of its own, which is put in place of the page's. So is a free port in place of each
+that `<!-- ports: 8443 9100 -->` names. What stands below `<!-- shows -->` is in the output of the
+last command, line by line.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ import contextlib
 import os
 import re
 import shlex
+import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -54,40 +57,69 @@ def commands(block: Block) -> list[str]:
                               for line in whole.splitlines()) if line]
 
 
-class Reader:
-    """Somebody who does what the page says, in a directory."""
+def ports(page: Path) -> dict[str, str]:
+    """The ports that a page names, and free ones for them."""
+    found: dict[str, str] = {}
+    named = re.search(r"^<!-- ports: ([\d ]+) -->$", page.read_text("utf-8"), re.M)
+    with contextlib.ExitStack() as held:
+        for port in named[1].split() if named else ():
+            probe = held.enter_context(socket.create_server(("127.0.0.1", 0)))
+            found[port] = str(probe.getsockname()[1])
+    return found
 
-    def __init__(self, place: Path) -> None:
+
+class Reader:
+    """Somebody who does what a page says, in a directory."""
+
+    def __init__(self, page: Path, place: Path) -> None:
         self.place = place
+        self._ports = ports(page)
         self.shown = ""
         self._address = ""
         self._stack = contextlib.ExitStack()
         (place / ".bin").mkdir()
-        command = place / ".bin" / "fastwsgi"
-        command.write_text(f'#!/bin/sh\nexec {sys.executable} -m fastwsgi "$@"\n')
-        command.chmod(0o755)
-        self._env = environment({"PATH": f"{place}/.bin:{Path(sys.executable).parent}:"
-                                         f"{os.environ['PATH']}"})
+        self._script("fastwsgi", f'{sys.executable} -m fastwsgi "$@"')
+        nginx = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
+        if os.getuid() == 0 and nginx is not None:
+            self._script("nginx", f'{nginx} -g "user root;" "$@"')  # others cannot come in here
+        # A file that is changed within a second looks the same to who caches what it compiles to.
+        self._env = environment({
+            "PATH": f"{place}/.bin:{Path(sys.executable).parent}:{os.environ['PATH']}:/usr/sbin",
+            "PYTHONDONTWRITEBYTECODE": "1"})
+
+    def _script(self, name: str, command: str) -> None:
+        path = self.place / ".bin" / name
+        path.write_text(f"#!/bin/sh\nexec {command}\n")
+        path.chmod(0o755)
+
+    def _here(self, text: str) -> str:
+        """The text with the ports of here."""
+        for port, free in self._ports.items():
+            text = re.sub(rf"\b{port}\b", free, text)
+        return text
 
     def do(self, block: Block) -> None:
         """Do what one block says."""
         where = f"{block.page}:{block.line}"
         if block.mark == "shows":
             for line in block.text.splitlines():
-                assert line in self.shown, f"{where}: no {line!r} in {self.shown!r}"
+                assert self._here(line) in self.shown, f"{where}: no {line!r} in {self.shown!r}"
         elif block.title:
             path = self.place / block.title
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(block.text)
+            path.write_text(self._here(block.text))
         else:
             assert block.language == "sh", where
             for command in commands(block):
-                self._command(command, where)
+                self._command(self._here(command), where)
 
     def _command(self, command: str, where: str) -> None:
         words = shlex.split(command)
         if words[0] == "fastwsgi" and not any(word.startswith(ASKING) for word in words):
             self._serve(words[1:])
+            return
+        if words[0] == "prometheus":
+            self._watch(words)
             return
         done = subprocess.run(
             ["bash", "-ec", command.replace("127.0.0.1:8000", self._address)], cwd=self.place,
@@ -97,8 +129,15 @@ class Reader:
 
     def _serve(self, words: list[str]) -> None:
         self._stack.close()
-        server: Process = self._stack.enter_context(spawn(*words, cwd=self.place))
+        server: Process = self._stack.enter_context(spawn(
+            *words, cwd=self.place, env={"PYTHONDONTWRITEBYTECODE": "1"}))
         self._address = f"{server.host}:{server.port}"
+
+    def _watch(self, words: list[str]) -> None:
+        watcher = subprocess.Popen(words, cwd=self.place, env=self._env, stdout=subprocess.DEVNULL,
+                                   stderr=subprocess.DEVNULL)
+        self._stack.callback(watcher.wait, 30)
+        self._stack.callback(watcher.terminate)
 
     def close(self) -> None:
         """Stop what still serves."""
@@ -106,9 +145,9 @@ class Reader:
 
 
 @contextlib.contextmanager
-def reader(place: Path) -> Iterator[Reader]:
+def reader(page: Path, place: Path) -> Iterator[Reader]:
     """A reader who leaves nothing running."""
-    found = Reader(place)
+    found = Reader(page, place)
     try:
         yield found
     finally:
