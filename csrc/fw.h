@@ -73,7 +73,7 @@ typedef struct fw_config {
     const struct fw_statics *statics; /* folders whose files the loop serves (io/statics.h), or NULL; borrowed */
     struct fw_metrics *metrics;   /* what is counted for whoever scrapes it, or NULL; borrowed */
     struct fw_access_log *access; /* the access log, or NULL; borrowed */
-    bool times_queue;     /* note when each request began to wait (fw_conn.queued_at) */
+    bool timed;           /* note when what happens to each request (fw_conn_timing), metrics or not */
     const struct fw_networks *uwsgi_from; /* who may send packets of the uwsgi protocol; borrowed */
 } fw_config;
 

@@ -233,13 +233,18 @@ static uint64_t oldest_waiting(const fw_conns *cs)
     return oldest;
 }
 
-/* The queue of requests has changed: it is in the order of arrival or, but for those that come first, in the opposite one. */
+/* The queue is in the order of arrival or, but for those that come first, in the opposite one. */
+void fw_conns_show_waiting(fw_conns *cs)
+{
+    cs->metrics->waiting = atomic_load_explicit(&cs->nready, memory_order_relaxed);
+    cs->metrics->oldest = cs->ready_head == NULL ? 0 : oldest_waiting(cs);
+}
+
+/* Requests have left the queue. One that is taken as soon as it has come is never shown. */
 static inline void show_waiting(fw_conns *cs)
 {
-    if (fw_likely(cs->metrics == NULL))
-        return;
-    cs->metrics->waiting = atomic_load_explicit(&cs->nready, memory_order_relaxed);
-    cs->metrics->oldest = fw_likely(cs->ready_head == NULL) ? 0 : oldest_waiting(cs);
+    if (fw_unlikely(cs->metrics != NULL) && (cs->metrics->waiting != 0 || cs->ready_head != NULL))
+        fw_conns_show_waiting(cs);
 }
 
 /* At once: their difference is what is between two workers. */
@@ -251,18 +256,32 @@ static void show_travel(fw_conns *cs)
     cs->metrics->stats[offsetof(fw_stats, taken_over) / sizeof(uint64_t)] = cs->stats.taken_over;
 }
 
+/* Whoever waits for the end of a response is to be told of it. */
+static void note_sent(fw_conns *cs, fw_timing *t)
+{
+    fw_sent_note *n = t->note;
+    t->note = NULL;
+    n->sent = cs->us;
+    n->next = cs->sent_notes;
+    cs->sent_notes = n;
+}
+
 /* A response of which something was not sent when it was handed over is over. */
 static FW_NOINLINE void settle(fw_conns *cs, fw_conn *c)
 {
+    fw_timing *t = fw_conn_timing(c);
     c->unsettled = false;
     cs->us = fw_deadline_us();
-    fw_metrics_sent(cs->metrics, fw_conn_timing(c), cs->us);
+    if (cs->metrics != NULL)
+        fw_metrics_sent(cs->metrics, t, cs->us);
+    if (t->note != NULL)
+        note_sent(cs, t);
 }
 
 /* A request is complete. */
 static inline void time_complete(fw_conns *cs, fw_conn *c)
 {
-    if (fw_likely(cs->metrics == NULL))
+    if (fw_likely(!cs->timed))
         return;
     if (fw_unlikely(c->unsettled)) /* the answer before it shares a send with its own */
         settle(cs, c);
@@ -280,10 +299,14 @@ static void time_pulled(fw_conns *cs, fw_conn *c)
 
 static void time_handed_over(fw_conns *cs, fw_conn *c)
 {
-    cs->us = fw_deadline_us();
+    fw_timing *t = fw_conn_timing(c);
     const bool sent = c->out.head == NULL;
-    c->unsettled = !sent;
-    fw_metrics_handed_over(cs->metrics, fw_conn_timing(c), cs->us, sent);
+    cs->us = t->handed_over != 0 && sent && !t->large ? t->handed_over : fw_deadline_us();
+    c->unsettled = !sent && (cs->metrics != NULL || t->note != NULL);
+    if (cs->metrics != NULL)
+        fw_metrics_handed_over(cs->metrics, t, cs->us, sent);
+    if (fw_unlikely(sent && t->note != NULL))
+        note_sent(cs, t);
 }
 
 static void count_late(fw_conns *cs, enum fw_late what)
@@ -316,7 +339,7 @@ static void tally(fw_conns *cs, int change)
 
 static fw_conn *open_conn(fw_conns *cs, int fd, const fw_listener *listener, const struct sockaddr *address, socklen_t len)
 {
-    fw_conn *c = calloc(1, sizeof *c + (fw_unlikely(cs->metrics != NULL) ? sizeof(fw_timing) : 0));
+    fw_conn *c = calloc(1, sizeof *c + (fw_unlikely(cs->timed) ? sizeof(fw_timing) : 0));
     if (c == NULL)
         return NULL;
     c->handle.kind = FW_HANDLE_CONN;
@@ -553,8 +576,6 @@ static void ready(fw_conns *cs, fw_conn *c)
         return;
     c->turn = FW_TURN_REQUEST;
     c->ready_at = (uint32_t)cs->heard_at;
-    if (fw_unlikely(cs->cfg.times_queue))
-        c->queued_at = fw_deadline_us();
     time_complete(cs, c);
     if (fw_unlikely(cs->cfg.budgets != NULL))
         begin_budget(cs, c);
@@ -567,7 +588,6 @@ static void ready(fw_conns *cs, fw_conn *c)
     else
         enqueue(&cs->ready_head, &cs->ready_tail, c);
     atomic_store(&cs->nready, waiting + 1);
-    show_waiting(cs);
 }
 
 /* A suspended response can go on, or must end: its owner learns of it. */
@@ -1075,7 +1095,7 @@ fw_conn *fw_conn_pull(fw_conns *cs, fw_owner *owner, bool any)
     if (!move(cs, c, EV_PULLED))
         return NULL;
     c->owner = owner;
-    if (fw_unlikely(cs->metrics != NULL))
+    if (fw_unlikely(cs->timed))
         time_pulled(cs, c);
     return c;
 }
@@ -1087,10 +1107,10 @@ static void await_drain(fw_conns *cs, fw_conn *c)
     if (!move(cs, c, EV_SUSPENDED))
         return;
     await_client(cs, c);
-    if (fw_unlikely(cs->metrics != NULL)) {
+    if (fw_unlikely(cs->timed))
         cs->us = fw_conn_timing(c)->parked = fw_deadline_us();
+    if (fw_unlikely(cs->metrics != NULL))
         cs->metrics->suspended++;
-    }
     if (c->broken || fw_input_compact(cs, c) != FW_OK)
         fw_conn_close(cs, c);
     else if (fw_conn_arm(cs, c) && !atomic_load_explicit(&c->blocked, memory_order_relaxed))
@@ -1119,7 +1139,7 @@ void fw_conn_take_back(fw_conns *cs, fw_conn *c)
 void fw_conn_finish(fw_conns *cs, fw_conn *c, bool keep, bool cut, bool more)
 {
     cs->now = fw_deadline_clock(); /* the application may have taken long */
-    if (fw_unlikely(cs->metrics != NULL))
+    if (fw_unlikely(cs->timed))
         time_handed_over(cs, c);
     const bool client_closes = c->req == NULL || !c->req->keep_alive;
     c->served++;
@@ -1219,6 +1239,9 @@ static void log_refusal(const fw_conns *cs, const fw_conn *c, int status, const 
         .thread = -1,
         .queue_us = FW_NO_TIME,
         .application_us = FW_NO_TIME,
+        .cpu_us = FW_NO_TIME,
+        .lock_us = FW_NO_TIME,
+        .send_us = FW_NO_TIME,
         .status = status,
         .reason = {reason, strlen(reason)},
         .bytes = head ? 0 : strlen(why) + 1,
@@ -1548,6 +1571,9 @@ static void log_file(const fw_conns *cs, const fw_conn *c, const fw_sending *s)
         .thread = -1,
         .queue_us = FW_NO_TIME,
         .application_us = FW_NO_TIME,
+        .cpu_us = FW_NO_TIME,
+        .lock_us = FW_NO_TIME,
+        .send_us = FW_NO_TIME,
         .status = s->status,
         .reason = {reason, strlen(reason)},
         .bytes = s->sent,

@@ -112,7 +112,6 @@ typedef struct fw_conn {
     uint32_t ready_at; /* ms, the low bits: when its complete request was here, at the latest */
     uint64_t worth_until; /* ms: when nobody waits for the answer to the request at hand any more; 0: that is not known */
     uint32_t served; /* requests answered */
-    uint64_t queued_at; /* us: when its complete request began to wait, with cfg.times_queue */
     uint8_t memo_hint; /* slot of its last head plus one, 0 = none */
     fw_deadline deadline;
     struct fw_conn *prev, *next; /* all connections of the loop */
@@ -130,13 +129,13 @@ typedef struct fw_conn {
     fw_address address; /* of its other end, or what a PROXY header says; family AF_UNIX or 0 when it has none */
     unsigned origin;    /* what decides, beside a head, what the head means: enum fw_origin, and the listener's index */
     uint8_t proxy;      /* enum fw_proxy_header_due */
-    bool unsettled;     /* with metrics: a response has been handed over, and some of it is not sent */
+    bool unsettled;     /* timed: a response has been handed over, some of it is not sent, and somebody waits for that */
     struct fw_sending *file; /* what the loop answers with (statics.h), or NULL; while a job has it, the job is */
     struct fw_job *fetch;    /* ... here */
     struct fw_takeover *taken; /* its application speaks with the client itself (takeover.h), or NULL */
 } fw_conn;
 
-/* With metrics there is room for this behind every connection. */
+/* Where requests are timed there is room for this behind every connection. */
 static inline fw_timing *fw_conn_timing(fw_conn *c)
 {
     return (fw_timing *)(void *)(c + 1);

@@ -42,6 +42,7 @@ int fw_conns_open(fw_conns *cs, const fw_llhttp_api *api, const fw_config *cfg, 
     cs->cfg.timeouts[FW_CLASS_PACE] = pace(cfg);
     cs->answers = fw_health_is_on(cfg) || cfg->statics != NULL;
     cs->metrics = cfg->metrics;
+    cs->timed = cfg->timed || cfg->metrics != NULL;
     cs->us = fw_deadline_us();
     atomic_init(&cs->mark, cfg->high_water);
     cs->all.prev = cs->all.next = &cs->all;

@@ -57,8 +57,10 @@ typedef struct fw_conns {
     fw_failed_handshake failed;
     uint64_t illegal_moves; /* asked of connections, which were closed for it (conn.c): bugs of ours */
     uint64_t work;          /* spent on input: bytes received, and what costs as much as so many (conn.c) */
-    fw_metrics *metrics;    /* or NULL: nothing is counted or timed for them */
-    uint64_t us;            /* with metrics: the last look at the exact clock */
+    fw_metrics *metrics;    /* or NULL: nothing is counted for them */
+    bool timed;             /* requests are timed: for the metrics, or for whoever asks why they are slow */
+    uint64_t us;            /* timed: the last look at the exact clock */
+    fw_sent_note *sent_notes; /* of responses that have been sent since somebody was told of them last */
     bool answers;           /* some paths are answered here (health.h, statics.h) */
     const _Atomic uint32_t *draining; /* not 0: the whole server is going to stop, and serves meanwhile; or NULL */
     atomic_bool stopping; /* idle connections leave, and responses say Connection: close, */
@@ -103,6 +105,9 @@ void fw_conns_refuse_ready(fw_conns *cs, int status, const char *why);
 
 /* Goes on reading where fairness had cut it short; true if there was anything. */
 bool fw_conns_again(fw_conns *cs);
+
+/* With metrics: shows how many requests wait, and since when. To be called before a poll. */
+void fw_conns_show_waiting(fw_conns *cs);
 
 /* With metrics: counts the connections by their state. */
 void fw_conns_census(fw_conns *cs);

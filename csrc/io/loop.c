@@ -815,6 +815,10 @@ static bool notice_losses(fw_loop *l)
     }
     if (fw_unlikely(a != NULL && atomic_load_explicit(&a->batch.lost, memory_order_relaxed) != 0))
         notice(l, FW_NOTICE_ACCESS);
+    if (fw_unlikely(l->conns.sent_notes != NULL)) {
+        l->notices |= FW_NOTICE_SENT;
+        l->woken = true;
+    }
     return l->woken;
 }
 
@@ -842,6 +846,8 @@ static int begin_poll(fw_loop *l)
     const bool again = l->conns.again != NULL && fw_conns_again(&l->conns);
     if (l->conns.called || atomic_load_explicit(&l->conns.nready, memory_order_relaxed) != waiting)
         return FW_LOOP_ON; /* somebody is to be told before the wait */
+    if (fw_unlikely(l->conns.metrics != NULL) && waiting != l->conns.metrics->waiting)
+        fw_conns_show_waiting(&l->conns);
     l->at = l->nevents = 0;
     const int ms = fw_unlikely(notice_losses(l)) ? 0 : patience(l, again);
     l->wait_ms = ms;
@@ -857,7 +863,7 @@ int fw_loop_poll(fw_loop *l)
 int fw_loop_polled(fw_loop *l, int rc)
 {
     l->conns.now = l->conns.heard_at = l->polled_at = fw_deadline_clock();
-    if (fw_unlikely(l->conns.metrics != NULL))
+    if (fw_unlikely(l->conns.timed))
         l->conns.us = fw_deadline_us();
     if (rc == FW_RETRY)
         return FW_LOOP_WAKE;

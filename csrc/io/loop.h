@@ -22,6 +22,7 @@ enum fw_notice {
     FW_NOTICE_OVERLOAD = 16,   /* requests wait too long, and more come than are served: some are refused */
     FW_NOTICE_RELIEF = 32,     /* that is over: `overload` has the figures */
     FW_NOTICE_HANDSHAKE = 64,  /* handshakes of TLS have failed: `failed` has the last one */
+    FW_NOTICE_SENT = 128,      /* responses have been sent that somebody waits for: fw_leader_sent_notes */
 };
 
 enum fw_stop { FW_STOP_NONE, FW_STOP_GRACEFUL, FW_STOP_QUICK };

@@ -499,6 +499,10 @@ static void put_piece(line *n, fw_access_log *a, const fw_log_piece *p, const fw
         return;
     case FW_ATOM_QUEUE: put_part(n, e->queue_us); return;
     case FW_ATOM_APPLICATION: put_part(n, e->application_us); return;
+    case FW_ATOM_CPU: put_part(n, e->cpu_us); return;
+    case FW_ATOM_OFF_CPU: put_part(n, e->cpu_us == FW_NO_TIME ? FW_NO_TIME : e->application_us - e->cpu_us); return;
+    case FW_ATOM_LOCK_WAIT: put_part(n, e->lock_us); return;
+    case FW_ATOM_SEND: put_part(n, e->send_us); return;
     case FW_ATOM_THREAD:
         if (e->thread >= 0)
             put_number(n, (uint64_t)e->thread);

@@ -39,7 +39,11 @@ enum fw_atom {
     FW_ATOM_HOST,   /* that the client has asked */
     FW_ATOM_ID,     /* of the request (request_id.pxi) */
     FW_ATOM_QUEUE,       /* seconds that it has waited for a thread */
-    FW_ATOM_APPLICATION, /* ... that it was in the application */
+    FW_ATOM_APPLICATION, /* ... that it was in the application, */
+    FW_ATOM_CPU,         /* ... with a processor, */
+    FW_ATOM_OFF_CPU,     /* ... and without one */
+    FW_ATOM_LOCK_WAIT,   /* ... that it has waited for the interpreter lock */
+    FW_ATOM_SEND,        /* ... that it has waited for its client */
     FW_ATOM_FIELD, /* of the request, named by the piece */
     FW_ATOM_GIVEN, /* what the caller gives with the entry; the first such piece gets the first text, and so on */
 };
@@ -81,7 +85,7 @@ typedef struct fw_entry {
     fw_text reason;
     uint64_t bytes;        /* of the body of the response */
     uint64_t us;           /* how long it took */
-    uint64_t queue_us, application_us; /* parts of that, or FW_NO_TIME */
+    uint64_t queue_us, application_us, cpu_us, lock_us, send_us; /* parts of that, or FW_NO_TIME */
     fw_text id;            /* of the request, if it has one */
     int thread;            /* index of the application thread, -1 for none */
     const fw_text *given;

@@ -6,7 +6,7 @@
 _Static_assert(sizeof(fw_stats) <= FW_COUNTED_STATS * sizeof(uint64_t), "a counter has no place");
 _Static_assert(offsetof(fw_metrics, pid) == 26 * 8 && offsetof(fw_metrics, states) == 33 * 8 &&
                    offsetof(fw_metrics, stats) == 45 * 8 && offsetof(fw_metrics, quick) == 152 * 8 &&
-                   offsetof(fw_metrics, answered) == 257 * 8 && offsetof(fw_metrics, routes) == 1354 * 8 &&
+                   offsetof(fw_metrics, answered) == 276 * 8 && offsetof(fw_metrics, routes) == 1373 * 8 &&
                    sizeof(fw_route) == 86 * 8,
                "page.py reads this");
 

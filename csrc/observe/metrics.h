@@ -4,8 +4,8 @@
  * adds it to the sums when the worker has ended, however that came. So everything that must agree with what clients count
  * is written at once, and not when the worker has time for it.
  *
- * Everything is a number of 64 bits that one writer at a time changes: `answered`, `statuses` and the requests of routes
- * with the interpreter lock, everything else under the loop's lock. A reader may see one of them sooner than another,
+ * Everything is a number of 64 bits that one writer at a time changes: `answered`, `statuses`, the requests of
+ * routes and the causes with the interpreter lock, everything else under the loop's lock. A reader may see one of them sooner than another,
  * and never half of one. Times are microseconds of CLOCK_MONOTONIC.
  *
  * Without metrics none of it exists, and a request pays a few predictable branches. With them it pays three looks at the
@@ -22,13 +22,14 @@
 #include "http/request.h"
 #include "observe/scoreboard.h"
 
-#define FW_METRICS_LAYOUT 2 /* to be raised with every change */
+#define FW_METRICS_LAYOUT 3 /* to be raised with every change */
 #define FW_BOUNDS 24        /* bounds of a histogram, at most; the rest is above the last one */
 #define FW_COUNTED_METHODS 8
 #define FW_COUNTED_CLASSES 6   /* status / 100; 0: no response */
 #define FW_COUNTED_STATUSES 500 /* from 100 on */
 #define FW_COUNTED_STATES 12
 #define FW_COUNTED_STATS 24
+#define FW_CAUSES 16
 #define FW_ROUTES 100
 #define FW_ROUTE_NAME 96
 
@@ -95,6 +96,8 @@ typedef struct fw_metrics {
     uint64_t busy_us; /* of turns that are over */
     uint64_t quick;   /* requests that belong to the first bucket of all four; their times are in the sums */
     fw_histogram queue, application, send, total;
+    uint64_t slow[FW_CAUSES];                 /* slow requests, by their cause (fastwsgi/worker/causes.py) */
+    uint64_t cpu_us, off_cpu_us, lock_wait_us; /* of requests whose causes are asked for */
     uint64_t answered[FW_COUNTED_METHODS][FW_COUNTED_CLASSES];
     uint64_t statuses[FW_COUNTED_STATUSES];
     uint64_t file_requests[FW_COUNTED_METHODS][FW_COUNTED_CLASSES]; /* that the loop has answered with files */
@@ -103,12 +106,22 @@ typedef struct fw_metrics {
     fw_route routes[FW_ROUTES];
 } fw_metrics;
 
+/* Of a response that has been handed over with something unsent: when all was sent, or the client gone. */
+typedef struct fw_sent_note {
+    struct fw_sent_note *next;
+    uint64_t sent; /* us */
+    void *user;    /* of whoever has left it */
+} fw_sent_note;
+
 /* When what has happened to the request at hand of a connection. */
 typedef struct fw_timing {
     uint64_t complete, pulled, handed_over;
     uint64_t parked; /* when its response was suspended last */
     uint64_t waited; /* for its client, while it was in the application */
     uint64_t route;  /* 0: none, else its place in the table, from 1 on */
+    uint64_t door;   /* us that its thread has waited for the interpreter lock before it began */
+    bool large;      /* its sending is timed from its very beginning */
+    fw_sent_note *note; /* for whoever waits until all of the response is sent, or NULL */
 } fw_timing;
 
 /* A request is over in the application, and the response is queued: it counts from here on. `status` 0: there is none.

@@ -128,6 +128,15 @@ unsigned fw_leader_notices(fw_leader *l)
     return n;
 }
 
+fw_sent_note *fw_leader_sent_notes(fw_leader *l)
+{
+    fw_leader_lock(l);
+    fw_sent_note *n = l->loop.conns.sent_notes;
+    l->loop.conns.sent_notes = NULL;
+    fw_leader_unlock(l);
+    return n;
+}
+
 void fw_leader_use_tls(fw_leader *l, fw_tls_context *tls)
 {
     fw_leader_lock(l);

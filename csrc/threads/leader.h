@@ -144,6 +144,9 @@ fw_stats fw_leader_stats(fw_leader *l);
 /* Returns and clears the set of enum fw_notice. */
 unsigned fw_leader_notices(fw_leader *l);
 
+/* Takes the notes of FW_NOTICE_SENT, in any order. */
+fw_sent_note *fw_leader_sent_notes(fw_leader *l);
+
 /* ---- the lock -------------------------------------------------------------------------------------------------- */
 
 /* A thread that fails to get the lock at once is let in between two steps of the leader (fw_lead_step_aside). */

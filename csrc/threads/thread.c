@@ -321,6 +321,13 @@ static void come_back(fw_thread *t, bool done)
         fw_lead_judge(l, t, done);
 }
 
+static void time_large(fw_timing *t)
+{
+    t->large = true;
+    if (t->handed_over == 0)
+        t->handed_over = fw_deadline_us();
+}
+
 /* Before the lock is taken: sends what is queued, unless the answer to a pipelined request may share the send, or
  * (`more`) it may be held. Also closes a body in a file, because the kernel needs a tenth of a second to free the pages
  * of a gigabyte. */
@@ -328,8 +335,8 @@ static void send_last(fw_thread *t, fw_conn *c, bool keep, bool more)
 {
     end_gathering(t);
     const bool pipelined = keep && c->in != NULL && c->in->pos != c->in->len;
-    if (fw_unlikely(t->leader->loop.conns.metrics != NULL) && c->out.bytes >= LARGE)
-        fw_conn_timing(c)->handed_over = fw_deadline_us();
+    if (fw_unlikely(t->leader->loop.conns.timed) && c->out.bytes >= LARGE)
+        time_large(fw_conn_timing(c));
     if (c->out.head != NULL && !pipelined && !(more && fw_conn_may_hold(&t->leader->loop.conns, c)))
         fw_thread_send(t, c);
     if (fw_unlikely(c->req != NULL && c->req->body.fd >= 0))
@@ -387,14 +394,21 @@ void fw_thread_finish(fw_thread *t, fw_conn *done, bool keep, bool cut)
     fw_leader_unlock(l);
 }
 
+/* To wait at the door is to wait for a thread, and for the interpreter lock. */
+static void time_door(fw_timing *t, uint64_t now)
+{
+    t->door = now - t->pulled;
+    t->pulled = now;
+}
+
 void fw_thread_enter(fw_thread *t)
 {
     fw_leader *l = t->leader;
     t->at_door = false;
     atomic_fetch_sub(&l->door, 1);
     t->entered = fw_deadline_us();
-    if (fw_unlikely(l->loop.conns.metrics != NULL) && t->conn->turn == FW_TURN_REQUEST)
-        fw_conn_timing(t->conn)->pulled = t->entered; /* to wait at the door is to wait for a thread */
+    if (fw_unlikely(l->loop.conns.timed) && t->conn->turn == FW_TURN_REQUEST)
+        time_door(fw_conn_timing(t->conn), t->entered);
     if (atomic_load(&l->loop.conns.nready) == 0)
         return;
     fw_leader_lock(l);
@@ -429,7 +443,7 @@ int fw_thread_wait(fw_thread *t, fw_conn *c)
         while (c->state == FW_STATE_SUSPENDED && !t->must_return && !l->over)
             fw_lead_wait(l, &t->wake);
         fw_lead_proceed(l, t, began);
-        if (l->loop.conns.metrics != NULL)
+        if (l->loop.conns.timed)
             fw_conn_timing(c)->waited += fw_deadline_us() - fw_conn_timing(c)->parked;
     }
     if (c->state == FW_STATE_SUSPENDED) {

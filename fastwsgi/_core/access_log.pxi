@@ -24,9 +24,11 @@ cdef dict ATOMS = {
     "M": FW_ATOM_MILLISECONDS, "D": FW_ATOM_MICROSECONDS, "L": FW_ATOM_DECIMAL_SECONDS, "p": FW_ATOM_PROCESS,
     "pid": FW_ATOM_PROCESS_NUMBER, "i": FW_ATOM_FIELD, "o": FW_ATOM_GIVEN, "e": FW_ATOM_GIVEN,
     "full_path": FW_ATOM_FULL_PATH, "host": FW_ATOM_HOST, "request_id": FW_ATOM_ID, "thread": FW_ATOM_THREAD,
-    "queue": FW_ATOM_QUEUE, "application": FW_ATOM_APPLICATION,
+    "queue": FW_ATOM_QUEUE, "application": FW_ATOM_APPLICATION, "cpu": FW_ATOM_CPU, "off_cpu": FW_ATOM_OFF_CPU,
+    "lock_wait": FW_ATOM_LOCK_WAIT, "send": FW_ATOM_SEND,
 }
 cdef frozenset TIMES = frozenset("TMDL")
+cdef frozenset PARTS = frozenset(("queue", "application", "cpu", "off_cpu", "lock_wait", "send"))
 
 
 @cython.final
@@ -46,7 +48,8 @@ cdef class AccessLog:
     cdef list given           # (kind, name) of what is told from Python objects, in order
     cdef bint timed           # some piece tells how long a request took
     cdef bint wants_environ
-    cdef bint times_parts     # ... or how long it waited, or was in the application
+    cdef bint times_parts     # ... or where its time went
+    cdef bint times_cpu       # ... with a processor
 
     def __cinit__(self, object file, str script_name, unsigned number):
         cdef list pieces = file.pieces
@@ -73,7 +76,8 @@ cdef class AccessLog:
             p.len = <uint32_t>PyBytes_GET_SIZE(text)
             memcpy(p.head, p.text, min(p.len, sizeof(p.head)))
             self.timed |= kind in TIMES
-            self.times_parts |= kind == "queue" or kind == "application"
+            self.times_parts |= kind in PARTS
+            self.times_cpu |= kind == "cpu" or kind == "off_cpu"
             if p.atom == FW_ATOM_GIVEN:
                 self.given.append((kind, name))
                 self.wants_environ |= kind == "e"
@@ -181,6 +185,9 @@ cdef int put_line(fw_access_log *log, Response r, const fw_conn *c, uint64_t us,
     e.us = us
     e.queue_us = r.queue_us
     e.application_us = r.application_us
+    e.cpu_us = r.cpu_us
+    e.lock_us = r.lock_us
+    e.send_us = r.send_us
     e.id.at = NULL
     e.id.len = 0
     if r.request_id is not None:

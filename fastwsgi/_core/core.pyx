@@ -27,7 +27,8 @@ include "limit.pxi"          # fastwsgi.timeout
 include "gone.pxi"           # fastwsgi.client_gone
 include "takeover.pxi"       # the client's socket, for an upgrade
 include "access_log.pxi"     # the line of a finished request
-include "stopwatch.pxi"      # how long a request waits, and is in the application
+include "causes.pxi"         # why a request was slow: what is seen from the side
+include "stopwatch.pxi"      # ... and what its own thread sees
 include "collection.pxi"     # collecting garbage between requests
 include "worker_thread.pxi"  # one application thread: pulls requests and runs them
 include "current.pxi"        # which request a thread is at

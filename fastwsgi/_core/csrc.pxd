@@ -38,6 +38,10 @@ cdef extern from "observe/access_log.h" nogil:
         FW_ATOM_ID
         FW_ATOM_QUEUE
         FW_ATOM_APPLICATION
+        FW_ATOM_CPU
+        FW_ATOM_OFF_CPU
+        FW_ATOM_LOCK_WAIT
+        FW_ATOM_SEND
         FW_ATOM_FIELD
         FW_ATOM_GIVEN
     struct fw_text:
@@ -61,6 +65,9 @@ cdef extern from "observe/access_log.h" nogil:
         uint64_t us
         uint64_t queue_us
         uint64_t application_us
+        uint64_t cpu_us
+        uint64_t lock_us
+        uint64_t send_us
         fw_text id
         int thread
         const fw_text *given
@@ -216,7 +223,7 @@ cdef extern from "fw.h" nogil:
         const char *live
         const char *ready
         fw_access_log *access
-        bint times_queue
+        bint timed
         fw_metrics *metrics
         const fw_networks *uwsgi_from
     void fw_config_defaults(fw_config *)
@@ -465,6 +472,7 @@ cdef extern from "observe/scoreboard.h" nogil:
         uint32_t phase
         uint64_t since
         uint32_t number
+        uint32_t tid
         uint64_t limit
         char method[24]
         char client[48]
@@ -479,14 +487,58 @@ cdef extern from "observe/metrics.h" nogil:
     enum:
         FW_METRICS_LAYOUT
         FW_LATE_APPLICATION
+    struct fw_histogram:
+        uint64_t counts[25]
+    struct fw_route:
+        fw_histogram application
     struct fw_metrics:
         uint64_t layout
         uint64_t threads
         uint64_t late[8]
+        uint64_t slow[16]
+        uint64_t nbounds
+        uint64_t bounds[24]
+        uint64_t quick
+        fw_histogram application
+        uint64_t nroutes
+        fw_route routes[100]
+        uint64_t cpu_us
+        uint64_t off_cpu_us
+        uint64_t lock_wait_us
+    struct fw_sent_note:
+        fw_sent_note *next
+        uint64_t sent
+        void *user
     struct fw_timing:
+        uint64_t complete
+        uint64_t pulled
+        uint64_t handed_over
+        uint64_t waited
         uint64_t route
+        uint64_t door
+        fw_sent_note *note
     void fw_metrics_answered(fw_metrics *, const fw_request *, int status, uint64_t route)
     uint64_t fw_metrics_route(fw_metrics *, const char *, size_t)
+
+
+cdef extern from "observe/doing.h" nogil:
+    enum:
+        FW_DOINGS
+    struct fw_seen:
+        uint32_t number
+        uint64_t us[7]
+        uint64_t kept
+        fw_board_call keeper
+    struct fw_sampler:
+        pass
+    int fw_sampler_open(fw_sampler **, const fw_board *)
+    void fw_sampler_close(fw_sampler *)
+    void fw_sampler_know_lock(fw_sampler *, uint64_t)
+    void fw_sampler_witness(fw_sampler *, uint32_t, uint32_t)
+    fw_seen fw_sampler_seen(fw_sampler *, unsigned, uint32_t)
+    uint64_t fw_doing_waits_at(uint32_t)
+    uint32_t fw_doing_tid()
+    uint64_t fw_doing_cpu()
 
 
 cdef extern from "io/conn.h" nogil:
@@ -505,7 +557,6 @@ cdef extern from "io/conn.h" nogil:
         bint broken
         bint leased
         unsigned origin
-        uint64_t queued_at
         uint64_t worth_until
         const fw_listener *listener
         fw_tls *tls
@@ -568,6 +619,7 @@ cdef extern from "io/loop.h" nogil:
         FW_NOTICE_OVERLOAD
         FW_NOTICE_RELIEF
         FW_NOTICE_HANDSHAKE
+        FW_NOTICE_SENT
     enum fw_stop:
         FW_STOP_GRACEFUL
         FW_STOP_QUICK
@@ -603,6 +655,7 @@ cdef extern from "threads/leader.h" nogil:
     int fw_standby_start(fw_leader *)
     void fw_standby_stop(fw_leader *)
     unsigned fw_leader_notices(fw_leader *)
+    fw_sent_note *fw_leader_sent_notes(fw_leader *)
     void fw_leader_use_tls(fw_leader *, fw_tls_context *)
     fw_stats fw_leader_stats(fw_leader *)
 

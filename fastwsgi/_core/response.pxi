@@ -86,7 +86,9 @@ cdef class Response:
     cdef object environ       # for the access log, if that tells of it, and the metrics
     cdef Py_ssize_t keys      # that it had when the application got it, with metrics
     cdef uint64_t began       # us, likewise
-    cdef uint64_t queue_us, application_us  # likewise, see Stopwatch
+    cdef uint64_t queue_us, application_us, cpu_us, lock_us, send_us  # likewise, see Stopwatch
+    cdef uint64_t collected_us  # by its thread before, likewise
+    cdef uint64_t cpu_began   # us: CPU time of its thread, likewise
     cdef str request_id       # or None
     cdef bint answers_id      # ... the response has it, too
     cdef str status
@@ -214,6 +216,7 @@ cdef class Response:
         self.limit = -1
         self.sent = 0
         self.began = 0
+        self.keys = -1
         self.code = 0
         self.head_sent = self.chunked = self.bodiless = False
         self.keep = self.cut = self.wrote = self.excess = self.gone = self.exhausted = self.taken = False
@@ -615,6 +618,8 @@ cdef class Response:
         put_missing(self.state, self.conn, &facts)
         if self.request_id is not None and self.answers_id:
             self.put_id()
+        if self.state.answers_times:
+            self.put_times()
         return self.frame(facts.length, length, facts.closes)
 
     cdef int put_id(self) except -1:
@@ -624,6 +629,16 @@ cdef class Response:
             if name.lower() == "x-request-id":
                 return 0
         line = f"X-Request-ID: {self.request_id}\r\n".encode("latin-1")
+        return check_memory(fw_thread_copy(self.state.thread, self.conn, PyBytes_AS_STRING(line),
+                                           <size_t>PyBytes_GET_SIZE(line)))
+
+    cdef int put_times(self) except -1:
+        """Queues Server-Timing (W3C), with milliseconds until now. Behind what the application says there."""
+        cdef uint64_t now = fw_deadline_us()
+        cdef uint64_t us = now - min(now, self.began + fw_conn_timing(self.conn).waited)
+        cdef uint64_t cpu = min(us, self.cpu_us + fw_doing_cpu() - self.cpu_began)
+        cdef bytes line = (f"Server-Timing: queue;dur={self.queue_us / 1e3:.3f}, app;dur={us / 1e3:.3f},"
+                           f" cpu;dur={cpu / 1e3:.3f}, lock;dur={self.lock_us / 1e3:.3f}\r\n").encode("latin-1")
         return check_memory(fw_thread_copy(self.state.thread, self.conn, PyBytes_AS_STRING(line),
                                            <size_t>PyBytes_GET_SIZE(line)))
 

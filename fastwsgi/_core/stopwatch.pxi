@@ -1,54 +1,121 @@
-# stopwatch.pxi - how long a request has waited for a thread, and has been in the application.
+# stopwatch.pxi - where the time of a request goes: what its own thread sees of it.
 #
-# Taken only where the access log says it, or slow requests are told of. The clock is read when a thread takes the
-# request, and when it comes back from the application; a response that waits for its client is not in there.
+# Taken only where the access log says it, the response does, or slow requests are told of. The core notes when a
+# request was complete and when a thread took it (fw_timing), this the rest: the exact clock is read when the thread
+# has the interpreter lock, and when it comes back from the application. The clock of its CPU time costs a system call.
+# It is read when the last look is older than CPU_STEP, and after a call that took longer: so CPU times are right to
+# within CPU_STEP, and a call that is shorter counts as CPU time.
 
 cimport cython
 from libc.stdint cimport uint64_t
+from libc.stdlib cimport free, malloc
+
+cdef enum:
+    CPU_STEP = 100      # us
+    UNSENT_LEAST = 65536  # bytes of a response that may be handed over before all of it is sent
 
 
 @cython.final
 cdef class Stopwatch:
-    """One for each application thread. With *slow_us*, *tell* is called with a request that has taken as long:
-    ``tell(thread, number of the call, request line, id, queue, application, total)``, times in seconds.
-    """
+    """One for each application thread. *cpu*: CPU times are wanted; so they are where there are *causes*."""
 
-    cdef uint64_t since    # us: when this turn began
-    cdef uint64_t slow_us
-    cdef object tell
+    cdef Causes causes      # or None
+    cdef bint takes_cpu
+    cdef uint64_t since     # us: when this turn began
+    cdef uint64_t cpu       # us: CPU time of the thread
+    cdef uint64_t cpu_at    # us: when that was
 
-    def __cinit__(self, uint64_t slow_us, object tell):
-        self.slow_us = slow_us
-        self.tell = tell
+    def __cinit__(self, Causes causes, bint cpu):
+        self.causes = causes
+        self.takes_cpu = cpu or causes is not None
 
-    cdef void begin(self, Response r, const fw_conn *c) noexcept:
+    cdef void begin(self, Response r, fw_conn *c) noexcept:
         """A thread has taken a request."""
-        self.since = r.began = fw_deadline_us()
-        r.queue_us = self.since - min(self.since, c.queued_at)
-        r.application_us = 0
+        cdef const fw_timing *t = fw_conn_timing(c)
+        cdef uint64_t now = fw_deadline_us()
+        r.began = now
+        r.queue_us = now - min(now, t.complete)
+        r.lock_us = t.door + now - min(now, t.pulled)
+        r.cpu_us = 0
+        r.collected_us = r.state.collected_us
+        self.begin_turn(now)
+        r.cpu_began = self.cpu
 
-    cdef void resume(self) noexcept:
+    cdef void begin_turn(self, uint64_t now) noexcept:
+        self.since = now
+        if self.takes_cpu and now - self.cpu_at > CPU_STEP:
+            self.cpu = fw_doing_cpu()
+            self.cpu_at = now
+
+    cdef void resume(self, Response r) noexcept:
         """A suspended response goes on."""
-        self.since = fw_deadline_us()
+        self.begin_turn(fw_deadline_us())
+        r.cpu_began = self.cpu
 
-    cdef void pause(self, Response r) noexcept:
+    cdef void pause(self, Response r, fw_conn *c) noexcept:
         """The thread has come back from the application."""
-        r.application_us += fw_deadline_us() - self.since
+        cdef uint64_t now = fw_deadline_us()
+        cdef uint64_t us = now - self.since
+        fw_conn_timing(c).handed_over = now
+        if self.takes_cpu and us > CPU_STEP:
+            self.cpu = fw_doing_cpu()
+            self.cpu_at = now
+            us = min(us, self.cpu - r.cpu_began)
+        r.cpu_us += us
 
-    cdef int end(self, Response r, const fw_conn *c) except -1:
+    cdef int end(self, Response r, fw_conn *c, fw_metrics *metrics) except -1:
         """The response is complete, or has broken off."""
-        cdef uint64_t total
+        cdef fw_timing *t = fw_conn_timing(c)
+        cdef uint64_t in_all = t.handed_over - r.began
+        r.send_us = min(t.waited, in_all)
+        r.application_us = in_all - r.send_us
+        r.cpu_us = min(r.cpu_us, r.application_us)
+        if self.causes is None:
+            return 0
+        if metrics != NULL:
+            metrics.cpu_us += r.cpu_us
+            metrics.off_cpu_us += r.application_us - r.cpu_us
+            metrics.lock_wait_us += r.lock_us
+        if fw_thread_queued(r.state.thread, c) >= UNSENT_LEAST and self.causes.least != 0:
+            return self.end_unsent(r, c, t)
+        if self.causes.is_slow(t.handed_over - t.complete, r.application_us, t.route):
+            self.tell(self.facts(r, t, t.handed_over), r)
+        return 0
+
+    cdef int end_unsent(self, Response r, fw_conn *c, fw_timing *t) except -1:
+        """A large response is queued: its client may be slow."""
+        cdef fw_sent_note *note
+        cdef tuple facts
+        cdef int rc = send(r.state.thread, c)
+        cdef uint64_t now = fw_deadline_us()
+        if rc != FW_RETRY:
+            r.send_us += now - t.handed_over
+            if now - t.complete >= self.causes.least:
+                self.tell(self.facts(r, t, now), r)
+            return 0
+        facts = (t.complete, t.handed_over, self.facts(r, t, t.handed_over))
+        note = <fw_sent_note *>malloc(sizeof(fw_sent_note))
+        if note != NULL:
+            Py_INCREF(facts)
+            note.user = <void *>facts
+            t.note = note
+        return 0
+
+    cdef tuple facts(self, Response r, const fw_timing *t, uint64_t now):
+        """What is told of a request."""
+        cdef Causes w = self.causes
         cdef fw_board_call call
-        if self.slow_us == 0:
-            return 0
-        total = fw_deadline_us() - c.queued_at
-        if total < self.slow_us:
-            return 0
         if not fw_thread_call(r.state.thread, &call):
             call.number = 0
+        times = (r.queue_us / 1e6, r.application_us / 1e6, (now - t.complete) / 1e6, r.send_us / 1e6, r.cpu_us / 1e6,
+                 r.lock_us / 1e6, (r.state.collected_us - r.collected_us) / 1e6,
+                 w.paused(t.complete, now, r.state.ident))
+        return (<int>r.state.thread.index, call.number, r.subject(), r.request_id or "", times,
+                w.seen(r.state.thread.index, call.number))
+
+    cdef int tell(self, tuple facts, Response r) except -1:
         try:
-            self.tell(r.state.thread.index, call.number, r.subject(), r.request_id or "", r.queue_us / 1e6,
-                      r.application_us / 1e6, total / 1e6)
+            self.causes.tell(*facts)
         except Exception:  # a log that fails must not take a request with it
             pass
         except BaseException as interrupt:  # a signal handler's
@@ -56,8 +123,9 @@ cdef class Stopwatch:
         return 0
 
 
-cdef Stopwatch stopwatch_for(AccessLog access, tuple slow):
-    """What somebody needs: the access log, or who is told of requests that take as long as *slow* says. Or None."""
-    if slow is not None:
-        return Stopwatch(<uint64_t>(slow[0] * 1e6), slow[1])
-    return Stopwatch(0, None) if access is not None and access.times_parts else None
+cdef Stopwatch stopwatch_for(AccessLog access, Causes causes):
+    """What somebody needs: the access log, or who asks for causes. Or None."""
+    cdef bint cpu = access is not None and access.times_cpu
+    if causes is None and (access is None or not access.times_parts):
+        return None
+    return Stopwatch(causes, cpu)

@@ -4,6 +4,7 @@
 # (the connection, the loop and the logs are its parent's), and ends as an interpreter would.
 
 cimport cython
+from libc.stdint cimport uint64_t
 from cpython.object cimport PyObject
 from posix.unistd cimport _exit
 
@@ -97,6 +98,8 @@ cdef class ThreadState:
     cdef object shown     # makes a request line one for the log, or None
     cdef bint keepalive   # connections may live on at all
     cdef bint sendfile
+    cdef uint64_t collected_us   # us in which this thread has collected garbage, where causes are asked for
+    cdef bint answers_times      # responses have Server-Timing
     cdef set warned       # what the log has heard of: hop-by-hop names, "/"; the same set in all threads
     cdef object interrupt  # what a signal handler raised inside the log, or None
     cdef unsigned long long app_errors

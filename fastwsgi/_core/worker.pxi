@@ -90,18 +90,19 @@ cdef class Worker:
     *uwsgi* are the indexes of those whose clients speak the uwsgi protocol. *settings* are those of
     fastwsgi/config/table.py that have a member, by the member's name and in its unit: all of them, and nothing else.
     *log* is called as ``log(level, message, exception_or_None)``; *errors* is the text stream for ``wsgi.errors``.
-    *version* is the server's. *access* is the file of the access log: see AccessLog. *shown* is called with a request
-    line that the log is to name, and returns what it may say of it. *number* is that of the worker among those of its
-    master. *request_ids*: 1 gives each request an id, 2 answers it, too. *slow*: a time in seconds and what is told of
-    requests that take as long (Stopwatch). *board* is memory for the scoreboard
-    (csrc/observe/scoreboard.h), writable and large enough; without it the worker has its own. It is written every
-    *beat_ms* milliseconds at least; 0: when there is something new. *lifeline* is what the loop is to watch for its
-    end. *metrics* is memory that is shared, too (csrc/observe/metrics.h), prepared by its owner; without it nothing is
-    counted for it. *route* is called with the environ of a request that is over, and names its route; without it the
-    application alone does. With *siblings*, what fastwsgi/worker/siblings.py calls a slot, connections are shared with
-    the other workers of the master. Those of *listeners* whose places are in *tls_on* speak TLS, with the certificates
-    of *tls*, a TlsContext. Without *memo* no heads are remembered. *timeout_error* and *gone_error* are the exceptions
-    that :meth:`interrupt` and :meth:`cancel` raise in the application. *statics* are the arguments of Statics: folders
+    *version* is the server's. *access* is the file of the access log: see AccessLog. *shown* is called with a
+    request line that the log is to name, and returns what it may say of it. *number* is that of the worker among
+    those of its master. *request_ids*: 1 gives each request an id, 2 answers it, too. *slow*: a time in seconds
+    and what is told of requests that take as long (Causes). *server_timing*: responses say where the time of their
+    requests went. *board* is memory for the scoreboard (csrc/observe/scoreboard.h), writable and large enough;
+    without it the worker has its own. It is written every *beat_ms* milliseconds at least; 0: when there is
+    something new. *lifeline* is what the loop is to watch for its end. *metrics* is memory that is shared, too
+    (csrc/observe/metrics.h), prepared by its owner; without it nothing is counted for it. *route* is called with
+    the environ of a request that is over, and names its route; without it the application alone does. With
+    *siblings*, what fastwsgi/worker/siblings.py calls a slot, connections are shared with the other workers of the
+    master. Those of *listeners* whose places are in *tls_on* speak TLS, with the certificates of *tls*, a
+    TlsContext. Without *memo* no heads are remembered. *timeout_error* and *gone_error* are the exceptions that
+    :meth:`interrupt` and :meth:`cancel` raise in the application. *statics* are the arguments of Statics: folders
     whose files the loop serves.
     """
 
@@ -122,6 +123,7 @@ cdef class Worker:
     cdef PyObject *statics  # Statics, likewise, or NULL
     cdef OwnLimit own_limit
     cdef Collection collection
+    cdef Causes causes     # or None
     cdef AccessLog access  # or None
     cdef PyObject *held    # the same, or NULL
     cdef list threads      # one per application thread
@@ -131,6 +133,7 @@ cdef class Worker:
     cdef fw_process *process  # the one that serves
     cdef Py_buffer board   # the scoreboard, if it is not our own
     cdef void *own_board
+    cdef void *own_metrics
     cdef Py_buffer metrics  # a slot of the page, if there is one
     cdef Py_buffer page    # of the siblings
     cdef int *bells        # ... and where to ring them
@@ -141,7 +144,7 @@ cdef class Worker:
                   access=None, shown=None, board=None, unsigned beat_ms=0, lifeline=None, metrics=None,
                   siblings=None, uwsgi=(), TlsContext tls=None, tls_on=(), bint memo=True, timeout_error=None,
                   gone_error=None, unsigned number=1, int request_ids=0, tuple slow=None, route=None,
-                  statics=None):
+                  statics=None, bint server_timing=False):
         cdef fw_config cfg
         cdef list bases
         cdef Forwarding forwarding
@@ -180,13 +183,17 @@ cdef class Worker:
         cfg.beat_ms = beat_ms
         if metrics is not None:
             cfg.metrics = self.open_metrics(metrics)
+        elif slow is not None and slow[0] == 0:
+            cfg.metrics = self.own_slot()
         cfg.memo = memo
         if access is not None:
             self.access = AccessLog(access, self.script_name, number)
             Py_INCREF(self.access)  # ours until the loop is gone, whatever the garbage collector takes before
             self.held = <PyObject *>self.access
             cfg.access = self.access.log
-        cfg.times_queue = stopwatch_for(self.access, slow) is not None
+        if slow is not None or server_timing:
+            self.causes = Causes(*(slow or (0.0, None)))
+        cfg.timed = stopwatch_for(self.access, self.causes) is not None
         check(fw_process_open(&self.process))
         check(fw_leader_open(&self.leader, &_api, &cfg))
         self.loop = &self.leader.loop
@@ -217,7 +224,8 @@ cdef class Worker:
                  for i, (_, name, port) in enumerate(listeners)]
         warned = set()
         self.threads = [
-            self.thread(application, bases, log, errors, warned, memo, timeout_error, gone_error, request_ids, slow)
+            self.thread(application, bases, log, errors, warned, memo, timeout_error, gone_error, request_ids,
+                        server_timing)
             for _ in range(self.nthreads)
         ]
 
@@ -233,6 +241,7 @@ cdef class Worker:
         if self.board.buf != NULL:
             PyBuffer_Release(&self.board)
         PyMem_Free(self.own_board)
+        PyMem_Free(self.own_metrics)
         if self.metrics.buf != NULL:
             PyBuffer_Release(&self.metrics)
         if self.page.buf != NULL:
@@ -272,6 +281,19 @@ cdef class Worker:
         found.threads = self.nthreads
         return found
 
+    cdef fw_metrics *own_slot(self) except NULL:
+        """A slot that nobody else looks at, because the time of calls by route is asked for."""
+        cdef fw_metrics *found = <fw_metrics *>PyMem_Calloc(1, sizeof(fw_metrics))
+        if found == NULL:
+            raise MemoryError("no memory for the times of calls")
+        self.own_metrics = found
+        found.layout = FW_METRICS_LAYOUT
+        found.threads = self.nthreads
+        for ms in (5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000):
+            found.bounds[found.nbounds] = <uint64_t>ms * 1000
+            found.nbounds += 1
+        return found
+
     cdef int share(self, object page, unsigned own, list bells) except -1:
         """Takes the slot *own* of the *page*; *bells* are (read, write) of each slot."""
         cdef size_t size = fw_siblings_size(<unsigned>len(bells))
@@ -288,7 +310,7 @@ cdef class Worker:
 
     cdef WorkerThread thread(
         self, object application, list bases, object log, object errors, set warned, bint memo, object timeout_error,
-        object gone_error, int request_ids, tuple slow
+        object gone_error, int request_ids, bint server_timing
     ):
         cdef ThreadState state = ThreadState.__new__(ThreadState)
         state.thread = fw_thread_open(self.leader)
@@ -301,6 +323,7 @@ cdef class Worker:
         state.shown = self.shown
         state.keepalive = self.loop.conns.cfg.timeouts[<int>FW_CLASS_KEEPALIVE] > 0
         state.sendfile = self.sendfile
+        state.answers_times = server_timing
         state.warned = warned
         state.running = self.serving
         state.number = self.number
@@ -310,7 +333,7 @@ cdef class Worker:
         environs = EnvironBuilder(bases, self.no_body, self.script_name, memo, subject_of)
         ids = RequestIds(request_ids > 1) if request_ids else None
         return WorkerThread(application, state, environs, self.no_body, self.access, ids,
-                            stopwatch_for(self.access, slow), self.route, self.collection)
+                            stopwatch_for(self.access, self.causes), self.route, self.collection)
 
     cdef dict base_environ(self, str server_name, str server_port, object errors, bint multiprocess, bint secure):
         """What every environ of one listener has in common (PEP 3333 "environ Variables").
@@ -402,7 +425,7 @@ cdef class Worker:
         the call, whether it is in the application (else it waits for its client), when it began (seconds of
         CLOCK_MONOTONIC, moved on by the time it waited for its client), method, target, client, threading.get_ident(),
         its own limit in seconds, infinity for none, or None: what the setting says; whether its client has gone, if the
-        setting cancel_gone is on.
+        setting cancel_gone is on; the system's number of the thread.
         """
         cdef fw_board_call call
         cdef WorkerThread thread
@@ -412,8 +435,50 @@ cdef class Worker:
                 found.append((index, call.number, call.phase == FW_PHASE_APPLICATION, call.since / 1e6,
                               (<bytes>call.method).decode("latin-1"), (<bytes>call.target).decode("latin-1"),
                               (<bytes>call.client).decode("latin-1"), thread.state.ident, own_limit_of(&call),
-                              self.loop.conns.cfg.watch_gone and fw_thread_client_gone(thread.state.thread)))
+                              self.loop.conns.cfg.watch_gone and fw_thread_client_gone(thread.state.thread), call.tid))
         return found
+
+    def witness(self):
+        """The calling thread wants the interpreter lock now and then: when it does not get it, somebody keeps it."""
+        self.causes.witness = fw_doing_tid()
+        self.causes.turns += 1
+        if self.causes.sampler != NULL:
+            fw_sampler_witness(self.causes.sampler, self.causes.witness, self.causes.turns)
+
+    def limit_slow(self, limits):
+        """Seconds in the application after which a request is slow: of those without a route, and of each route."""
+        for i, seconds in enumerate(limits):
+            self.causes.limits[<int>i] = <uint64_t>(seconds * 1e6) if seconds < 1e12 else FW_NO_LIMIT
+
+    def durations(self):
+        """Bounds of the time of calls in the application, in seconds; how many took how long: of those without a route,
+        and of each route."""
+        cdef const fw_metrics *m = self.loop.conns.metrics
+        cdef uint64_t i, j
+        bounds = tuple([m.bounds[i] / 1e6 for i in range(m.nbounds)])
+        rest = [m.application.counts[i] for i in range(m.nbounds + 1)]
+        rest[0] += m.quick
+        found = [rest]
+        for j in range(m.nroutes):
+            counts = [m.routes[j].application.counts[i] for i in range(m.nbounds + 1)]
+            for i in range(m.nbounds + 1):
+                rest[i] -= counts[i]
+            found.append(counts)
+        return bounds, found
+
+    def route_of_call(self, unsigned index):
+        """The place of the route of the call that thread *index* is in, as far as it is known; 0: of none."""
+        cdef WorkerThread thread = self.threads[index]
+        cdef Response r
+        if thread.state.response == NULL or thread.metrics == NULL:
+            return 0
+        r = <Response>thread.state.response
+        return thread.route_of(r, r.environ) if r.environ is not None else 0
+
+    def count_slow(self, unsigned cause):
+        """Count a slow request by its cause, for the metrics."""
+        if self.loop.conns.metrics != NULL and cause < 16:
+            self.loop.conns.metrics.slow[<int>cause] += 1
 
     def collect_with(self, collect):
         """Let an application thread call *collect* between two requests, when :meth:`want_collection` asks for it."""
@@ -486,6 +551,8 @@ cdef class Worker:
             raise RuntimeError("this worker is running already")
         check(fw_standby_start(self.leader))
         self.running = True
+        if slow_is_told(self.causes):
+            self.causes.start(self.loop.board)
         try:
             for i in range(1, len(self.threads)):
                 thread = threading.Thread(target=self.serve_thread, name=f"fastwsgi-{i}", args=(i, context),
@@ -499,6 +566,8 @@ cdef class Worker:
             raise
         finally:
             self.leave(threads)
+            if slow_is_told(self.causes):
+                self.causes.stop()
             failure, self.failure = self.failure, None
             if (interrupted or failure is not None) and not self.running:
                 fw_leader_reopen(self.leader)  # now, so that a stop() before the next run is not taken back
@@ -543,5 +612,6 @@ cdef class Worker:
         if whole:
             thread = <WorkerThread>whole[0]
             fw_thread_clear_up(thread.state.thread)
+            tell_of_sent(self.leader, self.causes)
             thread.release_owned()
         return 0

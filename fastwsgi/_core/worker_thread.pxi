@@ -15,7 +15,6 @@ cimport cython
 from cpython.contextvars cimport PyContext_Copy, PyContext_Enter, PyContext_Exit
 from cpython.exc cimport PyErr_CheckSignals
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
-from cpython.dict cimport PyDict_Size
 from cpython.object cimport PyObject_Size
 from cpython.ref cimport Py_DECREF, Py_INCREF
 
@@ -27,6 +26,10 @@ cdef str ROUTE = "fastwsgi.route"  # what an application names its route by
 
 cdef enum:
     STREAK = 8  # requests in a row for which the lock may be kept
+
+
+cdef extern from "Python.h":
+    Py_ssize_t PyDict_GET_SIZE(object)
 
 
 cdef int next_turn(fw_thread *t, fw_conn *done, bint keep, bint cut, unsigned *streak, fw_conn **out) noexcept:
@@ -62,6 +65,7 @@ cdef class WorkerThread:
     cdef RequestIds ids       # or None
     cdef Stopwatch watch      # or None
     cdef fw_metrics *metrics  # what is counted, or NULL
+    cdef bint keeps_environ   # with metrics: others ask for the route of a request that has not ended
     cdef object route         # what names the route of an environ, or None: the application alone
     cdef Response spare       # the last response, to be used again
     cdef object base_context  # what every request's contextvars.Context begins as
@@ -83,6 +87,8 @@ cdef class WorkerThread:
         self.access = access
         self.ids = ids
         self.watch = watch
+        self.keeps_environ = access is not None and access.wants_environ or (
+            watch is not None and slow_is_told(watch.causes))
         self.route = route
         self.collection = collection
 
@@ -177,7 +183,7 @@ cdef class WorkerThread:
         else:
             r = self.unpark(c)
             if self.watch is not None:
-                self.watch.resume()
+                self.watch.resume(r)
             if c.turn == FW_TURN_GONE:
                 r.abandon()
                 outcome = DONE
@@ -185,7 +191,7 @@ cdef class WorkerThread:
                 outcome = r.resume()
         self.state.leave()
         if self.watch is not None:
-            self.watch.pause(r)
+            self.watch.pause(r, c)
         if outcome == PARKED and self.park(r, c):
             return None
         self.end_request(r, c)
@@ -229,14 +235,31 @@ cdef class WorkerThread:
         if self.access is not None and self.access.wants_environ:
             r.environ = environ
         if self.metrics != NULL:
-            r.environ = environ
-            r.keys = PyDict_Size(environ)
+            return self.serve_counted(r, c, body, environ)
         outcome = r.run(self.application, environ)
         if outcome == DONE:
             if body.body != NULL:
                 body.detach()
         else:
             r.input = body
+        return outcome
+
+    cdef Outcome serve_counted(self, Response r, fw_conn *c, Input body, dict environ):
+        """As serve goes on where there are no metrics. The environ is kept while the route may be asked for."""
+        cdef Py_ssize_t keys = PyDict_GET_SIZE(environ)
+        cdef Outcome outcome
+        if self.keeps_environ:
+            r.environ = environ
+        outcome = r.run(self.application, environ)
+        if outcome == DONE:
+            if body.body != NULL:
+                body.detach()
+            if self.route is not None or PyDict_GET_SIZE(environ) != keys:  # the application has added something
+                fw_conn_timing(c).route = self.route_of(r, environ)
+        else:
+            r.input = body
+            r.environ = environ
+            r.keys = keys
         return outcome
 
     cdef int end_request(self, Response r, fw_conn *c) except -1:
@@ -246,10 +269,10 @@ cdef class WorkerThread:
             r.input = None
         if r.socket is not None:
             end_offer(r)
-        if self.watch is not None:
-            self.watch.end(r, c)
         if self.metrics != NULL:
             self.count(r, c)
+        if self.watch is not None:
+            self.watch.end(r, c, self.metrics)
         if self.access is not None:
             self.access.put(r, c)
         r.end()
@@ -259,15 +282,14 @@ cdef class WorkerThread:
 
     cdef int count(self, Response r, fw_conn *c) except -1:
         """The request counts, with the route that it has taken."""
-        cdef uint64_t route = 0
+        cdef fw_timing *t = fw_conn_timing(c)
         cdef object environ = r.environ
         if environ is not None:
-            if self.route is not None or PyDict_Size(environ) != r.keys:  # the application has added something
-                route = self.route_of(r, environ)
-                fw_conn_timing(c).route = route
+            if r.keys >= 0 and (self.route is not None or PyDict_GET_SIZE(environ) != r.keys):
+                t.route = self.route_of(r, environ)
             if self.access is None or not self.access.wants_environ:
                 r.environ = None
-        fw_metrics_answered(self.metrics, c.req, r.code, route)
+        fw_metrics_answered(self.metrics, c.req, r.code, t.route)
         return 0
 
     cdef uint64_t route_of(self, Response r, object environ):
@@ -386,6 +408,8 @@ cdef class WorkerThread:
             self.state.report(logging.WARNING, self.excess(), None)
         if notices & FW_NOTICE_RELIEF:
             self.state.report(logging.WARNING, self.relief(), None)
+        if notices & FW_NOTICE_SENT and self.watch is not None:
+            tell_of_sent(self.state.thread.leader, self.watch.causes)
         if notices & FW_NOTICE_HANDSHAKE:
             self.state.report(logging.INFO, self.failed_handshake(), None)
         return 0

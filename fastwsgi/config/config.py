@@ -95,7 +95,8 @@ class Config:
     request_id: str
     errorlog: str
     log_format: str
-    slow_request: float
+    slow_request: float | str
+    server_timing: bool
     capture_output: bool
     logconfig: str
     logconfig_json: str

@@ -480,11 +480,19 @@ _TABLE = (
         "request that it is about; a traceback is a part of it",
         bounds=("text", "json"), metavar="text|json"),
     Setting(
-        "slow_request", "log", ("--slow-request",), 0.0, values.seconds,
-        "log each request that takes as long from its last byte to the end of its response: how "
-        "long it waited for a thread, was in the application and waited for its client, and the "
-        "stack that it had after this time. 0 for none",
-        metavar="SECONDS"),
+        "slow_request", "log", ("--slow-request",), 0.0, values.slow,
+        "log each request that takes as long from its last byte to the end of its response: what "
+        "it spent most of its time on, how long it waited for a thread, was in the application and "
+        "waited for its client, and the stack that it had after this time. `p99`: those that are "
+        "in the application for longer than 99 of 100 of their route, one in a second at most. "
+        "0 for none",
+        metavar="SECONDS|p99"),
+    Setting(
+        "server_timing", "log", ("--server-timing",), False, values.switch,
+        "tell in the field Server-Timing of each response where the time of its request went: in "
+        "the queue, in the application, with a processor, waiting for the interpreter lock. Who "
+        "gets the response learns how busy the server is",
+        const=True),
     Setting(
         "capture_output", "log", ("--capture-output",), False, values.switch,
         "let what the application prints to stdout and stderr come into the error log",

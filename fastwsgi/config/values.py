@@ -136,6 +136,16 @@ def seconds(value: object, least: float = 0.0) -> float:
     return number
 
 
+def slow(value: object) -> float | str:
+    """Convert a number of seconds, or ``p99``."""
+    if isinstance(value, str) and value.strip().lower() == "p99":
+        return "p99"
+    try:
+        return seconds(value)
+    except ValueError as error:
+        raise ValueError(f"p99, or {error}") from None
+
+
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
 

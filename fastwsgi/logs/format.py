@@ -31,6 +31,9 @@ ATOMS = {
     "full_path": "path with SCRIPT_NAME in front, without query",
     "queue": "time that the complete request has waited for a thread, in seconds with a fraction",
     "application": "time in the application, likewise, without waiting for the client",
+    "cpu": "time with a processor of that, likewise, to within 0.1 ms", "off_cpu": "the rest of it",
+    "lock_wait": "time that its thread waited for the interpreter lock to begin, likewise",
+    "send": "time that it waited for its client until all was handed over, likewise",
 }
 """What a format may hold as ``%(NAME)s``, besides ``%({NAME}i)s`` and its like for fields."""
 
@@ -48,7 +51,8 @@ JSON = {
     "bytes": "B", "duration": "L", "referer": "f", "user_agent": "a", "host": "host",
     "script_name": "{SCRIPT_NAME}e", "scheme": "{wsgi.url_scheme}e", "request_id": "request_id",
     "pid": "pid", "worker": "worker", "thread": "thread", "queue": "queue",
-    "application": "application"}
+    "application": "application", "cpu": "cpu", "off_cpu": "off_cpu", "lock_wait": "lock_wait",
+    "send": "send"}
 """What a line in JSON may have, and the atom that says it; ``iso`` and ``pid`` are no atoms."""
 
 FIELDS = ("time", "client", "method", "path", "query", "protocol", "status", "bytes", "duration",

@@ -24,6 +24,7 @@ from fastwsgi.metrics.page import (
 from fastwsgi.metrics.processes import Processes, alive
 from fastwsgi.metrics.text import Labels, Text
 from fastwsgi.system.sockets import Listener
+from fastwsgi.worker.causes import CAUSES
 
 _WIDTH = len(CLASSES)
 
@@ -183,5 +184,15 @@ def _refusals(text: Text, figures: Figures) -> None:
     text.counter("fastwsgi_timeouts", "What has taken too long, by phase.", [
         ({"phase": phase}, count)
         for phase, count in zip(LATE, figures.part("late", len(LATE)), strict=True)])
+    text.counter("fastwsgi_slow_requests", "Slow requests by cause, with slow_request.", [
+        ({"cause": cause}, count)
+        for cause, count in zip(CAUSES, figures.part("slow", len(CAUSES)), strict=True)])
+    for name, key, help_text in (
+            ("request_cpu", "cpu_us", "Time in the application with a processor"),
+            ("request_off_cpu", "off_cpu_us", "Time in the application without a processor"),
+            ("request_lock_wait", "lock_wait_us", "Time that threads waited for the interpreter "
+                                                  "lock to begin a request")):
+        text.counter(f"fastwsgi_{name}_seconds", f"{help_text}, with slow_request or "
+                     "server_timing.", [({}, figures.one(key) / 1e6)])
     text.counter("fastwsgi_log_lines_lost", "Lines of the access log that could not be written.",
                  [({}, figures.one("lost_lines"))])

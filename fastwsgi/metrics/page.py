@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 from fastwsgi.worker.scoreboard import COUNTERS, NOW, nameless, now
 
-LAYOUT = 2
+LAYOUT = 3
 BOUNDS_MOST = 24
 METHODS = ("DELETE", "GET", "HEAD", "POST", "PUT", "OPTIONS", "PATCH", "other")
 CLASSES = ("none", "1xx", "2xx", "3xx", "4xx", "5xx")
@@ -55,8 +55,9 @@ def _places() -> tuple[dict[str, int], int]:
         "busy": 1, "began": 1, "waiting": 1, "oldest": 1, "states": 12, "stats": 24,
         "suspended": 1, "lost_lines": 1, "late": 8, "refused": 24, "refused_requests": _CELLS,
         "busy_us": 1, "quick": 1, "queue": _BUCKETS, "application": _BUCKETS, "send": _BUCKETS,
-        "total": _BUCKETS, "answered": _CELLS, "statuses": 500, "file_requests": _CELLS,
-        "file_statuses": 500, "nroutes": 1,
+        "total": _BUCKETS, "slow": 16, "cpu_us": 1, "off_cpu_us": 1, "lock_wait_us": 1,
+        "answered": _CELLS, "statuses": 500, "file_requests": _CELLS, "file_statuses": 500,
+        "nroutes": 1,
         "routes": ROUTES * (_NAME + _CELLS + _BUCKETS)}
     places, at = {}, 0
     for name, size in sizes.items():

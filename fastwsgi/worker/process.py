@@ -107,7 +107,7 @@ def build_worker(
         served = statics(config)
     slow = None
     if config.slow_request:
-        from fastwsgi.worker.slow_request import SlowRequests  # imported where somebody wants it
+        from fastwsgi.worker.slow_request import SlowRequests  # imported where it is wanted
 
         slow = SlowRequests(config.slow_request, log)
     try:
@@ -116,11 +116,13 @@ def build_worker(
             log=log, errors=cast("TextIO", log.errors), multiprocess=multiprocess,
             version=__version__, access=access, shown=mask_secrets,
             board=board.memory if board else None, beat_ms=milliseconds(beat), lifeline=lifeline,
-            metrics=metrics, route=finder(config.route_label) if metrics is not None else None,
+            metrics=metrics,
+            route=finder(config.route_label) if metrics is not None or slow is not None else None,
             siblings=siblings, timeout_error=RequestTimeout,
             gone_error=ClientGone, number=number,
             request_ids=request_ids(config, access),
-            slow=(config.slow_request, slow) if slow is not None else None,
+            slow=(slow.threshold, slow) if slow is not None else None,
+            server_timing=config.server_timing,
             statics=served,
             uwsgi=[i for i, listener in enumerate(listeners) if listener.protocol == "uwsgi"],
             tls=tls.context() if tls is not None else None,

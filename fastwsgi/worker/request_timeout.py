@@ -130,7 +130,7 @@ class RequestTimeouts:
         wait = min(LONGEST_WAIT, max((self._timeout or math.inf) / 10, SHORTEST_WAIT))
         if self._cancel_gone:
             wait = min(wait, GONE_WAIT)
-        for index, number, at_work, since, method, target, client, ident, own, left in (
+        for index, number, at_work, since, method, target, client, ident, own, left, _ in (
                 self._worker.calls()):
             calls[index, number] = at_work, ident, Call(
                 index, number, 0, since, 0, method, client, target, own)
