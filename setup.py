@@ -7,12 +7,15 @@ without optimisation, FASTWSGI_LTO=0 without link-time optimisation; that is lef
 compiler fails at it.
 """
 
+import json
 import os
+import re
 import shlex
 import subprocess
 import sys
 import sysconfig
 import tempfile
+import uuid
 from glob import glob
 
 if sys.platform == "win32":  # before Cython or a compiler is asked for
@@ -21,8 +24,10 @@ if sys.platform == "win32":  # before Cython or a compiler is asked for
         "fastwsgi runs on Linux and macOS only; on Windows use waitress (pip install waitress)."
     )
 
+from Cython import __version__ as cython_version
 from Cython.Build import cythonize
 from setuptools import Extension, setup
+from setuptools.command.bdist_wheel import bdist_wheel
 
 LINUX = sys.platform.startswith("linux")
 OTHER_POLLER = "csrc/io/poller_kqueue.c" if LINUX else "csrc/io/poller_epoll.c"
@@ -72,6 +77,42 @@ if switched_on("COVERAGE"):
     macros += [("CYTHON_TRACE", "1"), ("CYTHON_USE_SYS_MONITORING", "0")]
 
 
+def sbom(name, version, needs):
+    """What is in the wheel, as CycloneDX; the same for the same sources."""
+    ours = f"{name}@{version}"
+    cython = {"type": "library", "bom-ref": f"cython@{cython_version}", "name": "Cython",
+              "version": cython_version, "purl": f"pkg:pypi/cython@{cython_version}",
+              "description": "generated the C of the compiled modules, and is not in the wheel",
+              "scope": "excluded"}
+    found = [{"type": "library", "bom-ref": need, "name": bare, "purl": f"pkg:pypi/{bare}",
+              "scope": "required", "description": f"{need}: installed beside the wheel, not in it"}
+             for need in needs for bare in [re.split(r"[^\w.-]", need)[0]]]
+    return {
+        "bomFormat": "CycloneDX", "specVersion": "1.6", "version": 1,
+        "serialNumber": f"urn:uuid:{uuid.uuid5(uuid.NAMESPACE_URL, ours)}",
+        "metadata": {"component": {
+            "type": "library", "bom-ref": ours, "name": name, "version": version,
+            "licenses": [{"license": {"id": "MIT"}}]}},
+        "components": [cython, *found],
+        "dependencies": [{"ref": ours, "dependsOn": list(needs)}],
+    }
+
+
+class WheelWithSbom(bdist_wheel):
+    """A wheel that says what it is made of: PEP 770."""
+
+    def write_wheelfile(self, wheelfile_base, *arguments, **named):
+        """Write the SBOM beside WHEEL, before RECORD lists all files."""
+        super().write_wheelfile(wheelfile_base, *arguments, **named)
+        folder = os.path.join(wheelfile_base, "sboms")
+        os.makedirs(folder, exist_ok=True)
+        needs = [str(need) for need in self.distribution.install_requires]
+        text = json.dumps(sbom(self.distribution.get_name(), self.distribution.get_version(),
+                               needs), indent=1)
+        with open(os.path.join(folder, "fastwsgi.cdx.json"), "w", encoding="utf-8") as file:
+            file.write(text + "\n")
+
+
 core = Extension(
     "fastwsgi._core.core",
     ["fastwsgi/_core/core.pyx", *sorted(set(glob("csrc/*/*.c")) - {OTHER_POLLER})],
@@ -90,6 +131,7 @@ immortal = Extension(
 )
 
 setup(
+    cmdclass={"bdist_wheel": WheelWithSbom},
     ext_modules=cythonize(
         [core, immortal],
         # The coverage tool looks for the generated C beside its source.

@@ -8,6 +8,7 @@ Packages come from the index that pip uses.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -148,6 +149,23 @@ def test_wheel_holds_the_package_and_no_sources_of_c(built: Built) -> None:
     for source in package.glob("_core/*.pyx"):
         compiled = [name for name in names if name.startswith(f"fastwsgi/_core/{source.stem}.")]
         assert any(name.endswith(".so") for name in compiled), source.name
+
+
+def test_wheel_says_what_it_is_made_of(built: Built) -> None:
+    place = f"fastwsgi-{fastwsgi.__version__}.dist-info"
+    with zipfile.ZipFile(built.wheel) as archive:
+        names = {name for name in archive.namelist() if name.startswith(f"{place}/")}
+        bill = json.loads(archive.read(f"{place}/sboms/fastwsgi.cdx.json"))
+        record = archive.read(f"{place}/RECORD").decode()
+    assert {name.removeprefix(f"{place}/") for name in names} == {
+        "METADATA", "RECORD", "WHEEL", "entry_points.txt", "top_level.txt", "licenses/LICENSE",
+        "sboms/fastwsgi.cdx.json"}
+    assert "sboms/fastwsgi.cdx.json,sha256=" in record
+    assert (bill["bomFormat"], bill["specVersion"]) == ("CycloneDX", "1.6")
+    assert bill["metadata"]["component"]["version"] == fastwsgi.__version__
+    assert {item["name"] for item in bill["components"]} == {"Cython", "httptools"}
+    references = {item["bom-ref"] for item in bill["components"]}
+    assert {need for each in bill["dependencies"] for need in each["dependsOn"]} <= references
 
 
 def test_wheel_depends_on_the_parser_alone(built: Built) -> None:
