@@ -30,6 +30,7 @@ cdef enum Outcome:
 
 cdef enum:
     FRAME_ROOM = 160  # length and Connection lines
+    TIMES_ROOM = 192  # Server-Timing
 
 cdef str HINTS = "103 Early Hints"
 
@@ -37,6 +38,17 @@ cdef str HINTS = "103 Early Hints"
 cdef inline char *text(char *to, const char *s, size_t n) noexcept:
     memcpy(to, s, n)
     return to + n
+
+
+cdef char *milliseconds(char *to, uint64_t us) noexcept:
+    """With three digits behind the point."""
+    cdef unsigned rest = us % 1000
+    to += fw_wire_decimal(to, us // 1000)
+    to[0] = c"."
+    to[1] = <char>(c"0" + rest // 100)
+    to[2] = <char>(c"0" + rest // 10 % 10)
+    to[3] = <char>(c"0" + rest % 10)
+    return to + 4
 
 
 cdef int send(fw_thread *t, fw_conn *c) noexcept:
@@ -637,10 +649,13 @@ cdef class Response:
         cdef uint64_t now = fw_deadline_us()
         cdef uint64_t us = now - min(now, self.began + fw_conn_timing(self.conn).waited)
         cdef uint64_t cpu = min(us, self.cpu_us + fw_doing_cpu() - self.cpu_began)
-        cdef bytes line = (f"Server-Timing: queue;dur={self.queue_us / 1e3:.3f}, app;dur={us / 1e3:.3f},"
-                           f" cpu;dur={cpu / 1e3:.3f}, lock;dur={self.lock_us / 1e3:.3f}\r\n").encode("latin-1")
-        return check_memory(fw_thread_copy(self.state.thread, self.conn, PyBytes_AS_STRING(line),
-                                           <size_t>PyBytes_GET_SIZE(line)))
+        cdef char line[TIMES_ROOM]
+        cdef char *to = text(line, b"Server-Timing: queue;dur=", 25)
+        to = text(milliseconds(to, self.queue_us), b", app;dur=", 10)
+        to = text(milliseconds(to, us), b", cpu;dur=", 10)
+        to = text(milliseconds(to, cpu), b", lock;dur=", 11)
+        to = text(milliseconds(to, self.lock_us), b"\r\n", 2)
+        return check_memory(fw_thread_copy(self.state.thread, self.conn, line, <size_t>(to - line)))
 
     cdef int frame(self, int64_t own_length, int64_t length, bint closes) except -1:
         """Decides how the body is delimited and whether the connection lives on (RFC 9112 6.3, 9.3)."""
