@@ -105,7 +105,7 @@ tutorial: build ## do what docs/tutorial.md says: Django behind nginx with TLS, 
 
 docs: settings ## render the documentation to site/, strictly: every link leads somewhere
 	$(call need,docs)
-	NO_MKDOCS_2_WARNING=1 mkdocs build --quiet --strict
+	NO_MKDOCS_2_WARNING=1 mkdocs build --strict
 
 map: $(VENV)/bin/python ## draw the wings and what imports what, docs/map.svg, and report arrows that point up
 	@python scripts/map.py --write

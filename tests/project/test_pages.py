@@ -89,3 +89,13 @@ def test_commands_of_ours_have_settings_that_there_are(
         for name in ("config", "paste", "chdir", *cli.ACTIONS):
             given.pop(name, None)  # files of the reader's
         gather({name: value for name, value in given.items() if name in SETTINGS}, {})
+
+
+def test_the_site_is_built_so_that_a_broken_link_fails() -> None:
+    """With --quiet mkdocs does not count its warnings."""
+    if not (ROOT / ".ci" / "run").exists():
+        pytest.skip("not in a source tree")
+    for name in ("Makefile", ".ci/run"):
+        found = re.findall(r"mkdocs build (.*)", (ROOT / name).read_text("utf-8"))
+        assert found
+        assert all("--strict" in words and "--quiet" not in words for words in found)
