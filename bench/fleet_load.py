@@ -53,11 +53,12 @@ class Load:
             method = "POST" if random.random() < ORDERS else "GET"
             began = time.time()
             try:
-                async with asyncio.timeout(GUARD):
-                    if reader is None or writer is None:
-                        reader, writer = await asyncio.open_connection(self.host, self.port)
-                    kept = await self._ask(name, method, began, reader, writer)
-            except (OSError, TimeoutError, EOFError, ValueError) as error:
+                if reader is None or writer is None:
+                    reader, writer = await asyncio.wait_for(
+                        asyncio.open_connection(self.host, self.port), GUARD)
+                kept = await asyncio.wait_for(
+                    self._ask(name, method, began, reader, writer), GUARD)
+            except (OSError, asyncio.TimeoutError, EOFError, ValueError) as error:
                 self.failed.append(
                     Failed(name, method, f"{type(error).__name__}: {error}", began))
                 kept = False
