@@ -2106,7 +2106,8 @@ static bool may_travel(const fw_conn *c)
 /* FW_OK: it has left. */
 static int pass_on(fw_conns *cs, fw_conn *c, const fw_travel *t)
 {
-    const int rc = may_travel(c) ? fw_travel_send(t, c) : FW_TRAVEL_STAYS;
+    const uint64_t complete = cs->timed && c->state == FW_STATE_READY ? fw_conn_timing(c)->complete : 0;
+    const int rc = may_travel(c) ? fw_travel_send(t, c, complete) : FW_TRAVEL_STAYS;
     if (rc == FW_OK) {
         cs->stats.passed_on++;
         show_travel(cs);
@@ -2155,6 +2156,8 @@ static void take_waited(fw_conns *cs, fw_conn *c, const fw_note *note)
     ready(cs, c);
     if (note->worth_until != 0)
         set_worth(cs, c, note->worth_until);
+    if (cs->timed && note->complete != 0 && note->complete < cs->us)
+        fw_conn_timing(c)->complete = note->complete;
 }
 
 bool fw_conn_take_over(fw_conns *cs, fw_parcel *p, const fw_listener *listener)

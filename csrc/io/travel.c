@@ -10,7 +10,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-#define VERSION 0xFA570002u /* of the message; another one for any change of fw_note */
+#define VERSION 0xFA570003u /* of the message; another one for any change of fw_note */
 #define DESCRIPTORS 2       /* the connection, and the file of its body */
 
 typedef union control {
@@ -102,7 +102,7 @@ static bool load_request(load *l, const fw_conn *c)
 }
 
 /* False: it cannot travel. */
-static bool load_conn(load *l, const fw_conn *c)
+static bool load_conn(load *l, const fw_conn *c, uint64_t complete)
 {
     memset(l, 0, sizeof *l);
     l->own_file = -1;
@@ -114,6 +114,7 @@ static bool load_conn(load *l, const fw_conn *c)
     l->note.proxy = c->proxy;
     l->note.served = c->served;
     l->note.worth_until = l->note.kind == FW_TRAVEL_REQUEST ? c->worth_until : 0;
+    l->note.complete = complete;
     l->note.address_len = sizeof c->address;
     memcpy(&l->note.address, &c->address, sizeof c->address);
     l->parts[0] = part(&l->note, sizeof l->note);
@@ -141,10 +142,10 @@ static int put(int to, load *l)
     return errno == EMSGSIZE ? FW_TRAVEL_STAYS : FW_RETRY;
 }
 
-int fw_travel_send(const fw_travel *t, const fw_conn *c)
+int fw_travel_send(const fw_travel *t, const fw_conn *c, uint64_t complete)
 {
     load l;
-    const int rc = load_conn(&l, c) ? put(t->to, &l) : FW_TRAVEL_STAYS;
+    const int rc = load_conn(&l, c, complete) ? put(t->to, &l) : FW_TRAVEL_STAYS;
     if (l.own_file >= 0)
         close(l.own_file);
     return rc;

@@ -48,6 +48,7 @@ typedef struct fw_note {
     uint32_t address_len;
     uint64_t body;   /* bytes of the whole body */
     uint64_t worth_until; /* of a request: as in fw_conn, for all workers have the same clock */
+    uint64_t complete; /* us: of a request: when it was complete, where the sender times requests; 0: it does not */
     uint64_t cookie; /* of the listener: what the system knows it by */
     union {
         struct sockaddr any;
@@ -64,9 +65,9 @@ typedef struct fw_parcel {
     char room[FW_TRAVEL_ROOM];
 } fw_parcel;
 
-/* Puts the connection into the socket. FW_OK: it is on its way, and the caller is to forget it; FW_RETRY: there is no room
+/* Puts the connection into the socket; `complete` is for its note. FW_OK: it is on its way, and the caller is to forget it; FW_RETRY: there is no room
  * now; FW_TRAVEL_STAYS. */
-int fw_travel_send(const fw_travel *t, const fw_conn *c);
+int fw_travel_send(const fw_travel *t, const fw_conn *c, uint64_t complete);
 
 /* Takes one. FW_OK; FW_RETRY: there is none; -EPROTO: it was damaged, and is closed; -EPROTONOSUPPORT: it is of another
  * version; or another -errno, -EMFILE if there are no descriptors for it. What is not closed is still there. */

@@ -411,6 +411,31 @@ static void address_and_number_of_requests_come_along(void)
     close_two(&w);
 }
 
+static uint64_t complete_there;
+
+static void note_time_and_answer(loop_fixture *s, fw_conn *c)
+{
+    complete_there = fw_conn_timing(c)->complete;
+    loop_fixture_answer(s, c);
+}
+
+static void the_time_that_it_waits_goes_on(void)
+{
+    two w;
+    fw_config cfg = defaults();
+    cfg.timed = true;
+    open_two(&w, &cfg, &cfg);
+    w.b.app = note_time_and_answer;
+    const int client = waiting(&w.a, GET("/a"));
+    const uint64_t complete = fw_conn_timing(w.a.loop->conns.ready_head)->complete;
+    CHECK(complete != 0);
+    pass(&w);
+    expect_answer(&w.b, client, "GET /a");
+    CHECK(complete_there == complete);
+    close(client);
+    close_two(&w);
+}
+
 static void its_listener_is_found_by_what_the_system_knows_it_by_or_by_its_number(void)
 {
     for (int same = 0; same < 2; same++) {
@@ -1210,6 +1235,7 @@ int main(int argc, char **argv)
         T(what_the_receivers_settings_refuse_is_refused),
         T(one_that_has_waited_elsewhere_is_not_turned_away_for_waiting),
         T(address_and_number_of_requests_come_along),
+        T(the_time_that_it_waits_goes_on),
         T(its_listener_is_found_by_what_the_system_knows_it_by_or_by_its_number),
         T(what_is_under_way_stays),
         T(an_answer_that_is_not_sent_keeps_the_request_behind_it),
