@@ -17,7 +17,7 @@ export PYTHONPATH := $(CURDIR)
 need = @python scripts/extra.py build run $(1)
 
 .DEFAULT_GOAL := help
-.PHONY: help build serve test thorough ctest stress strict-apps py314 lint sanitize fuzz bench publish soak fleet conformance conformance-tls tls-audit profile coverage settings tutorial docs map dist dist-test clean
+.PHONY: help build serve test thorough ctest stress strict-apps py314 py313t lint sanitize fuzz bench publish soak fleet conformance conformance-tls tls-audit profile coverage settings tutorial docs map dist dist-test clean
 
 help: ## list the tasks
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -123,6 +123,9 @@ strict-apps: build ## run applications from PyPI under --strict-wsgi; ARGS=--wri
 
 py314: ## build and test with Python 3.14, in Debian's unstable suite in a folder of its own (needs root)
 	scripts/py314 $(ARGS)
+
+py313t: ## build and test with a free-threaded Python 3.13, built from Debian's source package, without its lock
+	scripts/py313t $(ARGS)
 
 clean: ## remove what the tasks made
 	rm -rf build dist site *.egg-info fastwsgi/_core/*.so .coverage* callgrind.out.*
