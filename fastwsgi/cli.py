@@ -157,7 +157,7 @@ def _check(config: Config) -> int:
     user_and_group(config)
     prepare(config, importing=True)
     core_worker()
-    if config.static:
+    if config.static or config.static_internal:
         from fastwsgi.worker.static_files import check_folders
 
         check_folders(config)

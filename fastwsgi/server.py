@@ -104,7 +104,7 @@ class _Server:
             access = open_access_log(config, owner)
             core_worker()
             self._call_on_starting(log)
-            if config.static:
+            if config.static or config.static_internal:
                 from fastwsgi.worker.static_files import check_folders  # only some need it
 
                 check_folders(config)

@@ -300,7 +300,7 @@ static void time_pulled(fw_conns *cs, fw_conn *c)
 static void time_handed_over(fw_conns *cs, fw_conn *c)
 {
     fw_timing *t = fw_conn_timing(c);
-    const bool sent = c->out.head == NULL;
+    const bool sent = c->out.head == NULL && c->file == NULL;
     cs->us = t->handed_over != 0 && sent && !t->large ? t->handed_over : fw_deadline_us();
     c->unsettled = !sent && (cs->metrics != NULL || t->note != NULL);
     if (cs->metrics != NULL)
@@ -1163,7 +1163,7 @@ void fw_conn_finish(fw_conns *cs, fw_conn *c, bool keep, bool cut, bool more)
         c->lingers = !cut && (!client_closes || c->in != NULL || c->input);
         if (fw_unlikely(cut && c->tls != NULL))
             c->tls->cut = true;
-    } else if (c->in != NULL && cs->shares && c->out.bytes < FW_SHARE &&
+    } else if (c->in != NULL && c->file == NULL && cs->shares && c->out.bytes < FW_SHARE &&
                !atomic_load_explicit(&c->blocked, memory_order_relaxed)) {
         advance(cs, c); /* pipelined: the next response may share the send */
         return;
@@ -1308,7 +1308,8 @@ void fw_conn_refuse_now(fw_conns *cs, fw_conn *c, int status, const char *why)
 /* What the loop answers a complete request with need not end its connection. */
 static bool may_keep(const fw_conns *cs, const fw_conn *c)
 {
-    return c->req->keep_alive && !(cs->stopping && (!cs->passes_on || c->tls != NULL));
+    return c->req->keep_alive && cs->cfg.timeouts[FW_CLASS_KEEPALIVE] != 0 &&
+           !(cs->stopping && (!cs->passes_on || c->tls != NULL));
 }
 
 /* A complete request that is not served; its connection may live on. */

@@ -130,7 +130,7 @@ typedef struct fw_conn {
     unsigned origin;    /* what decides, beside a head, what the head means: enum fw_origin, and the listener's index */
     uint8_t proxy;      /* enum fw_proxy_header_due */
     bool unsettled;     /* timed: a response has been handed over, some of it is not sent, and somebody waits for that */
-    struct fw_sending *file; /* what the loop answers with (statics.h), or NULL; while a job has it, the job is */
+    struct fw_sending *file; /* what follows its queue (statics.h), or NULL; an owner may set it. While a job has it, the job is */
     struct fw_job *fetch;    /* ... here */
     struct fw_takeover *taken; /* its application speaks with the client itself (takeover.h), or NULL */
 } fw_conn;

@@ -62,6 +62,23 @@ void fw_sending_begin(fw_sending *s, const fw_statics *all, const fw_static *at,
     fw_codings_read(r, &s->accepts);
 }
 
+fw_sending *fw_sending_named(const fw_statics *all, const fw_static *at, const char *rest, size_t n)
+{
+    fw_sending *s = calloc(1, sizeof *s + FW_SENDING_NAME);
+    if (s == NULL)
+        return NULL;
+    s->statics = all;
+    s->at = at;
+    s->fd = -1;
+    s->coding = FW_CODING_IDENTITY;
+    s->named = true;
+    const ssize_t len = rest != NULL ? fw_file_path_read(s->name, rest, n) : -1;
+    s->name_len = len > 0 ? (uint16_t)len : 0;
+    if (len <= 0 || s->name[len - 1] == '/')
+        s->status = 404;
+    return s;
+}
+
 /* ---- opening ----------------------------------------------------------------------------------------------------- */
 
 static int compare_endings(const void *ending, const void *type)
@@ -158,7 +175,7 @@ static int open_coded(fw_sending *s, enum fw_coding c, bool now)
 static int choose_coding(fw_sending *s, bool now)
 {
     int rc = 0;
-    if (s->type != NULL && s->type->packed)
+    if (s->named || (s->type != NULL && s->type->packed))
         return FW_OK;
     for (unsigned i = 0; i < s->accepts.n && rc == 0; i++)
         rc = open_coded(s, (enum fw_coding)s->accepts.list[i], now);

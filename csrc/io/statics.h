@@ -67,6 +67,7 @@ typedef struct fw_sending {
     char boundary[24]; /* of several parts */
     uint16_t name_len;
     bool slash;        /* a folder is asked for */
+    bool named;        /* by the application: nobody else has chosen it, so no coding is looked for */
     char name[];       /* FW_SENDING_NAME bytes at first */
 } fw_sending;
 
@@ -79,6 +80,10 @@ const fw_static *fw_statics_find(const fw_statics *all, const fw_request *r, siz
  * nothing to be opened. */
 void fw_sending_begin(fw_sending *s, const fw_statics *all, const fw_static *at, const fw_request *r, size_t taken);
 
+/* The same for a file that an application names; on the heap, or NULL. `rest` is a path behind the prefix of `at`, escaped;
+ * with NULL there is no such file. */
+fw_sending *fw_sending_named(const fw_statics *all, const fw_static *at, const char *rest, size_t n);
+
 /* Opens what is asked for, and sets `status`. FW_RETRY: with `now`, it might have to wait for a disk. */
 int fw_sending_open(fw_sending *s, bool now);
 
@@ -87,6 +92,12 @@ void fw_sending_fetch(fw_sending *s);
 
 /* Queues the head, with the text of an error behind it, and decides what of the file follows. FW_OK or -ENOMEM. */
 int fw_sending_head(fw_sending *s, const fw_request *r, fw_outq *q, fw_chunk_cache *cache, fw_date *date, bool keep);
+
+/* The head of a named file, in parts: `status` is decided, by the request if it is its matter (`conditional`); then
+ * fw_sending_head if it is a failure, else the caller's lines and fw_sending_fields, which ends the head. */
+void fw_sending_decide(fw_sending *s, const fw_request *r, bool conditional);
+bool fw_sending_is_failure(const fw_sending *s);
+int fw_sending_fields(fw_sending *s, const fw_request *r, fw_outq *q, fw_chunk_cache *cache, bool keep, bool typed);
 
 /* Queues what stands before part `i` of several, or behind the last. FW_OK or -ENOMEM. */
 int fw_sending_delimit(fw_sending *s, fw_outq *q, fw_chunk_cache *cache, unsigned i);

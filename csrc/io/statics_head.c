@@ -175,13 +175,21 @@ static char *put_validators(char *to, const fw_sending *s, const fw_request *r, 
     return to;
 }
 
-static char *put_content(char *to, const fw_sending *s)
+static char *put_type(char *to, const fw_sending *s)
 {
     const bool several = s->parts.n > 1;
     to = PUT(to, "Content-Type: ");
     to = several ? PUT(to, "multipart/byteranges; boundary=") : to;
     to = put_text(to, several ? s->boundary : type_name(s));
-    to = PUT(to, "\r\nContent-Length: ");
+    return PUT(to, "\r\n");
+}
+
+/* `typed`: its type has been told. */
+static char *put_content(char *to, const fw_sending *s, bool typed)
+{
+    if (!typed)
+        to = put_type(to, s);
+    to = PUT(to, "Content-Length: ");
     to = put_number(to, s->length);
     to = PUT(to, "\r\nAccept-Ranges: bytes\r\n");
     if (s->coding != FW_CODING_IDENTITY) {
@@ -189,7 +197,7 @@ static char *put_content(char *to, const fw_sending *s)
         to = put_text(to, fw_coding_name((enum fw_coding)s->coding));
         to = PUT(to, "\r\n");
     }
-    return s->status == 206 && !several ? put_range(to, &s->parts.list[0], s->look.size) : to;
+    return s->status == 206 && s->parts.n == 1 ? put_range(to, &s->parts.list[0], s->look.size) : to;
 }
 
 /* What a proxy has taken off the path. */
@@ -254,53 +262,82 @@ static char *put_end(char *to, const fw_request *r, bool keep)
     return PUT(to, "\r\n");
 }
 
-static bool is_failure(int status)
+/* What is sent is a text of ours. An application may send a file with any status. */
+bool fw_sending_is_failure(const fw_sending *s)
 {
-    return status != 200 && status != 206 && status != 304;
+    return s->fd < 0 || s->status == 412 || s->status == 416;
+}
+
+static fw_validators validators_of(const fw_sending *s, char etag[ETAG_MOST])
+{
+    const int64_t now = (int64_t)time(NULL);
+    return (fw_validators){{etag, write_etag(etag, s)}, modified(s, now), now};
 }
 
 /* What stands between the first lines and the last. */
 static char *put_middle(char *to, const fw_sending *s, const fw_request *r, const fw_validators *v)
 {
-    if (is_failure(s->status))
+    if (fw_sending_is_failure(s))
         return put_failure(to, s, r);
     if (s->status != 304)
-        to = put_content(to, s);
+        to = put_content(to, s, false);
     return put_validators(to, s, r, v);
 }
 
-/* Decides what the answer is. */
-static fw_validators look(fw_sending *s, const fw_request *r, char etag[ETAG_MOST])
+void fw_sending_decide(fw_sending *s, const fw_request *r, bool conditional)
 {
-    const int64_t now = (int64_t)time(NULL);
-    fw_validators v = {.now = now};
-    if (s->fd >= 0) {
-        v = (fw_validators){{etag, write_etag(etag, s)}, modified(s, now), now};
+    char etag[ETAG_MOST];
+    const fw_validators v = validators_of(s, etag);
+    if (s->fd >= 0 && conditional) {
         decide(s, r, &v);
+    } else if (s->fd >= 0) {
+        s->parts.list[0] = (fw_range){0, s->look.size};
+        s->parts.n = s->look.size != 0;
     }
-    s->length = is_failure(s->status) ? strlen(text_of(s->status)) : length_of(s);
-    s->sent = s->length;
-    return v;
+    s->length = fw_sending_is_failure(s) ? strlen(text_of(s->status)) : length_of(s);
+    s->sent = fw_request_is_head(r) || s->status == 304 ? 0 : s->length;
+}
+
+/* The head is queued. */
+static void end_head(fw_sending *s, const fw_request *r)
+{
+    if (fw_request_is_head(r))
+        s->parts.n = 0;
+    if (s->parts.n == 0)
+        fw_sending_close(s);
 }
 
 /* The status line depends on what is decided below it: it is written last. */
 int fw_sending_head(fw_sending *s, const fw_request *r, fw_outq *q, fw_chunk_cache *cache, fw_date *date, bool keep)
 {
     char etag[ETAG_MOST];
-    const fw_validators v = look(s, r, etag);
+    if (!s->named)
+        fw_sending_decide(s, r, true);
+    const bool failed = fw_sending_is_failure(s);
+    const fw_validators v = validators_of(s, etag);
     const size_t location = s->status == 301 ? (size_t)r->path.len + r->query.len + prefix_of(r).len : 0;
     char *head = fw_outq_reserve(q, cache, FIELDS_MOST + location);
     if (head == NULL)
         return -ENOMEM;
     char *to = put_end(put_middle(put_first(head, s->status, date), s, r, &v), r, keep);
-    if (fw_request_is_head(r))
-        s->parts.n = 0;
-    else if (is_failure(s->status))
+    if (failed && !fw_request_is_head(r))
         to = put_text(to, text_of(s->status));
-    if (fw_request_is_head(r) || s->status == 304)
-        s->sent = 0;
     fw_outq_commit(q, (size_t)(to - head));
-    if (s->parts.n == 0)
-        fw_sending_close(s);
+    end_head(s, r);
+    return FW_OK;
+}
+
+/* Of a named file: the application's fields are queued, with its Content-Type if `typed`. */
+int fw_sending_fields(fw_sending *s, const fw_request *r, fw_outq *q, fw_chunk_cache *cache, bool keep, bool typed)
+{
+    char etag[ETAG_MOST];
+    const fw_validators v = validators_of(s, etag);
+    char *head = fw_outq_reserve(q, cache, FIELDS_MOST);
+    if (head == NULL)
+        return -ENOMEM;
+    char *to = s->status == 304 ? head : put_content(head, s, typed && s->parts.n <= 1);
+    to = put_end(put_validators(to, s, r, &v), r, keep);
+    fw_outq_commit(q, (size_t)(to - head));
+    end_head(s, r);
     return FW_OK;
 }

@@ -11,6 +11,7 @@
 #ifndef FW_THREAD_H
 #define FW_THREAD_H
 
+#include "io/statics.h"
 #include "io/takeover.h"
 #include "threads/leader.h"
 
@@ -141,6 +142,17 @@ static inline void fw_thread_commit(fw_conn *c, size_t n)
 static inline int fw_thread_copy(fw_thread *t, fw_conn *c, const void *data, size_t n)
 {
     return fw_outq_copy(&c->out, &t->cache, data, n);
+}
+
+/* The head of a file that the application has named: all of it, or its last fields (statics.h). */
+static inline int fw_thread_file_head(fw_thread *t, fw_conn *c, fw_sending *s, bool keep)
+{
+    return fw_sending_head(s, c->req, &c->out, &t->cache, &t->date, keep);
+}
+
+static inline int fw_thread_file_fields(fw_thread *t, fw_conn *c, fw_sending *s, bool keep, bool typed)
+{
+    return fw_sending_fields(s, c->req, &c->out, &t->cache, keep, typed);
 }
 
 static inline int fw_thread_ref(fw_thread *t, fw_conn *c, const void *data, size_t n, void *owner)

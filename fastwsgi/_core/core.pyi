@@ -91,6 +91,7 @@ class Worker:
             tuple[tuple[bytes, bytes], ...], tuple[tuple[bytes, bytes, bool], ...], bytes,
             tuple[tuple[bytes, int], ...],
         ] | None = ...,
+        internal: tuple[tuple[Any, ...], tuple[tuple[bytes, int], ...]] | None = ...,
     ) -> None: ...
     @property
     def wakeup_fd(self) -> int: ...

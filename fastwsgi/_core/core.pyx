@@ -9,10 +9,10 @@ from fastwsgi._core.csrc cimport *
 include "failure.pxi"        # an errno becomes an exception
 include "llhttp.pxi"         # the parser is what we take it for
 include "tls.pxi"            # OpenSSL, certificates, what an application may know of them
-include "thread_state.pxi"   # what the responses of a thread have in common
 include "forwarding.pxi"     # the settings about proxies
 include "globs.pxi"          # patterns of paths
-include "statics.pxi"        # folders whose files the loop serves
+include "statics.pxi"        # folders whose files the loop serves, or an application names
+include "thread_state.pxi"   # what the responses of a thread have in common
 include "client.pxi"         # who has sent a request
 include "environ.pxi"        # a request becomes an environ
 include "uwsgi.pxi"          # ... and so does a packet

@@ -541,6 +541,25 @@ cdef extern from "observe/doing.h" nogil:
     uint64_t fw_doing_cpu()
 
 
+cdef extern from "io/statics.h" nogil:
+    struct fw_ranges:
+        unsigned n
+    struct fw_sending:
+        int fd
+        int status
+        fw_ranges parts
+        uint64_t sent
+    fw_sending *fw_sending_named(const fw_statics *, const fw_static *, const char *, size_t)
+    int fw_sending_open(fw_sending *, bint)
+    void fw_sending_decide(fw_sending *, const fw_request *, bint)
+    bint fw_sending_is_failure(const fw_sending *)
+    void fw_sending_close(fw_sending *)
+
+
+cdef extern from "http/file_path.h" nogil:
+    ssize_t fw_file_path_below(const char *, size_t, const char *, size_t)
+
+
 cdef extern from "io/conn.h" nogil:
     enum fw_turn:
         FW_TURN_REQUEST
@@ -562,6 +581,7 @@ cdef extern from "io/conn.h" nogil:
         fw_tls *tls
         fw_request *req
         fw_outq out
+        fw_sending *file
         size_t unsent
         void *user
         void *peer
@@ -672,6 +692,8 @@ cdef extern from "threads/thread.h" nogil:
         fw_date date
         bint more
         bint at_door
+    int fw_thread_file_head(fw_thread *, fw_conn *, fw_sending *, bint)
+    int fw_thread_file_fields(fw_thread *, fw_conn *, fw_sending *, bint, bint)
     fw_thread *fw_thread_open(fw_leader *)
     void fw_thread_close_all(fw_leader *)
     void fw_thread_attach(fw_thread *)

@@ -125,6 +125,7 @@ cdef class Response:
     cdef bint exhausted       # nothing more to ask of the application but close()
     cdef bint taken           # the application has taken the connection over: no response is sent
     cdef bint watched         # the application has asked whether its client is gone
+    cdef fw_sending *file     # that the application has named, until its head is queued; or NULL
     cdef object socket        # the ClientSocket it does that with, if it may
 
     def __cinit__(self, ThreadState state):
@@ -161,6 +162,8 @@ cdef class Response:
         self.code = self.known_code
         self.status = <str>status
         self.headers = <list>headers
+        if self.state.internal is not None:
+            self.find_file()
         return self.writer
 
     def write(self, data, /):
@@ -245,6 +248,8 @@ cdef class Response:
         self.context = None
         if self.request_id is not None:
             self.request_id = None
+        if self.file != NULL:
+            self.drop_file()
 
     cdef bint reusable(self) noexcept:
         """Nobody but the worker's variable and our two bound methods refers to us."""
@@ -309,6 +314,7 @@ cdef class Response:
 
     cdef int answer(self, str status, int code, bytes body) except -1:
         """A whole response of the server's own."""
+        self.drop_file()
         self.status = status
         self.code = code
         self.headers = [("Content-Type", "text/plain; charset=utf-8")]
@@ -616,7 +622,10 @@ cdef class Response:
         self.check_started()
         mark = fw_thread_here(self.conn)
         try:
-            self.compose(length)
+            if self.file != NULL:
+                self.compose_file()
+            else:
+                self.compose(length)
         except BaseException:
             fw_thread_rollback(self.state.thread, self.conn, mark)
             raise
@@ -633,6 +642,70 @@ cdef class Response:
         if self.state.answers_times:
             self.put_times()
         return self.frame(facts.length, length, facts.closes)
+
+    # ---- a file that the application has named ----
+
+    cdef int find_file(self) except -1:
+        """Opens the file that the head names, if it does; what the application says then is not sent."""
+        self.drop_file()
+        found = named_file(self.headers)
+        if found is None:
+            return 0
+        self.file = self.state.internal.open(found[0], found[1])
+        end_if_child(self.state, None)
+        if self.file.status == 404:
+            self.state.report(ERROR, f"{found[0]} names a file that is not there, or in no folder of static_internal:"
+                              f" {found[1]!r}, for {self.subject()}", None)
+        return 0
+
+    cdef void drop_file(self) noexcept:
+        if self.file != NULL:
+            fw_sending_close(self.file)
+            free(self.file)
+            self.file = NULL
+
+    cdef int compose_file(self) except -1:
+        """Queues the head of the file, and hands the file to the connection: the loop sends it."""
+        cdef fw_sending *s = self.file
+        cdef fw_conn *c = self.conn
+        cdef HeadFacts facts
+        if s.status == 200:
+            s.status = self.code
+        fw_sending_decide(s, c.req, self.code == 200)
+        facts.closes = False
+        if fw_sending_is_failure(s):
+            self.keep = self.may_keep(False)
+            check_memory(fw_thread_file_head(self.state.thread, c, s, self.keep))
+        else:
+            self.put_file_head(s, &facts)
+        self.code = s.status
+        self.bodiless = True  # nothing of the application's is sent
+        self.declared = -1
+        self.sent = <int64_t>s.sent
+        if s.fd >= 0:
+            c.file = s
+            self.file = NULL
+        return 0
+
+    cdef int put_file_head(self, fw_sending *s, HeadFacts *facts) except -1:
+        cdef fw_conn *c = self.conn
+        cdef list fields = fields_beside(self.headers, s.parts.n <= 1)
+        if s.status != self.code:
+            self.status = "206 Partial Content" if s.status == 206 else "304 Not Modified"
+        put_status(self.state, c, self.status)
+        put_fields(self.state, c, s.status, fields, facts)
+        put_missing(self.state, c, facts)
+        if self.request_id is not None and self.answers_id:
+            self.put_id()
+        if self.state.answers_times:
+            self.put_times()
+        self.keep = self.may_keep(facts.closes)
+        typed = any(name.lower() == "content-type" for name, _ in fields)
+        return check_memory(fw_thread_file_fields(self.state.thread, c, s, self.keep, typed))
+
+    cdef inline bint may_keep(self, bint closes):
+        return (self.conn.req.keep_alive and self.state.keepalive and not closes
+                and (not self.state.conns.stopping or self.state.conns.passes_on and self.conn.tls is NULL))
 
     cdef int put_id(self) except -1:
         """Queues X-Request-ID, unless the application has set one."""
@@ -678,9 +751,7 @@ cdef class Response:
         elif not self.bodiless and r.minor == 1:
             self.chunked = True
             to = text(to, b"Transfer-Encoding: chunked\r\n", 28)
-        self.keep = (r.keep_alive and self.state.keepalive and not closes
-                     and (not self.state.conns.stopping or self.state.conns.passes_on and self.conn.tls is NULL)
-                     and (self.declared >= 0 or self.chunked or self.bodiless))
+        self.keep = self.may_keep(closes) and (self.declared >= 0 or self.chunked or self.bodiless)
         if not self.keep:
             to = text(to, b"Connection: close\r\n", 19)
         elif r.minor == 0:

@@ -100,6 +100,7 @@ cdef class ThreadState:
     cdef bint sendfile
     cdef uint64_t collected_us   # us in which this thread has collected garbage, where causes are asked for
     cdef bint answers_times      # responses have Server-Timing
+    cdef Internal internal  # folders whose files the application may name, or None
     cdef set warned       # what the log has heard of: hop-by-hop names, "/"; the same set in all threads
     cdef object interrupt  # what a signal handler raised inside the log, or None
     cdef unsigned long long app_errors

@@ -103,7 +103,7 @@ cdef class Worker:
     master. Those of *listeners* whose places are in *tls_on* speak TLS, with the certificates of *tls*, a
     TlsContext. Without *memo* no heads are remembered. *timeout_error* and *gone_error* are the exceptions that
     :meth:`interrupt` and :meth:`cancel` raise in the application. *statics* are the arguments of Statics: folders
-    whose files the loop serves.
+    whose files the loop serves; *internal* those of Internal: folders whose files the application may name.
     """
 
     cdef fw_leader *leader
@@ -121,6 +121,7 @@ cdef class Worker:
     cdef PyObject *time_limits  # Globs, likewise
     cdef PyObject *priorities
     cdef PyObject *statics  # Statics, likewise, or NULL
+    cdef PyObject *internal  # Internal, likewise
     cdef OwnLimit own_limit
     cdef Collection collection
     cdef Causes causes     # or None
@@ -144,12 +145,13 @@ cdef class Worker:
                   access=None, shown=None, board=None, unsigned beat_ms=0, lifeline=None, metrics=None,
                   siblings=None, uwsgi=(), TlsContext tls=None, tls_on=(), bint memo=True, timeout_error=None,
                   gone_error=None, unsigned number=1, int request_ids=0, tuple slow=None, route=None,
-                  statics=None, bint server_timing=False):
+                  statics=None, internal=None, bint server_timing=False):
         cdef fw_config cfg
         cdef list bases
         cdef Forwarding forwarding
         cdef Globs time_limits, priorities
         cdef Statics served
+        cdef Internal named = Internal(*internal) if internal is not None else None
         cdef dict members = dict(settings)
         self.nthreads = members.pop("threads")
         self.sendfile = members.pop("sendfile")
@@ -170,6 +172,9 @@ cdef class Worker:
         Py_INCREF(priorities)
         self.priorities = <PyObject *>priorities
         cfg.priorities = priorities.borrowed()
+        if named is not None:
+            Py_INCREF(named)
+            self.internal = <PyObject *>named
         if statics is not None:
             served = Statics(*statics)
             Py_INCREF(served)
@@ -253,6 +258,7 @@ cdef class Worker:
         Py_XDECREF(self.time_limits)
         Py_XDECREF(self.priorities)
         Py_XDECREF(self.statics)
+        Py_XDECREF(self.internal)
 
     cdef int open_board(self, object shared) except -1:
         """Opens the scoreboard in *shared* memory, or (None) in memory of our own."""
@@ -324,6 +330,7 @@ cdef class Worker:
         state.keepalive = self.loop.conns.cfg.timeouts[<int>FW_CLASS_KEEPALIVE] > 0
         state.sendfile = self.sendfile
         state.answers_times = server_timing
+        state.internal = <Internal>self.internal if self.internal != NULL else None
         state.warned = warned
         state.running = self.serving
         state.number = self.number

@@ -108,6 +108,7 @@ class Config:
     disable_redirect_access_to_syslog: bool
     loglevel: str
     static: tuple[str, ...]
+    static_internal: tuple[str, ...]
     static_index: str
     static_immutable: tuple[str, ...]
     health_path: str

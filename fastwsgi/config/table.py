@@ -546,6 +546,12 @@ _TABLE = (
         "application: what is not there, is hidden or leads out of the directory is answered 404",
         metavar="/PREFIX=DIR", many=True),
     Setting(
+        "static_internal", "static files", ("--static-internal",), (), values.folders,
+        "directory whose files the application may have sent in place of its response, to whom it "
+        "likes: by X-Accel-Redirect: /PREFIX/FILE or X-Sendfile: DIR/FILE. No client can ask for "
+        "them; repeat the flag for several. Without it these fields are passed on to a proxy",
+        metavar="/PREFIX=DIR", many=True),
+    Setting(
         "static_index", "static files", ("--static-index",), "index.html", values.file_name,
         "name of the file that is served for a directory of --static; empty for none",
         metavar="NAME"),

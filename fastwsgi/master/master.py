@@ -386,7 +386,7 @@ class Master:
             access = open_access_log(config, user_and_group(config))
             if config.tls != self._config.tls:
                 raise ConfigError("a restart is needed to begin or to end to speak TLS (certfile)")
-            if config.static:
+            if config.static or config.static_internal:
                 from fastwsgi.worker.static_files import check_folders  # only some need it
 
                 check_folders(config)

@@ -100,11 +100,11 @@ def build_worker(
     """
     if access is not None:
         access.begin(log.complain)
-    served = None
-    if config.static:
-        from fastwsgi.worker.static_files import statics  # imported where somebody wants it
+    served = named = None
+    if config.static or config.static_internal:
+        from fastwsgi.worker.static_files import internal, statics  # only some need it
 
-        served = statics(config)
+        served, named = statics(config), internal(config)
     slow = None
     if config.slow_request:
         from fastwsgi.worker.slow_request import SlowRequests  # imported where it is wanted
@@ -124,13 +124,14 @@ def build_worker(
             slow=(slow.threshold, slow) if slow is not None else None,
             server_timing=config.server_timing,
             statics=served,
+            internal=named,
             uwsgi=[i for i, listener in enumerate(listeners) if listener.protocol == "uwsgi"],
             tls=tls.context() if tls is not None else None,
             tls_on=[i for i, listener in enumerate(listeners) if listener.tls and tls is not None])
     except OSError as error:
-        if served is None:
+        if served is None and named is None:
             raise
-        raise AppImportError(f"static (from {config.origin('static')}): {error}") from None
+        raise AppImportError(f"a folder of static files cannot be opened: {error}") from None
     if slow is not None:
         slow.watch(worker)
     return worker

@@ -7,7 +7,7 @@ know: folders, media types, patterns. A folder is opened by each worker, with th
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from fastwsgi.config.config import Config
@@ -39,18 +39,19 @@ class Statics(NamedTuple):
     immutable: tuple[tuple[bytes, int], ...]
 
 
-def _folders(config: Config) -> Iterator[tuple[str, str]]:
-    for item in config.static:
+def _folders(config: Config, setting: str = "static") -> Iterator[tuple[str, str]]:
+    for item in getattr(config, setting):
         prefix, _, path = item.partition("=")
         yield prefix.rstrip("/"), path
 
 
 def check_folders(config: Config) -> None:
     """Raise ConfigError if a folder is none. Relative paths start in the working directory."""
-    for prefix, path in _folders(config):
-        if not os.path.isdir(path):
-            raise ConfigError(f"static (from {config.origin('static')}) must name existing "
-                              f"directories, not {path!r} for {prefix or '/'}")
+    for setting in ("static", "static_internal"):
+        for prefix, path in _folders(config, setting):
+            if not os.path.isdir(path):
+                raise ConfigError(f"{setting} (from {config.origin(setting)}) must name existing "
+                                  f"directories, not {path!r} for {prefix or '/'}")
 
 
 def _prefixes(config: Config) -> dict[str, str]:
@@ -85,9 +86,28 @@ def statics(config: Config) -> Statics | None:
     """Return what the core is to serve; None if there is nothing."""
     if not config.static:
         return None
-    longest_first = sorted(_prefixes(config).items(), key=lambda item: -len(item[0]))
+    return _statics(_prefixes(config).items(), os.fsencode(config.static_index),
+                    tuple((glob.encode(), 0) for glob in config.static_immutable))
+
+
+def internal(config: Config) -> tuple[Statics, tuple[tuple[bytes, int], ...]] | None:
+    """Return what the core needs for files that the application names; None if it may not.
+
+    With it go the paths by which X-Sendfile may name each folder, the longest first.
+    """
+    if not config.static_internal:
+        return None
+    made = _statics(_folders(config, "static_internal"), b"", ())
+    paths = {name.rstrip(b"/"): number for number, (_, path) in enumerate(made.folders)
+             for name in (os.path.realpath(path), path)}
+    return made, tuple(sorted(paths.items(), key=lambda item: -len(item[0])))
+
+
+def _statics(
+    folders: Iterable[tuple[str, str]], index: bytes, immutable: tuple[tuple[bytes, int], ...],
+) -> Statics:
+    longest_first = sorted(folders, key=lambda item: -len(item[0]))
     return Statics(
         tuple((prefix.encode(), os.fsencode(os.path.abspath(path)))
               for prefix, path in longest_first),
-        media_types(), os.fsencode(config.static_index),
-        tuple((glob.encode(), 0) for glob in config.static_immutable))
+        media_types(), index, immutable)

@@ -105,6 +105,15 @@ def test_what_a_proxy_has_taken_off_the_path_is_in_a_redirection(public: Path) -
         assert found.get("Location") == "/front/static/docs/?x"
 
 
+def test_without_keep_alive_each_file_ends_its_connection(public: Path) -> None:
+    with serving(public, keepalive=0) as server:
+        for path, content in (("/static/a.css", SMALL), ("/static/large.bin", LARGE)):
+            with Client(server.address) as client:
+                response = client.fetch(path)
+                assert (response.body, response.closes) == (content, True)
+                assert client.ended()
+
+
 def test_probes_and_mounts_go_beside_files(public: Path) -> None:
     with serving(public, health_path="/static/health") as server:
         assert fetch(server.address, "/static/health").body == b"ok\n"
