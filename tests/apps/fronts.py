@@ -23,6 +23,7 @@ import pytest
 
 from apps import ROOT, TESTS
 from apps.client import TIMEOUT, Address
+from apps.ports import reserved
 from fastwsgi.testing import Process, spawn
 
 PATH = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"))
@@ -236,10 +237,7 @@ StartServers 1
 def _apache(place: Path, server: Process, name: str, backend: str) -> Iterator[Address]:
     modules = ("mpm_event", "authz_core", "env", "setenvif", "headers", "proxy", "proxy_http",
                "proxy_uwsgi")
-    with socket.socket() as held:  # bound and not listening: nobody else gets the port
-        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        held.bind(("127.0.0.1", 0))
-        address = held.getsockname()
+    with reserved() as address:
         text = example(name, {backend: place_of(server), "*:80": f"*:{address[1]}"})
         (place / "httpd.conf").write_text(APACHE.format(
             home=place, port=address[1], example=text, modules="\n".join(

@@ -14,7 +14,6 @@ import os
 import re
 import shlex
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -22,6 +21,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from apps import ROOT
+from apps.ports import reserved
 from fastwsgi.testing import Process, environment, spawn
 
 ASKING = ("--check-config", "--print-config", "--explain", "--version", "--help", "migrate", "ctl",
@@ -57,15 +57,11 @@ def commands(block: Block) -> list[str]:
                               for line in whole.splitlines()) if line]
 
 
-def ports(page: Path) -> dict[str, str]:
-    """The ports that a page names, and free ones for them."""
-    found: dict[str, str] = {}
+def ports(page: Path, held: contextlib.ExitStack) -> dict[str, str]:
+    """The ports that a page names, and free ones for them, which nobody else gets meanwhile."""
     named = re.search(r"^<!-- ports: ([\d ]+) -->$", page.read_text("utf-8"), re.M)
-    with contextlib.ExitStack() as held:
-        for port in named[1].split() if named else ():
-            probe = held.enter_context(socket.create_server(("127.0.0.1", 0)))
-            found[port] = str(probe.getsockname()[1])
-    return found
+    return {port: str(held.enter_context(reserved())[1])
+            for port in (named[1].split() if named else ())}
 
 
 class Reader:
@@ -73,7 +69,8 @@ class Reader:
 
     def __init__(self, page: Path, place: Path) -> None:
         self.place = place
-        self._ports = ports(page)
+        self._held = contextlib.ExitStack()
+        self._ports = ports(page, self._held)
         self.shown = ""
         self._address = ""
         self._stack = contextlib.ExitStack()
@@ -140,8 +137,9 @@ class Reader:
         self._stack.callback(watcher.terminate)
 
     def close(self) -> None:
-        """Stop what still serves."""
-        self._stack.close()
+        """Stop what still serves, and give its ports away."""
+        with self._held:
+            self._stack.close()
 
 
 @contextlib.contextmanager

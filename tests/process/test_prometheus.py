@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import socket
 import subprocess
 import textwrap
 import threading
@@ -15,8 +14,9 @@ from urllib.parse import quote
 
 import pytest
 from apps.client import Address, Client, fetch
-from apps.eventually import eventually
+from apps.eventually import GUARD, eventually
 from apps.metrics import place
+from apps.ports import reserved
 from apps.programs import plain_environ
 
 from fastwsgi.testing import Process, spawn
@@ -32,7 +32,7 @@ APP = """
 ASKED = ("200", "404", "503", "200")
 CLIENTS = 4
 RECYCLED = 4
-EVERY = "50ms"  # between two scrapes
+EVERY = "200ms"  # between two scrapes, of which none may last longer
 
 NEVER_BACK = (
     "fastwsgi_requests_total", "fastwsgi_request_seconds_count", "fastwsgi_received_bytes_total",
@@ -62,10 +62,7 @@ def prometheus(server: Process, tmp_path_factory: pytest.TempPathFactory) -> Ite
           - job_name: fastwsgi
             static_configs: [{{targets: ["{host}:{port}"]}}]
         """))
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        address = probe.getsockname()
-    with (where / "log").open("wb") as log:
+    with reserved() as address, (where / "log").open("wb") as log:
         process = subprocess.Popen(
             ["prometheus", f"--config.file={where / 'prometheus.yml'}",
              f"--storage.tsdb.path={where / 'data'}",
@@ -76,7 +73,7 @@ def prometheus(server: Process, tmp_path_factory: pytest.TempPathFactory) -> Ite
             yield address
         finally:
             process.terminate()
-            process.wait(20)
+            process.wait(GUARD)
 
 
 def answers(address: Address) -> bool:
