@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from apps.client import Address, Client, chunked, fetch, request
+from apps.client import Address, Client, Response, chunked, fetch, request
+from apps.eventually import eventually
 from apps.fronts import FRONTS, before
 
 from fastwsgi.testing import Process
@@ -41,6 +42,30 @@ def where(front: Address, target: str, *fields: str) -> dict[str, Any]:
     response = fetch(front, target, *fields)
     assert response.status == 200, response
     return json.loads(response.body)["environ"]  # type: ignore[no-any-return]
+
+
+def whole(front: Address, *sent: bytes) -> Response:
+    """The answer to a request with a body; of Caddy the first one that is whole.
+
+    Caddy 2.6 looks once more for the end of a body when it has passed all of it on. If the answer
+    comes before that, it closes its connection to the server while it reads from it ("reading from
+    backend: use of closed network connection"), whatever the server is.
+    """
+
+    def ask() -> Response | None:
+        with Client(front) as client:
+            for piece in sent:
+                client.send(piece)
+            try:
+                return client.response()
+            except AssertionError:
+                if not isinstance(front, str):  # only Caddy is on a unix socket
+                    raise
+                return None
+
+    response = eventually(ask, bool)
+    assert response is not None
+    return response
 
 
 def test_passes_a_get_with_its_environ(pair: Pair) -> None:
@@ -72,19 +97,17 @@ def test_repeated_fields_are_not_lost(front: Address) -> None:
 @pytest.mark.parametrize("size", [0, 1, 5000, 1 << 20, (5 << 20) + 1])
 def test_passes_a_post_and_its_answer(front: Address, size: int) -> None:
     body = (bytes(range(251)) * (size // 251 + 1))[:size]
-    response = fetch(front, "/echo", method="POST", body=body)
+    response = whole(front, request("/echo", method="POST", body=body))
     assert response.status == 200
     assert response.get("X-Method") == "POST"
     assert response.body == body
 
 
 def test_passes_a_chunked_post(pair: Pair) -> None:
-    with Client(pair[0]) as client:
-        client.send(request("/echo", "Transfer-Encoding: chunked", method="POST"))
-        for piece in (b"one ", b"two " * 10_000, b"three"):
-            client.send(b"%x\r\n%s\r\n" % (len(piece), piece))
-        client.send(chunked())
-        response = client.response()
+    pieces = [b"%x\r\n%s\r\n" % (len(piece), piece)
+              for piece in (b"one ", b"two " * 10_000, b"three")]
+    response = whole(pair[0], request(
+        "/echo", "Transfer-Encoding: chunked", method="POST"), *pieces, chunked())
     if response.status == 411:  # mod_proxy_uwsgi has no way to tell of such a body
         assert speaks_uwsgi(pair)
     else:
