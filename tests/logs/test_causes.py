@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 from apps.client import Client, request
-from apps.eventually import eventually
+from apps.eventually import GUARD, eventually
 
 from fastwsgi.testing import Server, raw, serve
 from fastwsgi.worker import slow_request
@@ -33,7 +33,12 @@ CLOSE = "Connection: close"
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what threads do")
 
+OTHERS = {"queue", "processor", "interpreter_lock", "computing"}
+"""What a call may be slow for where other programs need the processors, too."""
+TRIES = 20
+
 lock = threading.Lock()
+at_the_lock = threading.Event()
 libc = ctypes.PyDLL(None)  # its calls keep the interpreter lock
 
 
@@ -43,6 +48,7 @@ class Cyclic:
 
 def held_lock(_where: str) -> None:
     """Wait for a lock that another thread holds."""
+    at_the_lock.set()
     with lock:
         pass
 
@@ -128,42 +134,48 @@ def records(server: Server, path: str) -> list[dict[str, Any]]:
             and "cause" in one]  # one that goes on has a record without
 
 
-def causes(server: Server, path: str, act: Callable[[], object]) -> list[str]:
-    """What is said of the requests for a path, when that has been done often enough."""
+def causes(server: Server, path: str, act: Callable[[], object], *names: str) -> None:
+    """Do it until these names were said often enough of the requests for a path.
+
+    A machine that is overloaded may be slower than what is injected, and is then named instead.
+    """
     before = len(records(server, path))
-    for _ in range(TIMES):
+    for done in range(1, TIMES * TRIES + 1):
         act()
-    eventually(lambda: len(records(server, path)), (before + TIMES).__eq__)
-    return [one["cause"] for one in records(server, path)[before:]]
+        eventually(lambda: len(records(server, path)), (before + done).__le__)
+        said = [one["cause"] for one in records(server, path)[before:]]
+        assert set(said) <= {*names, *OTHERS}
+        if sum(one in names for one in said) == TIMES:
+            return
+    raise AssertionError(said)
 
 
 @pytest.mark.parametrize("name", ["c_call", "garbage", "sleep"])
 def test_what_the_thread_does_is_named(server: Server, name: str) -> None:
-    assert causes(server, f"/{name}", lambda: raw(server.address, request(f"/{name}", CLOSE))) == (
-        [name] * TIMES)
+    causes(server, f"/{name}", lambda: raw(server.address, request(f"/{name}", CLOSE)), name)
 
 
 def test_a_call_that_computes_is_told_from_one_that_waits(server: Server) -> None:
-    found = causes(server, "/computing", lambda: raw(
-        server.address, request("/computing", CLOSE)))
-    assert set(found) <= {"computing", "processor"}  # the latter where others need it, too
+    causes(server, "/computing", lambda: raw(
+        server.address, request("/computing", CLOSE)), "computing", "processor")
 
 
 def test_a_held_lock_is_named(server: Server) -> None:
     def wait_for_it() -> None:
         with Client(server.address) as client:
+            at_the_lock.clear()
             with lock:
                 client.send(request("/lock", CLOSE))
+                assert at_the_lock.wait(GUARD)
                 time.sleep(LASTS)  # what is measured
             client.response()
 
-    assert causes(server, "/lock", wait_for_it) == ["lock"] * TIMES
+    causes(server, "/lock", wait_for_it, "lock")
 
 
 def test_a_busy_database_is_named(server: Server, database: str) -> None:
-    found = causes(server, "/sqlite", lambda: raw(
-        server.address, request(f"/sqlite?{database}", CLOSE)))
-    assert found == ["sqlite"] * TIMES
+    causes(server, "/sqlite", lambda: raw(
+        server.address, request(f"/sqlite?{database}", CLOSE)), "sqlite")
 
 
 def test_a_slow_reader_is_named(server: Server) -> None:
@@ -175,7 +187,7 @@ def test_a_slow_reader_is_named(server: Server) -> None:
             while client.socket.recv(1 << 20):
                 pass
 
-    assert causes(server, "/large", reads_slowly) == ["client"] * TIMES
+    causes(server, "/large", reads_slowly, "client")
     assert all(one["client_wait"] >= SLOW for one in records(server, "/large"))
 
 
@@ -221,11 +233,12 @@ def test_a_call_that_outlasts_the_p99_of_its_route_is_told(
 ) -> None:
     monkeypatch.setattr(slow_request, "RENEW", 0.0)
     lasts = threading.Event()
+    long = 4 * LASTS  # than which 99 of 100 quick calls are quicker, however busy the machine is
 
     def routed(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         environ["fastwsgi.route"] = environ["PATH_INFO"]
         if lasts.is_set():
-            time.sleep(LASTS)
+            time.sleep(long if environ["PATH_INFO"] == "/known" else LASTS)
         start_response("200 OK", [])
         return [b"done"]
 
@@ -236,14 +249,13 @@ def test_a_call_that_outlasts_the_p99_of_its_route_is_told(
         lasts.set()
 
         def ask() -> list[dict[str, Any]]:
-            client.fetch("/new")  # of which no others are known
             client.fetch("/known")
-            return records(server, "/known")
+            return [one for one in records(server, "/known") if one["cause"] == "sleep"]
 
+        client.fetch("/new")  # of which no others are known
         found = eventually(ask, len)[0]
         assert records(server, "/new") == []
-    assert found["cause"] == "sleep"
-    assert "time.sleep(LASTS)" in found["message"]
+    assert "time.sleep(long if" in found["message"]
 
 
 def test_the_p99_is_a_bound_that_99_of_100_calls_keep_to() -> None:
