@@ -188,13 +188,14 @@ needs_namespaces = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def pod(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Container]:
-    """The image's ENTRYPOINT with the arguments of a pod, at free ports."""
+    """The image's ENTRYPOINT with the arguments of a pod, at free ports; it drains until told."""
     place = tmp_path_factory.mktemp("pod")
     (place / "shop").mkdir()
     (place / "shop" / "wsgi.py").write_text(SHOP)
     words = [*instruction("ENTRYPOINT")[1:], *ARGUMENTS]
     free = [re.sub(r"^(--metrics-bind=)?:\d+$", r"\g<1>127.0.0.1:0", word) for word in words]
     assert free != words
+    free[free.index("--drain-delay=10")] = "--drain-delay=600"
     with container(place, ["-m", "fastwsgi", *free]) as found:
         yield found
 

@@ -116,10 +116,11 @@ def test_neither_a_reload_nor_an_upgrade_begins_in_the_delay(project: Project) -
 
 
 def test_a_worker_that_is_replaced_does_not_drain(project: Project) -> None:
-    with spawn("-w", "1", "--drain-delay", LONG, *PROBES, "app:app",
+    with spawn("-w", "1", "--drain-delay", LONG, *PROBES, "--log-level", "debug", "app:app",
                cwd=project(app=HELLO)) as server:
+        (old,) = ready(server)
         server.signal(signal.SIGHUP)
-        ready(server, 2)
+        server.wait_for(rf"worker {old} exited")  # which may take connections until then
         with Client(server.address) as client:
             assert probed(client) == [200, 200, 200]
         server.signal(signal.SIGINT)

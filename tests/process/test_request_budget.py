@@ -36,8 +36,8 @@ APP = """
         start_response("200 OK", [("Content-Length", str(len(said)))])
         return [said]
     """
-CLOCKS = 0.01
-"""What two clocks may differ by: the field has milliseconds, and the server looks now and then."""
+CLOCKS = 10.0
+"""Seconds between looks at two clocks, at most: the server reads one after the other."""
 BUDGET = ("--request-budget", "1000", "--budget-header", "X-Wait")
 
 
@@ -138,5 +138,5 @@ def test_it_may_come_in_a_packet() -> None:
     with serve(app, request_budget=1000, protocol="uwsgi") as server:
         answers = [fetch_by_packet(server.address, HTTP_X_REQUEST_START=f"t={time.time() - ago}")
                    for ago in (500, 1500)]
-        assert 400 < float(answers[0].body) <= 500
+        assert 400 < float(answers[0].body) <= 500 + CLOCKS
         assert answers[1].status == 503

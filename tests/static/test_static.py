@@ -185,7 +185,7 @@ def test_files_are_counted_and_logged(server: Process) -> None:
         client.fetch("/static/counted")
         client.fetch("/static/ten.bin", method="HEAD")
         client.fetch("/static/counted-too", method="POST", body=b"")
-    after = scraped(place(server))
+    after = scraped(place(server))  # at once: a response that is here has been counted
     for method, status in (("GET", "2xx"), ("GET", "4xx"), ("HEAD", "2xx"), ("POST", "4xx")):
         assert (total(after, "fastwsgi_requests_total", method=method, status=status)
                 - total(before, "fastwsgi_requests_total", method=method, status=status)) == 1

@@ -14,7 +14,7 @@ from apps import TESTS
 from apps.certificates import Authority
 from apps.client import Client, fetch, request
 from apps.command import Command
-from apps.eventually import answer_with
+from apps.eventually import answer_with, eventually
 from apps.faults import Injected, needs_injection
 from apps.statics import LARGE, SMALL, TEN
 from apps.tls_client import answer, client_context, connect
@@ -198,8 +198,7 @@ def test_a_disk_that_hangs_stops_only_who_waits_for_it(
         try:
             client.send(b"".join(request(f"/static/{path}") for path in paths))
             leaves.send(request("/static/large.bin"))
-            while "pread" in "".join(injected.unused()):
-                pass
+            eventually(injected.unused, lambda rules: not rules)
             leaves.reset()
             for _ in range(20):
                 assert other.fetch("/digest", method="POST", body=b"small").status == 200

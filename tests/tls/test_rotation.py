@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from apps.command import Project, ready
+from apps.eventually import eventually
 from apps.renewed import WHO, Certificate, Client, handshakes_get, make, serial, who, words
 
 from fastwsgi.config.sources import from_keywords
@@ -65,7 +66,8 @@ def test_a_server_without_a_master_notices_too(
             pairs[1].put(files[0].parent)
             handshakes_get(server.address, pairs[1])
             assert kept.ask()
-        assert [CHANGED in line for line in server.log] == [True]
+        lines = eventually(lambda: server.log, bool)  # said after the handshakes get it
+    assert [CHANGED in line for line in lines] == [True]
 
 
 def test_follows_the_links_of_kubernetes(

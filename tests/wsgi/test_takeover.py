@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from apps import TEXT
 from apps.client import TIMEOUT, Client, request
+from apps.eventually import eventually
 from apps.taking import (
     ASKS,
     KEYS,
@@ -303,7 +304,7 @@ def test_reports_what_the_application_raises_and_answers_nothing() -> None:
     with serve(app) as server, Client(server.address) as client:
         client.send(ASKS)
         assert client.rest() == READY
-        assert "lost the thread" in "\n".join(server.log)
+        eventually(lambda: "\n".join(server.log), lambda text: "lost the thread" in text)
 
 
 def test_stop_iteration_is_an_error_as_any_without_it() -> None:
