@@ -7,6 +7,7 @@ there is nothing to count.
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import sys
@@ -54,9 +55,9 @@ def test_a_request_stays_within_its_budget(
 ) -> None:
     """Counted by another server if need be: one on a busy machine takes its calls for slow ones."""
     budget = budgets.load()[scenario]
-    found = [counted[scenario]]
+    found = [counted.get(scenario, math.inf)]  # where no count came of it
     while min(found) > budget and len(found) < TRIES:
-        found.append(count([scenario], tmp_path_factory)[scenario])
+        found.append(count([scenario], tmp_path_factory).get(scenario, math.inf))
     assert min(found) <= budget, found
 
 
