@@ -81,7 +81,8 @@ cdef extern from *:
     }
     """
     ctypedef struct PyObject:
-        Py_ssize_t ob_refcnt
+        pass
+    Py_ssize_t Py_REFCNT(PyObject *o)
     ctypedef int (*visitproc)(PyObject *o, void *arg)
     const bint FW_SUPPORTED
     bint fw_is_immortal(PyObject *o)
@@ -205,22 +206,22 @@ cdef str _fault_of(object fresh):
     fw_make_immortal(o)
     if not fw_is_immortal(o):
         return "is mortal after it was made immortal"
-    count = o.ob_refcnt
+    count = Py_REFCNT(o)
     for _ in range(ROUNDS):  # by what this module is compiled with, and by the interpreter
         Py_INCREF(o)
         Py_IncRef(o)
     held = [[fresh] * ROUNDS, (fresh,) * ROUNDS, {"it": fresh}, [fresh for _ in range(ROUNDS)]]
     gc.collect(0)
-    if o.ob_refcnt != count:
+    if Py_REFCNT(o) != count:
         return "is counted when it is referred to"
     del held
     for _ in range(2 * ROUNDS):  # more often than it was counted up
         Py_DECREF(o)
-        if o.ob_refcnt != count:
+        if Py_REFCNT(o) != count:
             return "is counted when a reference to it goes"
         Py_DecRef(o)
     gc.collect(0)
-    if o.ob_refcnt != count or not fw_is_immortal(o):
+    if Py_REFCNT(o) != count or not fw_is_immortal(o):
         return "does not stay immortal"
     return None
 
@@ -233,12 +234,12 @@ cdef str _fault_of_constants():
     constants = [one for one in use.__code__.co_consts if not fw_is_immortal(<PyObject *>one)]
     for one in constants:
         fw_make_immortal(<PyObject *>one)
-    counts = [(<PyObject *>one).ob_refcnt for one in constants]
+    counts = [Py_REFCNT(<PyObject *>one) for one in constants]
     held = [use(0) for _ in range(ROUNDS)]
     if held[0] != [0, 1.25, (2.5, 3.5), 1 << 100]:
         return "has another value"
     del held
-    if [(<PyObject *>one).ob_refcnt for one in constants] != counts:
+    if [Py_REFCNT(<PyObject *>one) for one in constants] != counts:
         return "is counted when it is used again"
     return None
 
