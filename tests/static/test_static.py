@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 import re
+import tempfile
+import textwrap
 from pathlib import Path
 
 import pytest
 from apps.client import Client, Response, chunked, fetch, request
+from apps.command import HELLO
 from apps.eventually import eventually
 from apps.metrics import place, scraped, total
 from apps.statics import LARGE, SECRET, SMALL, TEN
 
-from fastwsgi.testing import Process, raw
+from fastwsgi.testing import Process, raw, spawn
 
 NOT_FOUND = (404, b"not found\n")
 
@@ -253,11 +256,18 @@ def test_another_file_of_the_same_name_is_another_file(client: Client, public: P
     assert said(client.fetch("/static/turn.txt")) == NOT_FOUND
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_a_file_that_may_not_be_read_is_not_there(client: Client, public: Path) -> None:
-    (public / "locked").write_bytes(SECRET)
-    (public / "locked").chmod(0)
-    assert said(client.fetch("/static/locked")) == NOT_FOUND
+def test_a_file_that_the_workers_account_may_not_read_is_not_there() -> None:
+    """Nobody's, where a master that is root may read everything."""
+    account = ("--user", "nobody") if os.geteuid() == 0 else ()
+    with tempfile.TemporaryDirectory(prefix="fastwsgi-") as place:
+        os.chmod(place, 0o755)  # which every account can reach
+        Path(place, "app.py").write_text(textwrap.dedent(HELLO))
+        for name, mode in (("open", 0o644), ("locked", 0)):
+            Path(place, name).write_bytes(SECRET)
+            Path(place, name).chmod(mode)
+        with spawn(*account, "--static", f"/static={place}", "app:app", cwd=Path(place)) as server:
+            assert said(fetch(server.address, "/static/open")) == (200, SECRET)
+            assert said(fetch(server.address, "/static/locked")) == NOT_FOUND
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="there is no /proc")
