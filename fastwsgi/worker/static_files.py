@@ -6,6 +6,7 @@ know: folders, media types, patterns. A folder is opened by each worker, with th
 
 from __future__ import annotations
 
+import mimetypes
 import os
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
@@ -66,8 +67,6 @@ def _prefixes(config: Config) -> dict[str, str]:
 
 def media_types() -> tuple[tuple[bytes, bytes, bool], ...]:
     """Return the media type of each ending, those of the system included, sorted for the core."""
-    import mimetypes  # takes as long as much of a start, and only some need it
-
     mimetypes.init()
     known = {**mimetypes.types_map, **TYPES}
     return tuple(sorted(
