@@ -91,7 +91,9 @@ class Queue:
                 self._look(now, wait, now - self._above)
 
     def _look(self, now: float, wait: float, passed: float) -> None:
-        self._strikes = self._strikes + 1 if len(self.waiting) > self._noted else 0
+        grown = len(self.waiting) - self._noted
+        steep = grown >= self._taken
+        self._strikes = self._strikes + (2 if steep else 1) if grown > 0 else 0
         self._limit = min(max(TARGET, SERVED * passed / self._taken), max(TARGET, MOST))
         self._note(now)
         if self._strikes >= STRIKES and wait > self._limit:

@@ -53,6 +53,12 @@ static bool is_over(fw_admission *a, uint32_t waiting)
     return true;
 }
 
+/* What a look at a queue counts that has grown: as many more wait as have been taken, so twice as many came at least. */
+static unsigned strikes(const fw_admission *a, uint32_t waiting)
+{
+    return waiting - a->waiting >= a->taken ? 2 : 1;
+}
+
 bool fw_admission_judge(fw_admission *a, uint32_t wait, uint32_t waiting, uint64_t now)
 {
     if (a->target == 0)
@@ -71,7 +77,7 @@ bool fw_admission_judge(fw_admission *a, uint32_t wait, uint32_t waiting, uint64
     const uint32_t ms = (uint32_t)now - a->above;
     if (++a->taken < LEAST || ms < INTERVAL_MS)
         return false;
-    a->strikes = waiting > a->waiting ? a->strikes + 1 : 0;
+    a->strikes = waiting > a->waiting ? a->strikes + strikes(a, waiting) : 0;
     a->limit = limit_for(a, ms, a->taken);
     note(a, waiting, now);
     return a->strikes >= STRIKES && wait > a->limit && begin(a, wait, now);

@@ -9,7 +9,7 @@
  *  2. While all that are taken have waited longer, the queue is looked at every INTERVAL_MS, and not before LEAST requests
  *     have been taken since: it grows, or it shrinks. A queue that shrinks is what a burst or a stall has left behind (one
  *     slow call, a long collection, a machine that stood still), and is worked off. One that has grown at STRIKES looks in
- *     a row is overloaded.
+ *     a row is overloaded; a look counts twice at which it has grown by as many as were taken.
  *  3. An overloaded queue is served newest first, because those can still be served in time (B. Maurer: Fail at Scale, ACM
  *     Queue 13(8), 2015: adaptive LIFO). What has waited four times the target is refused: 503, Retry-After.
  *  4. The overload is over when nobody waits any more.
@@ -26,7 +26,7 @@ typedef struct fw_admission {
     uint32_t limit;    /* ms: the target as it is now */
     bool overloaded;
     bool told;         /* ... and somebody has been told */
-    unsigned strikes;  /* looks in a row at which it had grown */
+    unsigned strikes;  /* of looks in a row at which it had grown */
     uint32_t above;    /* ms, the low bits: since when all have waited longer, or the last look */
     bool is_above;
     uint32_t waiting;  /* requests that waited then */

@@ -5,13 +5,14 @@
 #define TARGET 50
 
 /* Takes `n` requests, one every `every` ms from `*now` on, each of which has waited `wait` ms, while `waiting` others wait, and
- * `more` more of them after each. True: some call reported a change. */
+ * `more` more of them after every second one. True: some call reported a change. */
 static bool take(fw_admission *a, uint64_t *now, int n, unsigned every, uint32_t wait, uint32_t waiting, int more)
 {
     bool changed = false;
     for (int i = 0; i < n; i++) {
         *now += every;
-        waiting = (uint32_t)((int)waiting + more);
+        if (i % 2 != 0)
+            waiting = (uint32_t)((int)waiting + more);
         changed |= fw_admission_look(a, wait, waiting, *now);
     }
     return changed;
@@ -24,7 +25,18 @@ static void a_queue_that_grows_is_overloaded_after_three_looks(void)
     fw_admission_init(&a, TARGET);
     CHECK(!take(&a, &now, 60, 5, 60, 10, 1)); /* the first one begins the first look */
     CHECK(!a.overloaded);
-    CHECK(take(&a, &now, 1, 5, 60, 70, 1));
+    CHECK(take(&a, &now, 1, 5, 60, 41, 1));
+    CHECK(a.overloaded && a.since == now);
+}
+
+static void one_that_doubles_what_is_taken_is_so_after_two(void)
+{
+    fw_admission a;
+    uint64_t now = 1000;
+    fw_admission_init(&a, TARGET);
+    CHECK(!take(&a, &now, 40, 5, 60, 10, 2));
+    CHECK(!a.overloaded);
+    CHECK(take(&a, &now, 1, 5, 60, 51, 2));
     CHECK(a.overloaded && a.since == now);
 }
 
@@ -106,6 +118,7 @@ int main(int argc, char **argv)
 {
     static const test tests[] = {
         T(a_queue_that_grows_is_overloaded_after_three_looks),
+        T(one_that_doubles_what_is_taken_is_so_after_two),
         T(short_waits_prove_that_there_is_none),
         T(what_a_stall_has_left_is_worked_off),
         T(a_pause_is_not_judged),
