@@ -10,6 +10,8 @@ which all is to be served. The server has one core, the clients another.
 "flask" and "django" are the computing application behind those. Where the application only sleeps,
 the server's CPU time is its own; what is left of it when each answer is given what one cost at the
 first load, the lightest, divided by the refusals, is what one of those costs, with its connection.
+`--refusals` measures nothing but what a refusal costs on kept connections, while the only thread is
+in a call and the queue is full.
 """
 
 from __future__ import annotations
@@ -26,7 +28,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from bench import machine, peers
+from bench.load import wrk
 from bench.process import NotStarted, serve
+from bench.scenarios import SCENARIOS
 from bench.site_content import compute
 
 if TYPE_CHECKING:
@@ -45,6 +49,14 @@ def computing(environ: WSGIEnvironment, start_response: StartResponse) -> Iterab
 def sleeping(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
     """Sleep for 20 ms."""
     time.sleep(0.02)
+    start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "2")])
+    return [b"ok"]
+
+
+def stuck(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    """Answer at once, or for one path not for a long time."""
+    if environ["PATH_INFO"] == "/stuck":
+        time.sleep(60)
     start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "2")])
     return [b"ok"]
 
@@ -165,15 +177,41 @@ def measure(server: str, profile: str, loads: list[float], seconds: float, worke
         os.sched_setaffinity(0, allowed)
 
 
+def measure_refusals(seconds: float) -> None:
+    """Print the CPU time of a refusal on a kept connection."""
+    machine.ensure("wrk")
+    server_cpus, client_cpus = machine.cores()
+    row = SCENARIOS["hello"]
+    with (
+        serve(peers.PEERS[peers.OURS], "bench.overload:stuck", threads=1, workers=0,
+              extra=("--queue", "1", "--overload", "503"), cpus=server_cpus,
+              python=sys.executable) as running,
+        running.client() as inside, running.client() as waiting,
+    ):  # fmt: skip
+        for client in (inside, waiting):
+            client.send(b"GET /stuck HTTP/1.1\r\nHost: x\r\n\r\n")
+        wrk(row, running.address, 1.0, client_cpus)
+        before = running.cpu()
+        found = wrk(row, running.address, seconds, client_cpus)
+        spent = running.cpu() - before
+    if found.errors.get("status", 0) < found.requests:
+        raise SystemExit(f"not all were refused: {found}")
+    print(f"{spent / found.requests * 1e6:.2f} µs of CPU for each of {found.requests} refusals")
+
+
 def main() -> None:
     """Print a table."""
     parser = argparse.ArgumentParser(description="what is served past capacity")
+    parser.add_argument("--refusals", action="store_true", help="measure what one costs, alone")
     parser.add_argument("--servers", default=SERVERS)
     parser.add_argument("--profiles", default=",".join(PROFILES))
     parser.add_argument("--loads", default="0.8,1.5,2,5,10")
     parser.add_argument("--seconds", type=float, default=8.0, help="for each load")
     parser.add_argument("--workers", type=int, default=1)
     chosen = parser.parse_args()
+    if chosen.refusals:
+        measure_refusals(chosen.seconds)
+        return
     print(
         "| server | application | arriving, of capacity | answered in time, of capacity | p50, ms "
         "| p99, ms | refused | late or lost | CPU of a refusal, µs "
