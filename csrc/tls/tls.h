@@ -58,7 +58,8 @@ bool fw_tls_has_more(const fw_tls *t, ssize_t n);
  * and be no shorter. `more`: another call follows at once. */
 ssize_t fw_tls_send(fw_tls *t, const char *data, size_t n, bool more);
 
-/* Says goodbye (close_notify), once. FW_OK; FW_RETRY: the socket is full; -errno. */
+/* Says goodbye (close_notify), once. FW_OK; FW_RETRY: the socket is full; -errno, -EPROTO also while part of a ticket or of new
+ * keys has been received: there is none then. */
 int fw_tls_shut(fw_tls *t);
 
 /* ---- what is known of an established connection ---------------------------------------------------------------- */
