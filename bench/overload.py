@@ -10,8 +10,8 @@ which all is to be served. The server has one core, the clients another.
 "flask" and "django" are the computing application behind those. Where the application only sleeps,
 the server's CPU time is its own; what is left of it when each answer is given what one cost at the
 first load, the lightest, divided by the refusals, is what one of those costs, with its connection.
-`--refusals` measures nothing but what a refusal costs on kept connections, while the only thread is
-in a call and the queue is full.
+`--refusals` measures nothing but what a refusal costs on a kept connection, all that belongs to a
+request included: of requests whose budget is spent, for then no overload has to be kept up.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from bench import machine, peers
@@ -49,14 +49,6 @@ def computing(environ: WSGIEnvironment, start_response: StartResponse) -> Iterab
 def sleeping(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
     """Sleep for 20 ms."""
     time.sleep(0.02)
-    start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "2")])
-    return [b"ok"]
-
-
-def stuck(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-    """Answer at once, or for one path not for a long time."""
-    if environ["PATH_INFO"] == "/stuck":
-        time.sleep(60)
     start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "2")])
     return [b"ok"]
 
@@ -181,22 +173,19 @@ def measure_refusals(seconds: float) -> None:
     """Print the CPU time of a refusal on a kept connection."""
     machine.ensure("wrk")
     server_cpus, client_cpus = machine.cores()
-    row = SCENARIOS["hello"]
-    with (
-        serve(peers.PEERS[peers.OURS], "bench.overload:stuck", threads=1, workers=0,
-              extra=("--queue", "1", "--overload", "503"), cpus=server_cpus,
-              python=sys.executable) as running,
-        running.client() as inside, running.client() as waiting,
-    ):  # fmt: skip
-        for client in (inside, waiting):
-            client.send(b"GET /stuck HTTP/1.1\r\nHost: x\r\n\r\n")
-        wrk(row, running.address, 1.0, client_cpus)
-        before = running.cpu()
-        found = wrk(row, running.address, seconds, client_cpus)
-        spent = running.cpu() - before
-    if found.errors.get("status", 0) < found.requests:
-        raise SystemExit(f"not all were refused: {found}")
-    print(f"{spent / found.requests * 1e6:.2f} µs of CPU for each of {found.requests} refusals")
+    long_ago = (("Host", "localhost"), ("X-Request-Start", f"t={time.time() - 600:.3f}"))
+    with serve(
+        peers.PEERS[peers.OURS], "bench.apps:hello", workers=0, extra=("--request-budget", "1"),
+        cpus=server_cpus, python=sys.executable,
+    ) as running:  # fmt: skip
+        for fields, what in ((long_ago, "refusal"), (long_ago[:1], "hello")):
+            before = running.cpu()
+            row = replace(SCENARIOS["hello"], headers=fields)
+            found = wrk(row, running.address, seconds, client_cpus)
+            spent = running.cpu() - before
+            if found.errors["status"] != (found.requests if what == "refusal" else 0):
+                raise SystemExit(f"{what}: {found}")
+            print(f"a {what}: {spent / found.requests * 1e6:.1f} µs of CPU, of {found.requests}")
 
 
 def main() -> None:
