@@ -1227,14 +1227,12 @@ static fw_text received_line(const fw_conn *c)
     return (fw_text){s, n};
 }
 
-/* A refusal has its line in the access log, though no application hears of it. */
-static void log_refusal(const fw_conns *cs, const fw_conn *c, int status, const char *why, bool head)
+/* What the access log says of a request that the loop itself answers: no thread had it, and no application took time. */
+static fw_entry entry_of_loop(const fw_conn *c, int status)
 {
     const char *reason = fw_wire_reason(status);
-    const bool receiving = c->state == FW_STATE_HEAD || c->state == FW_STATE_BODY || c->state == FW_STATE_STORE;
-    const fw_entry e = {
-        .req = c->req != NULL && c->req->uwsgi && c->req->method.len == 0 ? NULL : c->req, /* a packet not understood */
-        .line = received_line(c),
+    return (fw_entry){
+        .req = c->req,
         .client = fw_conn_client(c),
         .thread = -1,
         .queue_us = FW_NO_TIME,
@@ -1244,9 +1242,19 @@ static void log_refusal(const fw_conns *cs, const fw_conn *c, int status, const 
         .send_us = FW_NO_TIME,
         .status = status,
         .reason = {reason, strlen(reason)},
-        .bytes = head ? 0 : strlen(why) + 1,
-        .us = receiving ? (uint64_t)((uint32_t)cs->now - c->since) * 1000 : 0,
     };
+}
+
+/* A refusal has its line in the access log, though no application hears of it. */
+static void log_refusal(const fw_conns *cs, const fw_conn *c, int status, const char *why, bool head)
+{
+    const bool receiving = c->state == FW_STATE_HEAD || c->state == FW_STATE_BODY || c->state == FW_STATE_STORE;
+    fw_entry e = entry_of_loop(c, status);
+    if (c->req != NULL && c->req->uwsgi && c->req->method.len == 0)
+        e.req = NULL; /* a packet not understood */
+    e.line = received_line(c);
+    e.bytes = head ? 0 : strlen(why) + 1;
+    e.us = receiving ? (uint64_t)((uint32_t)cs->now - c->since) * 1000 : 0;
     fw_access_log_put(cs->cfg.access, &e);
 }
 
@@ -1564,22 +1572,10 @@ static bool end_file(fw_conns *cs, fw_conn *c)
 
 static void log_file(const fw_conns *cs, const fw_conn *c, const fw_sending *s)
 {
-    const char *reason = fw_wire_reason(s->status);
     const uint64_t now = fw_deadline_us();
-    const fw_entry e = {
-        .req = c->req,
-        .client = fw_conn_client(c),
-        .thread = -1,
-        .queue_us = FW_NO_TIME,
-        .application_us = FW_NO_TIME,
-        .cpu_us = FW_NO_TIME,
-        .lock_us = FW_NO_TIME,
-        .send_us = FW_NO_TIME,
-        .status = s->status,
-        .reason = {reason, strlen(reason)},
-        .bytes = s->sent,
-        .us = now > s->began ? now - s->began : 0,
-    };
+    fw_entry e = entry_of_loop(c, s->status);
+    e.bytes = s->sent;
+    e.us = now > s->began ? now - s->began : 0;
     fw_access_log_put(cs->cfg.access, &e);
 }
 

@@ -14,7 +14,7 @@ import math
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from fastwsgi.logs.format import parse, parse_fields
 from fastwsgi.system.address import Address, parse_address
@@ -485,19 +485,24 @@ def mount(value: object) -> str:
     return url_path(value, "?#").rstrip("/")
 
 
+def _by_prefix(value: object, separator: str, form: str) -> Sequence[str]:
+    """Return the items of a text, a list or a dictionary whose keys are the prefixes."""
+    if isinstance(value, dict):
+        return [f"{prefix}={what}" for prefix, what in value.items()]
+    items = re.split(separator, value.strip()) if isinstance(value, str) else value
+    if not isinstance(items, (list, tuple)) or not all(isinstance(item, str) for item in items):
+        raise ValueError(f"{form} or a list of them, not {value!r}")
+    return items
+
+
 def mounts(value: object) -> tuple[str, ...]:
     """Convert ``/PREFIX=MODULE:APP`` or a list of them, each prefix once; ``/`` is all the rest.
 
     A dictionary has the prefixes as its keys. Commas may be in the arguments of a factory, so they
     do not separate.
     """
-    if isinstance(value, dict):
-        value = [f"{prefix}={name}" for prefix, name in value.items()]
-    items = re.split(r"\s+(?=/)", value.strip()) if isinstance(value, str) else value
-    if not isinstance(items, (list, tuple)) or not all(isinstance(item, str) for item in items):
-        raise ValueError(f"/PREFIX=MODULE:APP or a list of them, not {value!r}")
     found: dict[str, str] = {}
-    for item in items:
+    for item in _by_prefix(value, r"\s+(?=/)", "/PREFIX=MODULE:APP"):
         prefix, _, name = item.partition("=")
         prefix, name = prefix.strip().rstrip("/"), name.strip()
         if not name or not item.lstrip().startswith("/"):
@@ -514,11 +519,7 @@ def folders(value: object) -> tuple[str, ...]:
 
     A dictionary has the prefixes as its keys; in a text they are separated by commas.
     """
-    if isinstance(value, dict):
-        value = [f"{prefix}={path}" for prefix, path in value.items()]
-    items = re.split(r"[,\s]\s*(?=/[^=,]*=)", value.strip()) if isinstance(value, str) else value
-    if not isinstance(items, (list, tuple)) or not all(isinstance(item, str) for item in items):
-        raise ValueError(f"/PREFIX=DIR or a list of them, not {value!r}")
+    items = _by_prefix(value, r"[,\s]\s*(?=/[^=,]*=)", "/PREFIX=DIR")
     found: dict[str, str] = {}
     for item in (part for part in items if part.strip()):
         prefix, _, path = item.strip().partition("=")

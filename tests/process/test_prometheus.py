@@ -81,7 +81,7 @@ def answers(address: Address) -> bool:
     try:
         return bool(stored(address, "fastwsgi_workers"))
     except (OSError, ValueError):  # it does not listen, or is not ready
-        time.sleep(0.02)  # between two tries
+        time.sleep(0.02)  # it tells nobody, and to ask without a pause takes its processor
         return False
 
 
