@@ -112,6 +112,7 @@ class NativeStacks:
     _C = ("libc.", "libc-", "ld-", "libpthread", "[vdso]")
 
     def __init__(self) -> None:
+        self._modules = 0
         self._starts: list[int] = []
         self._ranges: list[tuple[int, int, str]] = []
 
@@ -129,7 +130,8 @@ class NativeStacks:
                 block = os.pread(fd, self._BYTES, int(fields[7], 16))
             finally:
                 os.close(fd)
-            self._read_ranges()
+            if len(sys.modules) != self._modules:  # a library may have come with one
+                self._read_ranges()
         except (OSError, ValueError, OverflowError):
             return None
         words = struct.unpack(f"={len(block) // 8}Q", block[: len(block) // 8 * 8])
@@ -137,6 +139,7 @@ class NativeStacks:
         return sum("sqlite3" in name for name in names[: self.FIRST]) >= 2
 
     def _read_ranges(self) -> None:
+        self._modules = len(sys.modules)
         self._ranges = []
         with open("/proc/self/maps", encoding="utf-8", errors="replace") as file:
             for line in file:

@@ -65,12 +65,14 @@ class SlowRequests:
         self._count: Callable[[int], None] = lambda _cause: None
         self._written = -math.inf
         self._unwritten = 0
+        self._ended = False
 
     def watch(self, worker: Worker) -> None:
-        """Look at the calls of ``worker`` from a thread of its own, until it has stopped."""
+        """Look at the calls of ``worker`` from threads of their own, until it has stopped."""
         self._count = worker.count_slow
         period = min(1.0, max(self.threshold / 5, 0.02))
         every(period, lambda: self._check(worker), "slow requests")
+        every(period, lambda: self._witness(worker), "interpreter lock")
 
     def __call__(
         self, thread: int, number: int, request: str, request_id: str, measured: tuple[float, ...],
@@ -121,8 +123,16 @@ class SlowRequests:
             text += f". Its stack after {sample.age:.3f} s:\n{sample.stack}"
         self._log.warning("%s", text, extra=members)
 
-    def _check(self, worker: Worker) -> bool:
+    def _witness(self, worker: Worker) -> bool:
+        """Take the interpreter lock, and nothing else.
+
+        Whoever reads a file gives it away and waits for it again, many times while another thread
+        computes, and would take that one for one that keeps it.
+        """
         worker.witness()
+        return not self._ended
+
+    def _check(self, worker: Worker) -> bool:
         self._renew(worker)
         seen = set()
         for index, number, at_work, since, method, target, client, ident, *_, tid in worker.calls():
@@ -146,7 +156,8 @@ class SlowRequests:
             if key not in seen:
                 self._samples.pop(key, None)
         self._told &= seen
-        return bool(seen) or not worker.stopping
+        self._ended = not seen and worker.stopping
+        return not self._ended
 
     def _look(self, sample: _Sample, tid: int) -> None:
         if sample.looks < LOOKS:
